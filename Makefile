@@ -1,0 +1,31 @@
+# `make bench` and `make test` work as the first command on a fresh clone.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup bench test lint clean
+
+setup: $(STAMP)
+
+# uv reads its own settings only, so the result does not depend on how pip is set up.
+$(STAMP): setup.py constraints.txt
+	@echo "Setting up .venv (log: .venv/setup.log) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==0.13.8" > .venv/setup.log 2>&1 \
+		|| { cat .venv/setup.log; exit 1; }
+	@VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/uv pip install --constraint constraints.txt --editable ".[onedl,test]" \
+		>> .venv/setup.log 2>&1 || { tail -n 30 .venv/setup.log; exit 1; }
+	@touch $(STAMP)
+
+bench: setup
+	@$(BIN)/mixmae-bench run configs/suites/digits.yaml
+
+test: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+
+clean:
+	rm -rf .venv work_dirs

@@ -1,0 +1,54 @@
+"""Mask R-CNN with FPN on the embedded digits; not published.
+
+mmdet's own Mask R-CNN, narrowed (64 channels, 256 in the box head) and with anchors and sampling for
+64-px scenes: one anchor scale of 16, 32 and 64 px, few proposals.
+"""
+
+_base_ = [
+    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "../_base_/datasets/digits_detection.py",
+    "../_base_/digits_runtime.py",
+]
+
+default_scope = "mmdet"
+model = dict(
+    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], pad_size_divisor=8),
+    backbone=dict(
+        _delete_=True,
+        type="mixmae_bench.MixMAESwin",
+        arch="small",
+        img_size=32,
+        drop_path_rate=0.1,
+        out_indices=(0, 1),
+    ),
+    neck=dict(in_channels=[64, 128], out_channels=64, num_outs=3),
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8], finest_scale=16),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=10),
+        mask_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8], finest_scale=16),
+        mask_head=dict(in_channels=64, conv_out_channels=64, num_convs=2, num_classes=10),
+    ),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=200, max_per_img=64),
+        rcnn=dict(sampler=dict(num=32)),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)),
+)
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3 * 8 / 8, weight_decay=0.05),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=1, end=12, eta_min=1e-6, convert_to_iter_based=True),
+]
+train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=12)
+val_cfg = dict()
+test_cfg = dict()

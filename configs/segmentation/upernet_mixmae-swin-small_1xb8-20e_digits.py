@@ -1,0 +1,40 @@
+"""UperNet on the embedded digits; not published.
+
+mmseg's own UperNet, narrowed to 64 channels, with plain batch norm (one process) and the auxiliary head
+on the last stage.
+"""
+
+_base_ = [
+    "mmseg::_base_/models/upernet_r50.py",
+    "../_base_/datasets/digits_segmentation.py",
+    "../_base_/digits_runtime.py",
+]
+
+default_scope = "mmseg"
+norm_cfg = dict(type="BN", requires_grad=True)
+model = dict(
+    pretrained=None,
+    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], size=(64, 64)),
+    backbone=dict(
+        _delete_=True,
+        type="mixmae_bench.MixMAESwin",
+        arch="small",
+        img_size=32,
+        drop_path_rate=0.1,
+        out_indices=(0, 1),
+    ),
+    decode_head=dict(in_channels=[64, 128], in_index=[0, 1], channels=64, num_classes=11, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=128, in_index=1, channels=64, num_classes=11, norm_cfg=norm_cfg),
+)
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3 * 8 / 8, weight_decay=0.05),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=1, end=20, eta_min=1e-6, convert_to_iter_based=True),
+]
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=20)
+val_cfg = dict()
+test_cfg = dict()

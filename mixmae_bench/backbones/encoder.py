@@ -1,0 +1,76 @@
+"""The contract of every encoder used for pretraining.
+
+A method stands between two steps: `embed` turns images into tokens, `encode` turns tokens into stage
+maps. What a method hides, mixes or packs happens between the two, so any method runs on any encoder.
+"""
+
+from abc import ABCMeta, abstractmethod
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mixmae_bench.transfer.load import load_backbone
+
+
+class Encoder(BaseModule, metaclass=ABCMeta):
+    """A hierarchical encoder: `forward` is `encode(embed(images))` at the chosen `out_indices`.
+
+    Attributes:
+        out_channels: Channels of every stage.
+        out_strides: Pixels per token of every stage.
+    """
+
+    out_channels: list[int]
+    out_strides: list[int]
+
+    def __init__(self, out_indices: tuple[int, ...], init_cfg: dict | None) -> None:
+        super().__init__(init_cfg)
+        self.out_indices = tuple(out_indices)
+
+    def add_out_norms(self) -> None:
+        """Add the norms of the stages before the last, which only dense tasks read.
+
+        No pretraining checkpoint holds them: they start as identity, like the ones of mmdet's Swin.
+        """
+        last = len(self.out_channels) - 1
+        if not set(self.out_indices) <= set(range(last + 1)):
+            raise ValueError(f"out_indices {self.out_indices} of an encoder with {last + 1} stages")
+        self.out_norms = nn.ModuleDict(
+            {str(i): nn.LayerNorm(self.out_channels[i]) for i in self.out_indices if i != last}
+        )
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tensor:
+        """Turn images (B, 3, H, W) into tokens (B, H/s, W/s, C), s = `out_strides[0]`, without positions."""
+
+    @abstractmethod
+    def encode(self, tokens: Tensor, groups: Tensor | None = None) -> list[Tensor]:
+        """Turn tokens (B, h, w, C) into one map (B, h_i, w_i, C_i) per stage, the last one normalised.
+
+        `groups` is an integer map of who may see whom, shared by the batch, on a grid that divides the
+        grid of every stage; None lets all tokens of a window see each other.
+        """
+
+    @abstractmethod
+    def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
+        """Resize, in `state`, position and bias tables of another input size; return what was resized."""
+
+    @abstractmethod
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Return the depth of a parameter, from 0 (embedding), and the number of depths, head included."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Turn images (B, 3, H, W) into normalised maps (B, C_i, H/s_i, W/s_i), one per out index."""
+        maps = self.encode(self.embed(images))
+        for i, norm in self.out_norms.items():
+            maps[int(i)] = norm(maps[int(i)])
+        return tuple(maps[i].permute(0, 3, 1, 2).contiguous() for i in self.out_indices)
+
+    def init_weights(self) -> None:
+        """Fill the encoder from `init_cfg=dict(type='Pretrained', checkpoint=...)`, if there is one.
+
+        Unlike mmengine's loader, this one stops where the checkpoint does not fit (see `load_backbone`).
+        """
+        if self.init_cfg and not self._is_init:
+            load_backbone(self, self.init_cfg["checkpoint"])
+        self._is_init = True

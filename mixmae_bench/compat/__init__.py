@@ -1,0 +1,1 @@
+"""Stand-ins for what an OpenMMLab installation may lack."""

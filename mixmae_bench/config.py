@@ -1,0 +1,90 @@
+"""Reading configs and finding the data they name, with the mistakes a user makes told in one line."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+from mixmae_bench.data.digits import build_digits
+from mixmae_bench.errors import UserError, did_you_mean
+
+EMBEDDED = "data/digits"
+"""Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
+
+
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a config in OpenMMLab's style and merge `options` (dotted keys) into it.
+
+    Raises:
+        UserError: Where the file is missing or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.py")])
+        raise UserError(f"config {path} does not exist; check the path.{near}")
+    try:
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(options or {})
+    except Exception as error:  # a config is code: it can fail in any way
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        raise UserError(f"config {path} cannot be read: {type(error).__name__}: {reason}") from error
+    return cfg
+
+
+def content_hash(cfg: Config) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a config's content, whatever file it came from."""
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_data(cfg: Config) -> Config:
+    """Return `cfg` pointing at existing data: the embedded digits are painted, the rest is looked for.
+
+    Raises:
+        UserError: Where a data folder or an annotation file is missing.
+    """
+    if _mentions(cfg.to_dict(), EMBEDDED):
+        try:
+            root = build_digits()
+        except OSError as error:
+            raise UserError(str(error)) from error
+        cfg = Config(_replace(cfg.to_dict(), EMBEDDED, str(root)), filename=cfg.filename)
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        dataset = cfg.get(loader, {}).get("dataset") if cfg.get(loader) else None
+        while dataset and "dataset" in dataset:  # wrappers such as RepeatDataset
+            dataset = dataset["dataset"]
+        if dataset:
+            _check_dataset(dataset, f"{loader}.dataset", cfg.filename)
+    return cfg
+
+
+def _check_dataset(dataset: ConfigDict, key: str, config: str) -> None:
+    root = Path(dataset.get("data_root") or ".")
+    prefix = dataset.get("data_prefix") or {}
+    prefixes = [prefix] if isinstance(prefix, str) else list(prefix.values())
+    wanted = [root, *(root / p for p in prefixes if p)]
+    if dataset.get("ann_file"):
+        wanted.append(root / dataset["ann_file"])
+    for path in wanted:
+        if not path.exists():
+            raise UserError(
+                f"data: {path} does not exist ({key} of {config}); put the data there, "
+                f"or name another folder with --cfg-options {key}.data_root=FOLDER"
+            )
+
+
+def _mentions(node: object, text: str) -> bool:
+    if isinstance(node, dict):
+        return any(_mentions(v, text) for v in node.values())
+    if isinstance(node, list | tuple):
+        return any(_mentions(v, text) for v in node)
+    return isinstance(node, str) and node.startswith(text)
+
+
+def _replace(node: object, text: str, new: str) -> object:
+    if isinstance(node, dict):
+        return type(node)({k: _replace(v, text, new) for k, v in node.items()})
+    if isinstance(node, list | tuple):
+        return type(node)(_replace(v, text, new) for v in node)
+    return new + node.removeprefix(text) if isinstance(node, str) and node.startswith(text) else node

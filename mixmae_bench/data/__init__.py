@@ -1,0 +1,1 @@
+"""The benchmark's data: small scenes made from scikit-learn's handwritten digits."""

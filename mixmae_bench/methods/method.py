@@ -1,0 +1,39 @@
+"""What all pretraining methods share: a runnable model around an encoder."""
+
+from abc import ABCMeta, abstractmethod
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mixmae_bench.registry import MODELS
+
+
+class Method(BaseModel, metaclass=ABCMeta):
+    """A pretraining method on an encoder, as a model that mmengine's Runner trains.
+
+    A method draws a mask, predicts what the mask hid, and compares. The mask is an argument of
+    `predict` and `loss`, so that tests and pictures can choose it.
+    """
+
+    def __init__(self, backbone: dict, data_preprocessor: dict | None, init_cfg: dict | None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+
+    @abstractmethod
+    def draw_mask(self, images: Tensor) -> Tensor:
+        """Draw a random mask for images (B, 3, H, W) from torch's default generator."""
+
+    @abstractmethod
+    def predict(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Predict what `mask` hides of normalised images (B, 3, H, W)."""
+
+    @abstractmethod
+    def loss(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Compare `predict(images, mask)` with the images; return a scalar."""
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor") -> dict | Tensor:
+        """Return the loss (mode 'loss') or the prediction (mode 'tensor') under a freshly drawn mask."""
+        mask = self.draw_mask(inputs)
+        if mode == "loss":
+            return {"loss": self.loss(inputs, mask)}
+        return self.predict(inputs, mask)

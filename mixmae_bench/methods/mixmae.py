@@ -1,0 +1,85 @@
+"""MixMAE: hidden tokens of one image are visible tokens of another (arXiv 2205.13137, section 3.2)."""
+
+import torch
+from torch import Tensor
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.methods.decoder import Decoder
+from mixmae_bench.methods.method import Method
+from mixmae_bench.methods.pixels import normalise_cells, to_cells
+from mixmae_bench.registry import MODELS
+
+
+@MODELS.register_module()
+class MixMAE(Method):
+    """MixMAE on any encoder; equals Sense-X/MixMIM models_mixmim.py at 2b2f5a9.
+
+    One mask (h, w) on the grid of last-stage cells is shared by the batch of this process. Mixture b
+    holds the tokens of image b where the mask is 0 and those of its partner, image B-1-b, where it is 1
+    (the official `flip(0)`; with an odd batch the middle image is mixed with itself). In every window
+    the tokens of the two images do not see each other. The decoder completes both images of every
+    mixture, so each cell of each image is predicted once, from a mixture in which it was hidden.
+
+    Args:
+        backbone: Config of an `Encoder`; its `grid` gives the size of the images.
+        decoder: `dim`, `depth` and `num_heads` of the `Decoder`.
+        mask_ratio: Share of cells taken from the partner, in (0, 1); rounded down to whole cells.
+        norm_pix: Whether targets are normalised per cell (M8: the published recipe does).
+
+    Raises:
+        UserError: Where `mask_ratio` is outside (0, 1), or a batch has one image (it would be mixed
+            with itself).
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decoder: dict,
+        mask_ratio: float = 0.5,
+        norm_pix: bool = True,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if not 0 < mask_ratio < 1:
+            raise UserError(f"mask_ratio of MixMAE is {mask_ratio}; give a number between 0 and 1, published: 0.5")
+        super().__init__(backbone, data_preprocessor, init_cfg)
+        self.mask_ratio = mask_ratio
+        self.norm_pix = norm_pix
+        self.cell = self.backbone.out_strides[-1]
+        scale = self.cell // self.backbone.out_strides[0]
+        grid = (self.backbone.grid[0] // scale, self.backbone.grid[1] // scale)
+        self.decoder = Decoder(self.backbone.out_channels[-1], grid, self.cell**2 * 3, **decoder)
+
+    def draw_mask(self, images: Tensor) -> Tensor:
+        """Draw the mask (h, w), int64: 1 where the partner's token is shown."""
+        h, w = (side // self.cell for side in images.shape[-2:])
+        order = torch.rand(h * w, device=images.device).argsort().argsort()
+        return (order < int(h * w * self.mask_ratio)).long().view(h, w)
+
+    def predict(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Reconstruct both images of every mixture.
+
+        Returns:
+            Predictions (2B, h*w, cell*cell*3): the first B complete the image whose tokens were kept
+            where the mask is 0, the last B its partner.
+        """
+        if len(images) == 1:
+            raise UserError("MixMAE got a batch of one image, which it would mix with itself; use 2 or more per process")
+        tokens = self.backbone.embed(images)
+        cells = mask.repeat_interleave(tokens.shape[1] // mask.shape[0], 0)
+        cells = cells.repeat_interleave(tokens.shape[2] // mask.shape[1], 1)
+        mixed = torch.where(cells[..., None].bool(), tokens.flip(0), tokens)
+        features = self.backbone.encode(mixed, groups=mask)[-1].flatten(1, 2)
+
+        shown = mask.flatten().bool()
+        hidden = torch.stack([shown, ~shown]).repeat_interleave(len(images), 0)
+        return self.decoder(features.repeat(2, 1, 1), hidden)
+
+    def loss(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Mean squared error over all cells of all images."""
+        first, second = self.predict(images, mask).float().chunk(2)
+        pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0))
+        target = to_cells(images, self.cell)
+        if self.norm_pix:
+            target = normalise_cells(target)
+        return (pred - target).square().mean()

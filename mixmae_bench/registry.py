@@ -1,0 +1,17 @@
+"""Registries of this package, as children of mmengine's.
+
+mmengine imports `<scope>.registry` when a config names a type of that scope, and the `locations`
+when a type is first looked up, so `type='mixmae_bench.MixMAESwin'` works from any OpenMMLab config.
+"""
+
+from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import Registry
+
+MODELS = Registry(
+    "model",
+    parent=_MODELS,
+    scope="mixmae_bench",
+    locations=["mixmae_bench.backbones", "mixmae_bench.methods"],
+)
+HOOKS = Registry("hook", parent=_HOOKS, scope="mixmae_bench", locations=["mixmae_bench.suite.hooks"])

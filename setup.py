@@ -1,0 +1,51 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# The maintained forks (default) and the original OpenMMLab packages install the same import
+# names, so an environment holds exactly one of the two families (`mixmae-bench doctor` checks).
+ONEDL = [
+    "onedl-mmengine>=0.10.12",
+    "onedl-mmcv>=2.3.6",
+    "onedl-mmdetection>=3.5.1",
+    "onedl-mmsegmentation>=1.4.2",
+    "onedl-mmpretrain>=1.3.6",
+]
+OPENMMLAB = [
+    "mmengine>=0.10.7",
+    "mmcv-lite>=2.1.0,<2.2.0",
+    "mmdet>=3.3.0",
+    "mmsegmentation>=1.2.2",
+    "mmpretrain>=1.2.0",
+    "ftfy",
+    "regex",
+]
+
+setup(
+    name="mixmae-bench",
+    version="0.1.0",
+    description="Transfer benchmark for masked image modelling on hierarchical vision transformers",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["mixmae_bench", "mixmae_bench.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "timm>=1.0.15",
+        "numpy",
+        "pillow",
+        "pycocotools",
+        "pyyaml",
+        "rich",
+        "safetensors",
+        "scikit-learn",
+    ],
+    extras_require={
+        "onedl": ONEDL,
+        "openmmlab": OPENMMLAB,
+        "test": ["pytest", "pytest-timeout", "ruff"],
+    },
+    entry_points={"console_scripts": ["mixmae-bench=mixmae_bench.cli:main"]},
+)
