@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from mixmae_bench.compat import openmmlab
 from mixmae_bench.data.digits import build_digits
 from mixmae_bench.errors import UserError, did_you_mean
 
@@ -19,6 +20,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     Raises:
         UserError: Where the file is missing or cannot be read.
     """
+    openmmlab.adapt()
     path = Path(path)
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.py")])

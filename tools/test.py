@@ -1,7 +1,24 @@
-"""Evaluate a checkpoint from a config, as OpenMMLab users expect."""
+"""Evaluate a checkpoint from a config: classification, detection or segmentation."""
 
 import sys
 
-from mixmae_bench.cli import test_main
+from mmengine.runner import Runner
 
-sys.exit(test_main())
+from mixmae_bench.cli import exits_on_user_error
+from mixmae_bench.train import configure, parse, parser
+from mixmae_bench.transfer.load import load_model
+
+
+@exits_on_user_error
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument("checkpoint", help="checkpoint of the whole model, as training wrote it")
+    args = parse(options)
+    runner = Runner.from_cfg(configure(args))
+    load_model(runner.model, args.checkpoint)
+    runner.test()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

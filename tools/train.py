@@ -1,7 +1,30 @@
-"""Train from a config, as OpenMMLab users expect: pretraining, classification, detection, segmentation."""
+"""Train from a config: pretraining, classification, detection or segmentation."""
 
 import sys
 
-from mixmae_bench.cli import train_main
+from mmengine.runner import Runner
 
-sys.exit(train_main())
+from mixmae_bench.cli import exits_on_user_error
+from mixmae_bench.train import configure, parse, parser, use_amp
+
+
+@exits_on_user_error
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument(
+        "--resume", nargs="?", const="auto", help="go on from the latest checkpoint, or from this one"
+    )
+    options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
+    args = parse(options)
+    cfg = configure(args)
+    if args.amp:
+        use_amp(cfg)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == "auto" else args.resume
+    Runner.from_cfg(cfg).train()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

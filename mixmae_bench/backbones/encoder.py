@@ -18,10 +18,14 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     Attributes:
         out_channels: Channels of every stage.
         out_strides: Pixels per token of every stage.
+        grid: Tokens (rows, columns) of the first stage that its tables are made for.
+        audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
     """
 
     out_channels: list[int]
     out_strides: list[int]
+    grid: tuple[int, int]
+    audit: dict
 
     def __init__(self, out_indices: tuple[int, ...], init_cfg: dict | None) -> None:
         super().__init__(init_cfg)
@@ -72,5 +76,5 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         Unlike mmengine's loader, this one stops where the checkpoint does not fit (see `load_backbone`).
         """
         if self.init_cfg and not self._is_init:
-            load_backbone(self, self.init_cfg["checkpoint"])
+            self.audit = load_backbone(self, self.init_cfg["checkpoint"])
         self._is_init = True

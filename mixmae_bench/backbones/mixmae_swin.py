@@ -20,15 +20,21 @@ ARCHS = {
     "small": dict(embed_dim=64, depths=(2, 4), num_heads=(2, 4), window_size=(8, 4)),
     # The official repository's mixmim_base, mixmim_large and mixmim_huge.
     "base": dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(14, 14, 14, 7)),
-    "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=(14, 14, 14, 7)),
-    "huge": dict(embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88), window_size=(14, 14, 14, 7)),
+    "large": dict(
+        embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=(14, 14, 14, 7)
+    ),
+    "huge": dict(
+        embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88), window_size=(14, 14, 14, 7)
+    ),
 }
 
 
 class Block(nn.Module):
     """Pre-norm transformer block: window attention, then an MLP (exact GELU, eps 1e-5: M5)."""
 
-    def __init__(self, dim: int, num_heads: int, window_size: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, window_size: int, mlp_ratio: float, drop_path: float
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = WindowAttention(dim, num_heads, window_size)
@@ -92,7 +98,14 @@ class MixMAESwin(Encoder):
             raise ValueError(f"img_size {img_size} of MixMAESwin is not a multiple of {self.out_strides[-1]}")
 
         self.patch_embed = PatchEmbed(
-            None, patch_size, 3, dim, norm_layer=nn.LayerNorm, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
+            None,
+            patch_size,
+            3,
+            dim,
+            norm_layer=nn.LayerNorm,
+            flatten=False,
+            output_fmt="NHWC",
+            dynamic_img_pad=True,
         )
         self.grid = (img_size // patch_size, img_size // patch_size)
         self.absolute_pos_embed = nn.Parameter(sincos_table(dim, self.grid), requires_grad=False)

@@ -62,7 +62,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, tokens: Tensor, groups: Tensor | None = None) -> Tensor:
         """Attend inside windows and groups: tokens (B, H, W, C), groups (H, W) or None, to (B, H, W, C)."""
-        B, H, W, C = tokens.shape
+        B, H, W, _ = tokens.shape
         window = (min(self.window_size, H), min(self.window_size, W))
         pad = (-W % window[1], -H % window[0])
         if any(pad):
@@ -77,7 +77,9 @@ class WindowAttention(nn.Module):
         q, k, v = self.qkv(windows).view(B, num_windows, length, 3, self.num_heads, -1).unbind(3)
         # Windows and heads share an axis, so that one (1, windows * heads, N, N) bias serves the batch.
         q, k, v = (t.transpose(2, 3).flatten(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(window, groups, num_windows).to(q.dtype))
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=self.bias(window, groups, num_windows).to(q.dtype)
+        )
         out = out.view(B, num_windows, self.num_heads, length, -1).transpose(2, 3).reshape(windows.shape)
 
         return unpartition(self.proj(out), window, size)[:, :H, :W].contiguous()

@@ -43,8 +43,9 @@ LARGE_SIDE, LARGE_SIZES, MAX_DIGITS = 64, (18, 32), 4
 MAX_OVERLAP = 0.1  # of the smaller of two boxes
 PLACEMENT_TRIES = 50
 GROUND_CELL = 8  # px between the random colours of a background
-GROUND_SPREAD = 0.12  # standard deviation of those colours; the colour range is 0..1
-MIN_CONTRAST = 0.2  # luma between a digit's tint and any background pixel under it
+GROUND_TOP, GROUND_SPREAD = 0.5, 0.12  # brightest mean colour of a background, and its standard deviation
+TINT_BOTTOM = 0.5  # darkest channel of a digit: digits are lighter than their ground, as chalk on a board
+MIN_CONTRAST = 0.25  # luma between a digit's tint and any background pixel under it
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 POLYGON_ZOOM = 8  # polygon corners are exact to half a pixel of the zoomed mask
 
@@ -61,7 +62,7 @@ class DigitsConfig:
     seed: int = 0
     train_sources: int = 1400
     pretrain: int = 4000
-    classification_train: int = 500
+    classification_train: int = 1000
     classification_val: int = 800
     detection_train: int = 400
     detection_val: int = 200
@@ -309,7 +310,9 @@ class _Painter:
     def paint(self, side: int, labels: Sequence[int], sizes: tuple[int, int]) -> _Scene:
         """Paint a (side, side) px scene; a digit that finds no free place is left out."""
         cells = side // GROUND_CELL
-        ground = self._rng.random(3) + GROUND_SPREAD * self._rng.standard_normal((cells, cells, 3))
+        ground = GROUND_TOP * self._rng.random(3) + GROUND_SPREAD * self._rng.standard_normal(
+            (cells, cells, 3)
+        )
         image = np.clip(cv2.resize(ground, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
         owner = np.full((side, side), -1)
         boxes: list[tuple[int, int, int, int]] = []
@@ -350,7 +353,7 @@ class _Painter:
 
     def _tint(self, ground: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a random colour (3,) that stands out from all of the (N, 3) background pixels."""
-        tints = self._rng.random((64, 3))
+        tints = TINT_BOTTOM + (1 - TINT_BOTTOM) * self._rng.random((64, 3))
         contrast = np.abs((tints @ LUMA)[:, None] - ground @ LUMA).min(axis=1)
         # argmax finds the first good tint; without any, the best must do.
         return tints[np.argmax(np.minimum(contrast, MIN_CONTRAST))]

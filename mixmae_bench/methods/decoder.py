@@ -29,7 +29,9 @@ class Decoder(nn.Module):
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(sincos_table(dim, grid), requires_grad=False)
         self.embed = nn.Linear(in_channels, dim)
-        self.blocks = nn.ModuleList([Block(dim, num_heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth)])
+        self.blocks = nn.ModuleList(
+            [Block(dim, num_heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth)]
+        )
         self.norm = nn.LayerNorm(dim)
         self.pred = nn.Linear(dim, out_channels)
         nn.init.trunc_normal_(self.mask_token, std=0.02)

@@ -31,7 +31,9 @@ class Method(BaseModel, metaclass=ABCMeta):
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Compare `predict(images, mask)` with the images; return a scalar."""
 
-    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor") -> dict | Tensor:
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor"
+    ) -> dict | Tensor:
         """Return the loss (mode 'loss') or the prediction (mode 'tensor') under a freshly drawn mask."""
         mask = self.draw_mask(inputs)
         if mode == "loss":

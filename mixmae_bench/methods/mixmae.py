@@ -41,7 +41,9 @@ class MixMAE(Method):
         init_cfg: dict | None = None,
     ) -> None:
         if not 0 < mask_ratio < 1:
-            raise UserError(f"mask_ratio of MixMAE is {mask_ratio}; give a number between 0 and 1, published: 0.5")
+            raise UserError(
+                f"mask_ratio of MixMAE is {mask_ratio}; give a number between 0 and 1, published: 0.5"
+            )
         super().__init__(backbone, data_preprocessor, init_cfg)
         self.mask_ratio = mask_ratio
         self.norm_pix = norm_pix
@@ -64,7 +66,9 @@ class MixMAE(Method):
             where the mask is 0, the last B its partner.
         """
         if len(images) == 1:
-            raise UserError("MixMAE got a batch of one image, which it would mix with itself; use 2 or more per process")
+            raise UserError(
+                "MixMAE got a batch of one image, which it would mix with itself; use 2 or more per process"
+            )
         tokens = self.backbone.embed(images)
         cells = mask.repeat_interleave(tokens.shape[1] // mask.shape[0], 0)
         cells = cells.repeat_interleave(tokens.shape[2] // mask.shape[1], 1)

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from mmengine.logging import print_log
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,36 +24,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: Where the file is missing, damaged, or holds anything but tensors and plain data.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; check the path")
     try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            with torch.serialization.safe_globals(mmengine_log_types()):
-                content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_checkpoint(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{error}; check the path") from error
     except Exception as error:  # torch and safetensors raise many types for a damaged file
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"checkpoint {path} cannot be read as weights: {reason}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"checkpoint {path} cannot be read as weights ({type(error).__name__}): {reason}"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not state:
-        raise UserError(f"checkpoint {path} holds no tensors by name; give a state dict or a checkpoint of a run")
+        raise UserError(
+            f"checkpoint {path} holds no tensors by name; give a state dict or a checkpoint of a run"
+        )
     return state
-
-
-def mmengine_log_types() -> list:
-    """Return what mmengine's own checkpoints hold beside tensors and plain data (its log buffers)."""
-    import numpy as np
-    from mmengine.logging import HistoryBuffer
-
-    # The last ones are how numpy pickles an array of a plain type.
-    return [HistoryBuffer, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np.ndarray, np.dtype] + [
-        type(np.dtype(kind)) for kind in ("float64", "float32", "int64")
-    ]
 
 
 def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
@@ -89,10 +76,13 @@ def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
     filled = 100 * sum(own[k].numel() for k in wanted if k in fits) / sum(own[k].numel() for k in wanted)
     if filled < MIN_FILLED:
         first = missing[0]
-        why = f"has shape {tuple(state[first].shape)} there, {tuple(own[first].shape)} here" if first in state else "is not there"
+        why = "is not there"
+        if first in state:
+            why = f"has shape {tuple(state[first].shape)} there, {tuple(own[first].shape)} here"
         raise UserError(
-            f"checkpoint {path} fills {filled:.1f}% of {type(backbone).__name__}, at least {MIN_FILLED:.0f}% is needed: "
-            f"'{first}' {why}; use a checkpoint of this architecture, or convert it first"
+            f"checkpoint {path} fills {filled:.1f}% of {type(backbone).__name__}, at least "
+            f"{MIN_FILLED:.0f}% is needed: '{first}' {why}; "
+            "use a checkpoint of this architecture, or convert it first"
         )
     backbone.load_state_dict(fits, strict=False)
     print_log(
@@ -101,3 +91,16 @@ def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
         logger="current",
     )
     return dict(filled=filled, resized=resized, missing=missing, left_out=left_out)
+
+
+def load_model(model: nn.Module, path: str | Path) -> None:
+    """Fill a whole model from its own checkpoint, every tensor of it.
+
+    Raises:
+        UserError: Where the file cannot be read or any tensor is missing, unknown or of another shape.
+    """
+    try:
+        model.load_state_dict(read_state_dict(path), strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"checkpoint {path} is not one of this config's model: {reason}") from error

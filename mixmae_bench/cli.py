@@ -1,0 +1,85 @@
+"""The command line. Imports lazily, so that --help is instant."""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mixmae_bench.errors import UserError
+
+
+def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
+    """Turn a mistake of the user into one line on stderr and exit status 2."""
+
+    @functools.wraps(main)
+    def wrapped(*args: object) -> int:
+        try:
+            return main(*args)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return wrapped
+
+
+@exits_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run the command `mixmae-bench`; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="mixmae-bench", description="Transfer benchmark for masked image modelling on hierarchical ViTs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="run a suite: pretraining, transfers, records and table")
+    run.add_argument("suite", help="suite file, such as configs/suites/digits.yaml")
+    run.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
+    run.add_argument("--seeds", help="seeds instead of the suite's, such as 0,1,2")
+    run.add_argument("--methods", help="only these methods of the suite, such as scratch,mixmae")
+    run.add_argument(
+        "--jobs", type=int, help="cells to run side by side (default: one per core, at most 4; 1 on a GPU)"
+    )
+    run.set_defaults(function=_run)
+
+    doctor = commands.add_parser(
+        "doctor", help="print versions, device and ops, and any conflict with its remedy"
+    )
+    doctor.set_defaults(function=_doctor)
+
+    args = parser.parse_args(argv)
+    return args.function(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mixmae_bench.suite.spec import read_suite
+
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; give 1 or more")
+    seeds = None if args.seeds is None else _integers(args.seeds)
+    suite = read_suite(args.suite, seeds, args.methods.split(",") if args.methods else None)
+    work_dir = args.work_dir or Path("work_dirs") / suite.name
+    console = Console()
+    with console.status("starting"):
+        # Here, as importing torch and mmengine takes seconds.
+        from mixmae_bench.suite.run import default_jobs, run_suite
+
+    return 1 if run_suite(suite, work_dir, args.jobs or default_jobs(), console) else 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from mixmae_bench.doctor import diagnose
+
+    return diagnose()
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds is '{text}'; give integers with commas, such as 0,1,2") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

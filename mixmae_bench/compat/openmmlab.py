@@ -1,0 +1,53 @@
+"""The two families of OpenMMLab packages: the original ones and the maintained onedl-* forks."""
+
+from importlib.metadata import PackageNotFoundError, distribution
+
+from mixmae_bench.errors import UserError
+
+ORIGINAL = ("mmengine", "mmcv", "mmcv-lite", "mmdet", "mmsegmentation", "mmpretrain")
+FORK = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation", "onedl-mmpretrain")
+
+
+def installed(names: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of those of `names` that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = distribution(name).version
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def family() -> str:
+    """Return 'onedl' or 'openmmlab'.
+
+    Raises:
+        UserError: Where both are installed (they overwrite each other's files), or neither.
+    """
+    fork, original = installed(FORK), installed(ORIGINAL)
+    if fork and original:
+        raise UserError(
+            "both families of OpenMMLab packages are installed and overwrite each other: "
+            f"{', '.join(original)} and {', '.join(fork)}; uninstall all of them, then install this project "
+            "with one extra, [onedl] or [openmmlab]"
+        )
+    if not fork and not original:
+        raise UserError("no OpenMMLab packages are installed; install this project with the extra [onedl]")
+    return "onedl" if fork else "openmmlab"
+
+
+def adapt() -> None:
+    """Make the installed family work here: `mmseg::` configs, and checkpoints that never run code.
+
+    Raises:
+        UserError: As `family`.
+    """
+    if family() == "onedl":
+        # mmengine looks for a distribution of this name, which the fork does not have.
+        from mmengine.config.utils import MODULE2PACKAGE
+
+        MODULE2PACKAGE["mmseg"] = "mmseg"
+    from mixmae_bench.compat.checkpoints import use_in_mmengine
+
+    use_in_mmengine()

@@ -1,0 +1,66 @@
+"""What a run ran on: versions, hardware, the state of the checkout."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import mixmae_bench
+from mixmae_bench.compat.openmmlab import FORK, ORIGINAL, installed
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools", *FORK, *ORIGINAL)
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the installed packages that compute."""
+    return {"python": platform.python_version(), **installed(PACKAGES)}
+
+
+def package_version(name: str) -> str | None:
+    """Return the version of an installed package, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def code_version() -> str:
+    """Return this package's version and, in a checkout, its commit, with + for local changes."""
+    root = Path(__file__).parent.parent
+    commit = _git(root, "rev-parse", "--short=8", "HEAD")
+    if not commit:
+        return mixmae_bench.__version__
+    changed = "+" if _git(root, "status", "--porcelain", "--untracked-files=no") else ""
+    return f"{mixmae_bench.__version__} ({commit}{changed})"
+
+
+def hardware() -> dict[str, str | int | None]:
+    """Return the processor, the number of usable cores and the GPU, if there is one."""
+    import torch
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+def _git(root: Path, *command: str) -> str:
+    if not (root / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,128 @@
+"""One record per run: what was run, from what, on what, and what came out. Needs no torch."""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+SCHEMA = 1
+"""Version of the record's fields; raise it with every change of their meaning."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The outcome of one cell of a suite, one JSON line in `records.jsonl`.
+
+    Attributes:
+        schema: Version of these fields.
+        suite: Name of the suite.
+        suite_version: Its version.
+        method: What the backbone starts from: 'scratch' or a pretraining method's name.
+        backbone: Type and architecture of the backbone.
+        task: 'pretraining', 'classification', 'detection' or 'segmentation'.
+        dataset: Name of the data the task is run on.
+        seed: Seed of everything random in this run.
+        key: Hash of all that decides the outcome: config, seed, and what the backbone starts from.
+        metrics: Values by name, in the unit of `METRICS`.
+        num_samples: Images that the metrics are computed on.
+        params: Trainable and frozen parameters of the whole model.
+        backbone_params: The same of the backbone.
+        config: File of the config, relative to the suite.
+        config_hash: Hash of the resolved config.
+        checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
+        checkpoint_filled: Percentage of the backbone that it filled, or None.
+        epochs: Length of the training.
+        effective_batch: Images per optimiser step over all processes.
+        images_per_s: Training images per second of wall time, data loading included.
+        seconds: Wall time of the run, evaluation included.
+        peak_memory_mb: Largest resident memory of the process during the run (GPU: allocated memory).
+        threads: CPU threads that torch used.
+        started: When, ISO 8601 in UTC.
+        code: Version of this package and, from a checkout, its commit ('+' with local changes).
+        packages: Versions of what computes.
+        hardware: CPU, cores and GPU.
+    """
+
+    schema: int
+    suite: str
+    suite_version: int
+    method: str
+    backbone: str
+    task: str
+    dataset: str
+    seed: int
+    key: str
+    metrics: dict[str, float]
+    num_samples: int
+    params: int
+    backbone_params: int
+    config: str
+    config_hash: str
+    checkpoint: str | None
+    checkpoint_filled: float | None
+    epochs: int
+    effective_batch: int
+    images_per_s: float
+    seconds: float
+    peak_memory_mb: float
+    threads: int
+    started: str
+    code: str
+    packages: dict[str, str]
+    hardware: dict[str, str | int | None]
+
+
+METRICS = {
+    "loss": "mean training loss of the last epoch",
+    "top1": "top-1 accuracy, %",
+    "box_ap": "COCO box AP (IoU 0.50:0.95), %",
+    "mask_ap": "COCO mask AP (IoU 0.50:0.95), %",
+    "miou": "mean IoU over classes, %",
+}
+"""Meaning and unit of every metric."""
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Append one line, whole or not at all as other processes see it."""
+    line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a writer was killed in the middle of its line
+                line = b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(path: Path) -> tuple[list[Record], list[str]]:
+    """Read all records of a file; a missing file has none.
+
+    Returns:
+        The records, and one complaint, with its line number, for every line that is none.
+    """
+    records, complaints = [], []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(_parse(line))
+        except (ValueError, TypeError) as error:
+            complaints.append(f"{path} line {number} is skipped: {error}")
+    return records, complaints
+
+
+def _parse(line: str) -> Record:
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    if values.get("schema") != SCHEMA:
+        raise ValueError(f"schema {values.get('schema')!r}, this version reads {SCHEMA}")
+    names = {f.name for f in fields(Record)}
+    if values.keys() != names:
+        raise ValueError(
+            f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ names))}"
+        )
+    return Record(**values)

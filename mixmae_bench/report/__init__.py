@@ -1,0 +1,1 @@
+"""Records to tables. Reads files only; needs no torch."""

@@ -1,0 +1,61 @@
+"""Telling the outside how far a run is, and keeping what the record needs."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mixmae_bench.registry import HOOKS
+
+SECONDS_BETWEEN_WRITES = 0.5
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Writes `{"iter", "max_iters", "text"}` to a file that any process may read at any time.
+
+    Attributes:
+        metrics: What the last validation returned, in the framework's names.
+        iters: Iterations that this process has trained (less than all of them after a resume).
+        seconds: Time they took, data loading included, validation not.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+        self.metrics: dict[str, float] = {}
+        self.iters = 0
+        self.seconds = 0.0
+        self._next_write = 0.0
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._clock = time.monotonic()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        now = time.monotonic()
+        self.iters += 1
+        self.seconds += now - self._clock
+        self._clock = now
+        done = runner.iter + 1
+        if now >= self._next_write or done == runner.max_iters:
+            self._next_write = now + SECONDS_BETWEEN_WRITES
+            text = f"loss {runner.message_hub.get_scalar('train/loss').current():.3f}"
+            write_atomically(
+                self.file, json.dumps({"iter": done, "max_iters": runner.max_iters, "text": text})
+            )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self.metrics = dict(metrics or {})
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small text file so that readers see the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

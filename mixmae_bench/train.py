@@ -1,0 +1,75 @@
+"""What `tools/train.py` and `tools/test.py` share: the command line and a config ready for the Runner."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mixmae_bench.config import find_data, load_config
+from mixmae_bench.errors import UserError
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that OpenMMLab's tools have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "--work-dir", help="folder of logs and checkpoints (default: work_dirs/NAME of the config)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="change entries of the config",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        UserError: Where a --cfg-options is not KEY=VALUE (mmengine's DictAction fails on it).
+    """
+    try:
+        return parser.parse_args()
+    except (ValueError, AssertionError) as error:
+        raise UserError(
+            f"--cfg-options takes KEY=VALUE, such as optim_wrapper.optimizer.lr=1e-3: {error}"
+        ) from error
+
+
+def configure(args: argparse.Namespace) -> Config:
+    """Read the config, apply the options, find the data, and name the folder to write to.
+
+    Raises:
+        UserError: Where the config, an option or the data does not fit.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    cfg = find_data(load_config(args.config, args.cfg_options))
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    if not torch.cuda.is_available():
+        cfg.env_cfg.dist_cfg = dict(backend="gloo")
+    return cfg
+
+
+def use_amp(cfg: Config) -> None:
+    """Turn on automatic mixed precision.
+
+    Raises:
+        UserError: Without a GPU, which mmengine's AmpOptimWrapper needs, or with another optimiser wrapper.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("--amp needs a GPU; train without it")
+    if cfg.optim_wrapper.get("type", "OptimWrapper") not in ("OptimWrapper", "AmpOptimWrapper"):
+        raise UserError(
+            f"--amp does not go with optim_wrapper.type={cfg.optim_wrapper.type}; remove one of them"
+        )
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.setdefault("loss_scale", "dynamic")

@@ -1,0 +1,10 @@
+"""The digits suite's detection, cut to seconds."""
+
+_base_ = "../../configs/detection/mask-rcnn_mixmae-swin-small_1xb8-12e_digits.py"
+
+train_dataloader = dict(batch_size=8, dataset=dict(indices=16))
+param_scheduler = []
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
+val_dataloader = dict(dataset=dict(indices=16))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=2, val_interval=2)

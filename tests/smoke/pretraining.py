@@ -1,0 +1,8 @@
+"""The digits suite's pretraining, cut to seconds."""
+
+_base_ = "../../configs/pretrain/mixmae_small_1xb128-30e_digits.py"
+
+train_dataloader = dict(batch_size=8, dataset=dict(indices=16))
+param_scheduler = []
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
+train_cfg = dict(max_epochs=2)
