@@ -1,4 +1,4 @@
-"""Fine-tuning on 500 labelled digits; not published, chosen so that both starts converge."""
+"""Fine-tuning on 1,000 labelled digits; not published, chosen so that both starts converge."""
 
 _base_ = ["../_base_/datasets/digits_classification.py", "../_base_/digits_runtime.py"]
 
@@ -11,13 +11,13 @@ model = dict(
 )
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3 * 50 / 50, weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=True, end=4, convert_to_iter_based=True),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=4, end=40, eta_min=1e-6, convert_to_iter_based=True),
+    dict(type="LinearLR", start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=2, end=20, eta_min=1e-6, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=40, val_interval=40)
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=20)
 val_cfg = dict()
 test_cfg = dict()

@@ -42,13 +42,13 @@ model = dict(
 )
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3 * 8 / 8, weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=1, end=12, eta_min=1e-6, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=1, end=8, eta_min=1e-6, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=12)
+train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=8)
 val_cfg = dict()
 test_cfg = dict()
