@@ -35,13 +35,19 @@ def code_version() -> str:
     return f"{mixmae_bench.__version__} ({commit}{changed})"
 
 
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    # Only Linux can tell the cores of one process from those of the machine.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def hardware() -> dict[str, str | int | None]:
     """Return the processor, the number of usable cores and the GPU, if there is one."""
     import torch
 
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

@@ -34,7 +34,8 @@ class Record:
         checkpoint_filled: Percentage of the backbone that it filled, or None.
         epochs: Length of the training.
         effective_batch: Images per optimiser step over all processes.
-        images_per_s: Training images per second of wall time, data loading included.
+        images_per_s: Training images per second of wall time, data loading included, or None where the
+            last process of the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
         peak_memory_mb: Largest resident memory of the process during the run (GPU: allocated memory).
         threads: CPU threads that torch used.
@@ -63,7 +64,7 @@ class Record:
     checkpoint_filled: float | None
     epochs: int
     effective_batch: int
-    images_per_s: float
+    images_per_s: float | None
     seconds: float
     peak_memory_mb: float
     threads: int

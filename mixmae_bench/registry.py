@@ -8,6 +8,10 @@ from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import Registry
 
+from mixmae_bench.compat import openmmlab
+
+openmmlab.adapt()
+
 MODELS = Registry(
     "model",
     parent=_MODELS,

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import sys
 import time
 import traceback
@@ -26,6 +27,9 @@ METRIC_NAMES = {
     "mIoU": ("miou", 1),
 }
 """The frameworks' names of the metrics that a record keeps, and the factor that makes them percentages."""
+
+
+LINUX_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def _run(job: Job) -> Record:
         checkpoint_filled=backbone.audit["filled"] if checkpoint else None,
         epochs=runner.max_epochs,
         effective_batch=batch,
-        images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.seconds else 0.0,
+        images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.iters else None,
         seconds=round(time.monotonic() - clock, 1),
         peak_memory_mb=round(_peak_memory() / 2**20, 1),
         threads=job.threads,
@@ -153,10 +157,12 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
     if runner.val_loop is None:
         window = len(runner.train_dataloader)
         return {"loss": round(float(runner.message_hub.get_scalar("train/loss").mean(window)), 5)}
+    # A run that was killed between its last checkpoint and its record has nothing left to train.
+    metrics = progress.metrics or runner.val()
     return {
-        name: round(float(progress.metrics[theirs]) * factor, 4)
+        name: round(float(metrics[theirs]) * factor, 4)
         for theirs, (name, factor) in METRIC_NAMES.items()
-        if theirs in progress.metrics
+        if theirs in metrics
     }
 
 
@@ -182,13 +188,18 @@ def _print_into(file: Path) -> None:
 def _reset_peak_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
+    elif LINUX_RESET.exists():
+        LINUX_RESET.write_text("5")  # resets VmHWM, see proc(5)
 
 
 def _peak_memory() -> int:
-    """Return the peak of allocated GPU memory, or of resident memory, in bytes, since the last reset."""
+    """Return the peak of allocated GPU memory, or of resident memory, in bytes, since the last reset.
+
+    Where the system cannot reset the latter (macOS), since the process began.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if not LINUX_RESET.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.registry import MODELS
@@ -135,7 +136,7 @@ def _run_cells(
     running: dict[Future, Cell] = {}
     finished: dict[str, float] = {}
     failed: dict[str, str] = {}
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    threads = max(1, cores() // jobs)
     clock = time.monotonic()
     began: dict[str, float] = {}
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
@@ -178,7 +179,11 @@ def _run_cells(
                 )
                 now = " | ".join(f"{c.name} {_progress(work_dir / c.name)[1]}" for c in running.values())
                 bar.update(
-                    task, completed=share, count=f"{len(finished)}/{len(todo)}", left=_minutes(left), now=now
+                    task,
+                    completed=share,
+                    count=f"{len(finished)}/{len(todo)}",
+                    left=f"{_time_text(left)} left",
+                    now=now,
                 )
     except KeyboardInterrupt:
         for process in list(pool._processes.values()):
@@ -186,7 +191,7 @@ def _run_cells(
         raise UserError("stopped; the same command goes on where it was") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    console.print(f"ran {len(finished)} of {len(todo)} cells in {_minutes(time.monotonic() - clock)[:-5]}")
+    console.print(f"ran {len(finished)} of {len(todo)} cells in {_time_text(time.monotonic() - clock)}")
     return failed
 
 
@@ -259,8 +264,8 @@ def _estimate(
     return 1 - left / total, left / min(jobs, max(1, len(todo) - len(finished) - len(failed)))
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min left" if seconds >= 60 else f"{seconds:.0f} s left"
+def _time_text(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _report(record: Record, cell: Cell, console: Console) -> None:
@@ -273,4 +278,4 @@ def _report(record: Record, cell: Cell, console: Console) -> None:
 
 def default_jobs() -> int:
     """Return how many cells to run side by side: one on a GPU, else one per core, at most four."""
-    return 1 if torch.cuda.is_available() else min(4, len(os.sched_getaffinity(0)))
+    return 1 if torch.cuda.is_available() else min(4, cores())
