@@ -47,12 +47,22 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     def embed(self, images: Tensor) -> Tensor:
         """Turn images (B, 3, H, W) into tokens (B, H/s, W/s, C), s = `out_strides[0]`, without positions."""
 
+    def embed_token(self, token: Tensor) -> Tensor:
+        """Turn a learnt stand-in for a patch (..., C) into a token, where the embedding normalises (U2)."""
+        return token
+
     @abstractmethod
-    def encode(self, tokens: Tensor, groups: Tensor | None = None) -> list[Tensor]:
+    def encode(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> list[Tensor]:
         """Turn tokens (B, h, w, C) into one map (B, h_i, w_i, C_i) per stage, the last one normalised.
 
-        `groups` is an integer map of who may see whom, shared by the batch, on a grid that divides the
-        grid of every stage; None lets all tokens of a window see each other.
+        Args:
+            tokens: What `embed` gave, after a method hid, mixed or packed some of it.
+            groups: Integer map of who may see whom, shared by the batch, on a grid that divides the grid
+                of every stage; None lets all tokens of a window see each other.
+            positions: Where packed tokens come from, (row, column) in tokens of the whole image,
+                int64 (B, h, w, 2); None where the map is a whole image.
         """
 
     @abstractmethod

@@ -1,7 +1,9 @@
 """Sin-cos position tables and the resizing of tables learnt at another size."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
 
@@ -29,6 +31,29 @@ def resize_grid(table: Tensor, size: tuple[int, int], new_size: tuple[int, int])
     return grid.permute(0, 2, 3, 1).flatten(0, 2).to(table.dtype)
 
 
+def table_positions(
+    table: Tensor, grid: tuple[int, int], size: tuple[int, int], places: Tensor | None
+) -> Tensor:
+    """Read a position table (1, h*w, C) made for a `grid` (h, w).
+
+    Args:
+        table: The table.
+        grid: The grid it is made for.
+        size: Size (H, W) of the map that needs positions; another one than `grid` resizes the table.
+        places: Where the tokens of a packed map come from, (row, column) in whole-image tokens,
+            (B, H, W, 2), or None where they are where they are.
+
+    Returns:
+        (1 or B, H, W, C).
+    """
+    if places is not None:
+        index = places[..., 0] * grid[1] + places[..., 1]
+        return table[0][index]
+    if size != grid:
+        table = resize_grid(table[0], grid, size)
+    return table.view(1, *size, -1)
+
+
 def resize_square_table(table: Tensor, rows: int) -> Tensor:
     """Resize a table (side * side, C) of a square grid to `rows` rows.
 
@@ -39,3 +64,32 @@ def resize_square_table(table: Tensor, rows: int) -> Tensor:
     if side**2 != len(table) or new_side**2 != rows:
         raise ValueError(f"cannot resize a table of {len(table)} rows to {rows}: not square grids")
     return resize_grid(table, (side, side), (new_side, new_side))
+
+
+def resize_geometric(table: Tensor, rows: int) -> Tensor:
+    """Resize a bias table ((2W-1)^2, heads) as SimMIM's utils.py does (S4).
+
+    The old offsets are spread over the new range with steps that grow by a constant factor, finest
+    around zero, and a cubic spline is read off at the new integer offsets. (The official code uses
+    scipy's interp2d, removed in SciPy 1.14; RectBivariateSpline gives the same numbers.)
+
+    Raises:
+        ValueError: Where either number of rows is not the square of an odd number.
+    """
+    side, new_side = round(len(table) ** 0.5), round(rows**0.5)
+    if side**2 != len(table) or new_side**2 != rows or side % 2 == 0 or new_side % 2 == 0:
+        raise ValueError(
+            f"cannot resize a bias table of {len(table)} rows to {rows}: not squares of odd numbers"
+        )
+    half, new_half = side // 2, new_side // 2
+    low, high = 1.01, 1.5  # the official bounds and precision of the factor
+    while high - low > 1e-6:
+        factor = (low + high) / 2
+        reach = sum(factor**i for i in range(half))
+        low, high = (low, factor) if reach > new_half else (factor, high)
+    steps = np.cumsum([factor**i for i in range(half)])
+    old = np.concatenate([-steps[::-1], [0], steps])
+    new = np.arange(-new_half, new_half + 1)
+    heads = table.double().numpy(force=True).reshape(side, side, -1)
+    resized = [RectBivariateSpline(old, old, heads[..., i])(new, new) for i in range(heads.shape[-1])]
+    return torch.from_numpy(np.stack(resized, axis=-1)).view(rows, -1).to(table)

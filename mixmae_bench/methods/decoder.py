@@ -1,6 +1,9 @@
-"""The plain transformer decoder of MixMAE: visible features in, pixels of every cell out."""
+"""The plain transformer decoder of MixMAE and UM-MAE: visible features in, pixels of every cell out."""
+
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -9,7 +12,7 @@ from mixmae_bench.backbones.positions import sincos_table
 
 
 class Decoder(nn.Module):
-    """Transformer decoder on a grid of cells (LayerNorm eps 1e-5: M5).
+    """Transformer decoder on a grid of cells.
 
     Official names differ by an underscore: `decoder_embed` is `embed` here, and so on.
 
@@ -20,35 +23,64 @@ class Decoder(nn.Module):
         dim: Width.
         depth: Number of blocks.
         num_heads: Heads of every block.
+        expand: Cells per side that one feature stands for (UM-MAE: 2).
+        eps: Of the norms (MixMAE 1e-5: M5; UM-MAE 1e-6: U3).
+        class_token: Whether a class token comes first; its position is zero.
     """
 
     def __init__(
-        self, in_channels: int, grid: tuple[int, int], out_channels: int, dim: int, depth: int, num_heads: int
+        self,
+        in_channels: int,
+        grid: tuple[int, int],
+        out_channels: int,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        expand: int = 1,
+        eps: float = 1e-5,
+        class_token: bool = False,
     ) -> None:
         super().__init__()
+        self.expand = expand
+        norm = partial(nn.LayerNorm, eps=eps)
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
-        self.pos_embed = nn.Parameter(sincos_table(dim, grid), requires_grad=False)
-        self.embed = nn.Linear(in_channels, dim)
+        table = sincos_table(dim, grid)
+        if class_token:
+            table = torch.cat([torch.zeros(1, 1, dim), table], dim=1)
+        self.pos_embed = nn.Parameter(table, requires_grad=False)
+        self.embed = nn.Linear(in_channels, dim * expand**2)
         self.blocks = nn.ModuleList(
-            [Block(dim, num_heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth)]
+            [Block(dim, num_heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)]
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = norm(dim)
         self.pred = nn.Linear(dim, out_channels)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.apply(xavier_init)
 
-    def forward(self, tokens: Tensor, hidden: Tensor) -> Tensor:
-        """Decode sequences of features, some of them hidden.
+    def embed_map(self, features: Tensor) -> Tensor:
+        """Embed a map of features (B, h, w, in_channels) as cells (B, h*expand * w*expand, dim)."""
+        tokens = self.embed(features).permute(0, 3, 1, 2)
+        # Channel d * 4 + 2 * i + j goes to d, row i, column j.
+        return F.pixel_shuffle(tokens, self.expand).flatten(2).transpose(1, 2)
+
+    def complete(
+        self, tokens: Tensor, hidden: Tensor, positions: Tensor | None = None, first: Tensor | None = None
+    ) -> Tensor:
+        """Predict every cell of images of which some cells are hidden.
 
         Args:
-            tokens: Features (B, L, in_channels).
-            hidden: Bool (B, L) or broadcastable; True puts the mask token in place of the feature.
+            tokens: Embedded cells (B, L, dim); those of hidden cells are not read.
+            hidden: Bool (B, L) or broadcastable; True puts the mask token in the cell's place.
+            positions: Position of every token (B, L, dim), or None for the table's own.
+            first: Embedded class token (B, 1, dim), where there is one.
 
         Returns:
             Predictions (B, L, out_channels).
         """
-        tokens = self.embed(tokens)
-        tokens = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens) + self.pos_embed
+        tokens = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens)
+        if first is not None:
+            tokens = torch.cat([first, tokens], dim=1)
+        tokens = tokens + (self.pos_embed if positions is None else positions).to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.pred(self.norm(tokens))
+        return self.pred(self.norm(tokens[:, 0 if first is None else 1 :]))

@@ -21,7 +21,7 @@ class Method(BaseModel, metaclass=ABCMeta):
 
     @abstractmethod
     def draw_mask(self, images: Tensor) -> Tensor:
-        """Draw a random mask for images (B, 3, H, W) from torch's default generator."""
+        """Draw a random mask for images (B, 3, H, W) from torch's or numpy's default generator."""
 
     @abstractmethod
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mixmae_bench.backbones.swin import spread
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
 from mixmae_bench.methods.method import Method
@@ -70,14 +71,13 @@ class MixMAE(Method):
                 "MixMAE got a batch of one image, which it would mix with itself; use 2 or more per process"
             )
         tokens = self.backbone.embed(images)
-        cells = mask.repeat_interleave(tokens.shape[1] // mask.shape[0], 0)
-        cells = cells.repeat_interleave(tokens.shape[2] // mask.shape[1], 1)
-        mixed = torch.where(cells[..., None].bool(), tokens.flip(0), tokens)
-        features = self.backbone.encode(mixed, groups=mask)[-1].flatten(1, 2)
+        from_partner = spread(mask, tokens.shape[1:3]).bool()
+        mixed = torch.where(from_partner[..., None], tokens.flip(0), tokens)
+        cells = self.decoder.embed_map(self.backbone.encode(mixed, groups=mask)[-1])
 
-        shown = mask.flatten().bool()
-        hidden = torch.stack([shown, ~shown]).repeat_interleave(len(images), 0)
-        return self.decoder(features.repeat(2, 1, 1), hidden)
+        partner = mask.flatten().bool()
+        hidden = torch.stack([partner, ~partner]).repeat_interleave(len(images), 0)
+        return self.decoder.complete(cells.repeat(2, 1, 1), hidden)
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Mean squared error over all cells of all images."""

@@ -1,0 +1,104 @@
+"""A plain ViT with a class token, as MAE and UM-MAE's ViT version pretrain it (arXiv 2111.06377)."""
+
+from functools import partial
+
+import torch
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.mixmae_swin import xavier_init
+from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
+from mixmae_bench.backbones.swin import named_arch
+from mixmae_bench.backbones.um_swin import flat_layer_depth
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import MODELS
+
+ARCHS = {
+    "base": dict(embed_dim=768, depth=12, num_heads=12),
+    "large": dict(embed_dim=1024, depth=24, num_heads=16),
+}
+
+
+@MODELS.register_module()
+class PlainViT(Encoder):
+    """ViT whose position table is sin-cos, frozen, with a zero row for the class token; all eps 1e-6 (U3).
+
+    Args:
+        arch: A name in `ARCHS`, or a dict with embed_dim, depth and num_heads.
+        img_size: Side in pixels of the square images that the table is made for.
+        patch_size: Pixels per token.
+        mlp_ratio: Hidden width of the MLPs in units of their width.
+        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "base",
+        img_size: int = 224,
+        patch_size: int = 16,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        arch = named_arch(arch, ARCHS)
+        super().__init__((0,), init_cfg)
+        dim = arch["embed_dim"]
+        self.out_channels = [dim]
+        self.out_strides = [patch_size]
+        self.depths = (arch["depth"],)
+        self.grid = (img_size // patch_size, img_size // patch_size)
+        norm = partial(nn.LayerNorm, eps=1e-6)
+        self.patch_embed = PatchEmbed(
+            None, patch_size, 3, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
+        )
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        table = torch.cat([torch.zeros(1, 1, dim), sincos_table(dim, self.grid)], dim=1)
+        self.pos_embed = nn.Parameter(table, requires_grad=False)
+        rates = torch.linspace(0, drop_path_rate, arch["depth"]).tolist()
+        self.blocks = nn.ModuleList(
+            Block(dim, arch["num_heads"], mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=rate)
+            for rate in rates
+        )
+        self.norm = norm(dim)
+        self.add_out_norms()
+        nn.init.normal_(self.cls_token, std=0.02)
+        self.apply(xavier_init)
+
+    def embed(self, images: Tensor) -> Tensor:
+        return self.patch_embed(images)
+
+    def encode(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> list[Tensor]:
+        if groups is not None:
+            raise UserError(
+                "PlainViT does not keep groups apart; use it with UM-MAE, or MixMAE on a MixMAESwin"
+            )
+        return [self.encode_sequence(tokens, positions)[:, 1:].view(tokens.shape)]
+
+    def encode_sequence(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Encode a map (B, h, w, C) as a sequence (B, 1 + h*w, C), class token first, normalised."""
+        size = tuple(tokens.shape[1:3])
+        tokens = tokens + table_positions(self.pos_embed[:, 1:], self.grid, size, positions).to(tokens.dtype)
+        first = (self.cls_token + self.pos_embed[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
+        sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)
+        for block in self.blocks:
+            sequence = block(sequence)
+        return self.norm(sequence)
+
+    def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
+        """Resize the table bicubically; the class token's row stays."""
+        table = state.get("pos_embed")
+        if table is None or table.shape == self.pos_embed.shape:
+            return []
+        resized = resize_square_table(table[0, 1:], self.pos_embed.shape[1] - 1)
+        state["pos_embed"] = torch.cat([table[:, :1], resized[None]], dim=1)
+        return ["pos_embed"]
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        if param_name == f"{prefix}cls_token":
+            return 0, self.depths[0] + 2
+        return flat_layer_depth(param_name, prefix, self.depths[0])

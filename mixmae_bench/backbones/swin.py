@@ -1,0 +1,248 @@
+"""Swin transformers, with shifted windows (arXiv 2103.14030) as SimMIM uses them, at any input size.
+
+Parameter names are the official ones (microsoft/SimMIM models/swin_transformer.py at d3e29bc), which
+MixMAE's code shares. Differences: windows are padded where they do not divide a map and nothing attends
+to the padding, tables are resized, and every stage's map is there for dense tasks.
+"""
+
+import torch
+from timm.layers import DropPath, Mlp, PatchEmbed
+from timm.models.swin_transformer import PatchMerging
+from torch import Tensor, nn
+
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.positions import resize_geometric, resize_square_table, table_positions
+from mixmae_bench.backbones.windows import WindowAttention
+from mixmae_bench.registry import MODELS
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: window attention, then an MLP (exact GELU, eps 1e-5: M5, S2)."""
+
+    def __init__(
+        self, dim: int, num_heads: int, window_size: int, shifted: bool, mlp_ratio: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, window_size, shifted)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, tokens: Tensor, groups: Tensor | None) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), groups))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution, and the patch merging (timm's order of neighbours: M3) to the next."""
+
+    def __init__(self, blocks: list[Block], downsample: PatchMerging | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+
+class WindowTransformer(Encoder):
+    """Stages of window attention with patch merging between them: what Swin and MixMAE's encoder share.
+
+    Subclasses set `absolute_pos_embed`, a parameter (1, H*W, C) or None.
+
+    Args:
+        arch: `embed_dim`, `depths`, `num_heads` and `window_size` (a number, or one per stage).
+        img_size: Side in pixels of the square images that the position and bias tables are made for.
+            A window at least as large as its stage's grid becomes the grid (M1, S1).
+        patch_size: Pixels per token of the first stage.
+        mlp_ratio: Hidden width of the MLPs in units of their width.
+        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
+        shifted: Whether every second block shifts its windows.
+        out_indices: Stages that `forward` returns.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+
+    Raises:
+        ValueError: Where `img_size` is not a multiple of the last stage's stride.
+    """
+
+    absolute_pos_embed: nn.Parameter | None
+
+    def __init__(
+        self,
+        arch: dict,
+        img_size: int,
+        patch_size: int,
+        mlp_ratio: float,
+        drop_path_rate: float,
+        shifted: bool,
+        out_indices: tuple[int, ...],
+        init_cfg: dict | None,
+    ) -> None:
+        dim, depths = arch["embed_dim"], tuple(arch["depths"])
+        windows = arch["window_size"]
+        windows = [windows] * len(depths) if isinstance(windows, int) else windows
+        super().__init__(tuple(i % len(depths) for i in out_indices), init_cfg)
+        self.depths = depths
+        self.out_channels = [dim * 2**i for i in range(len(depths))]
+        self.out_strides = [patch_size * 2**i for i in range(len(depths))]
+        if img_size % self.out_strides[-1]:
+            raise ValueError(f"img_size {img_size} is not a multiple of {self.out_strides[-1]}")
+        self.grid = (img_size // patch_size, img_size // patch_size)
+
+        self.patch_embed = PatchEmbed(
+            None,
+            patch_size,
+            3,
+            dim,
+            norm_layer=nn.LayerNorm,
+            flatten=False,
+            output_fmt="NHWC",
+            dynamic_img_pad=True,
+        )
+        rates = [rate.tolist() for rate in torch.linspace(0, drop_path_rate, sum(depths)).split(depths)]
+        self.layers = nn.ModuleList()
+        for i, (width, heads, window) in enumerate(
+            zip(self.out_channels, arch["num_heads"], windows, strict=True)
+        ):
+            window = min(window, img_size // self.out_strides[i])
+            blocks = [
+                Block(width, heads, window, shifted and block % 2 == 1, mlp_ratio, rate)
+                for block, rate in enumerate(rates[i])
+            ]
+            last = i == len(depths) - 1
+            self.layers.append(Stage(blocks, None if last else PatchMerging(width)))
+        self.norm = nn.LayerNorm(self.out_channels[-1])
+        self.add_out_norms()
+
+    def embed(self, images: Tensor) -> Tensor:
+        return self.patch_embed(images)
+
+    def encode(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> list[Tensor]:
+        if self.absolute_pos_embed is not None:
+            size = tuple(tokens.shape[1:3])
+            table = table_positions(self.absolute_pos_embed, self.grid, size, positions)
+            tokens = tokens + table.to(tokens.dtype)
+        maps = []
+        for stage in self.layers:
+            stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
+            for block in stage.blocks:
+                tokens = block(tokens, stage_groups)
+            maps.append(tokens)
+            if stage.downsample is not None:
+                tokens = stage.downsample(tokens)
+        maps[-1] = self.norm(maps[-1])
+        return maps
+
+    def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
+        resized = []
+        for name, own in self.state_dict().items():
+            table = state.get(name)
+            if table is None or table.shape == own.shape:
+                continue
+            if name == "absolute_pos_embed":
+                state[name] = resize_square_table(table[0], own.shape[1])[None]
+            elif name.endswith("relative_position_bias_table"):
+                state[name] = self.resize_bias_table(table, len(own))
+            else:
+                continue
+            resized.append(name)
+        return resized
+
+    def resize_bias_table(self, table: Tensor, rows: int) -> Tensor:
+        """Resize a bias table ((2W-1)^2, heads) to `rows` rows, as this encoder's official code does."""
+        return resize_square_table(table, rows)
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """As the official util/lr_decay.py: a downsample belongs to the next stage's first block (M10)."""
+        num_depths = sum(self.depths) + 2
+        name = param_name.removeprefix(prefix)
+        if not param_name.startswith(prefix):
+            return num_depths - 1, num_depths
+        if name.startswith(("patch_embed", "absolute_pos_embed")):
+            return 0, num_depths
+        if name.startswith("layers."):
+            _, stage, part, *rest = name.split(".")
+            before = sum(self.depths[: int(stage)])
+            block = int(rest[0]) if part == "blocks" else self.depths[int(stage)]
+            return before + block + 1, num_depths
+        return sum(self.depths), num_depths
+
+
+ARCHS = {
+    "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    "base": dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+    "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+}
+
+
+@MODELS.register_module()
+class Swin(WindowTransformer):
+    """Swin with shifted windows, SimMIM's encoder.
+
+    Args:
+        arch: A name in `ARCHS`, or a dict with embed_dim, depths and num_heads.
+        window_size: Side of a window in tokens, for all stages.
+        img_size: See `WindowTransformer`.
+        patch_size: See `WindowTransformer`.
+        mlp_ratio: See `WindowTransformer`.
+        drop_path_rate: See `WindowTransformer`.
+        ape: Whether a learnt position table is added to the tokens (S2: published models have none).
+        out_indices: See `WindowTransformer`.
+        init_cfg: See `WindowTransformer`.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "base",
+        window_size: int = 7,
+        img_size: int = 224,
+        patch_size: int = 4,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        ape: bool = False,
+        out_indices: tuple[int, ...] = (-1,),
+        init_cfg: dict | None = None,
+    ) -> None:
+        arch = {**named_arch(arch, ARCHS), "window_size": window_size}
+        super().__init__(arch, img_size, patch_size, mlp_ratio, drop_path_rate, True, out_indices, init_cfg)
+        self.absolute_pos_embed = None
+        if ape:
+            self.absolute_pos_embed = nn.Parameter(
+                torch.empty(1, self.grid[0] * self.grid[1], arch["embed_dim"])
+            )
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
+        self.apply(truncated_init)
+
+    def resize_bias_table(self, table: Tensor, rows: int) -> Tensor:
+        return resize_geometric(table, rows)
+
+
+def named_arch(arch: str | dict, known: dict[str, dict]) -> dict:
+    """Return an architecture by its name, or the one given.
+
+    Raises:
+        ValueError: Where the name is unknown.
+    """
+    if isinstance(arch, str) and arch not in known:
+        raise ValueError(f"unknown arch '{arch}'; known: {', '.join(known)}")
+    return known[arch] if isinstance(arch, str) else arch
+
+
+def spread(groups: Tensor, size: tuple[int, int]) -> Tensor:
+    """Repeat the cells of a group map until it has `size` (H, W).
+
+    Raises:
+        ValueError: Where the map's grid does not divide `size`.
+    """
+    (rows, cols), (H, W) = groups.shape, size
+    if H % rows or W % cols:
+        raise ValueError(f"a {rows}x{cols} group map does not divide a {H}x{W} grid of tokens")
+    return groups.repeat_interleave(H // rows, 0).repeat_interleave(W // cols, 1)
+
+
+def truncated_init(module: nn.Module) -> None:
+    """Truncated normal weights of std 0.02 and zero biases for every Linear, as the official Swin."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

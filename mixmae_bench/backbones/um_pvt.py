@@ -1,0 +1,181 @@
+"""UM-MAE's Pyramid Vision Transformer: attention to pooled keys over the whole map (arXiv 2205.10063).
+
+Parameter names are the official ones (implus/UM-MAE models_pvt.py and models_mae_pvt.py at cb7776b).
+"""
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, PatchEmbed
+from torch import Tensor, nn
+
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
+from mixmae_bench.backbones.swin import named_arch
+from mixmae_bench.backbones.um_swin import flat_layer_depth, official_init
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import MODELS
+
+ARCHS = {
+    "small": dict(
+        embed_dims=(64, 128, 320, 512),
+        depths=(3, 4, 6, 3),
+        num_heads=(1, 2, 5, 8),
+        mlp_ratios=(8, 8, 4, 4),
+        sr_ratios=(8, 4, 2, 1),
+    ),
+}
+
+
+class PooledAttention(nn.Module):
+    """Attention to keys averaged over `sr` x `sr` tokens, then projected and normalised (U9)."""
+
+    def __init__(self, dim: int, num_heads: int, sr: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.pool = sr
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.sr = nn.Conv2d(dim, dim, 1)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, packed: bool) -> Tensor:
+        """Attend: tokens (B, H, W, C); packed maps have half the side and half the pooling (U5)."""
+        B, H, W, C = tokens.shape
+        pool = max(1, self.pool // 2) if packed else self.pool
+        # Ceil mode, and averages over what is there: a map need not be a multiple.
+        keys = F.avg_pool2d(tokens.permute(0, 3, 1, 2), pool, ceil_mode=True, count_include_pad=False)
+        keys = self.norm(self.sr(keys).flatten(2).transpose(1, 2))
+        q = self.q(tokens).view(B, H * W, self.num_heads, -1).transpose(1, 2)
+        k, v = self.kv(keys).view(B, -1, 2, self.num_heads, C // self.num_heads).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(out.transpose(1, 2).reshape(B, H, W, C))
+
+
+class Block(nn.Module):
+    """Pre-norm block; the first of a stage begins with the downsample (a convolution, no norm)."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        sr: int,
+        mlp_ratio: float,
+        drop_path: float,
+        downsample_from: int | None,
+    ) -> None:
+        super().__init__()
+        self.downsample = Downsample(downsample_from, dim) if downsample_from else None
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = PooledAttention(dim, num_heads, sr)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, tokens: Tensor, packed: bool) -> Tensor:
+        if self.downsample is not None:
+            tokens = self.downsample(tokens)
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), packed))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class Downsample(nn.Module):
+    """A 2x2 convolution; an odd map is padded with zeros."""
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(dim, out_dim, 2, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = F.pad(tokens, (0, 0, 0, tokens.shape[2] % 2, 0, tokens.shape[1] % 2))
+        return self.proj(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+@MODELS.register_module()
+class UMPVT(Encoder):
+    """UM-MAE's PVT with a position table added to the tokens.
+
+    The table is sin-cos and frozen in pretraining, learnt in fine-tuning; another input size resizes it.
+
+    Args:
+        arch: A name in `ARCHS`, or a dict with embed_dims, depths, num_heads, mlp_ratios and sr_ratios
+            (pooling of the keys per stage, for whole images; packed ones take half).
+        img_size: Side in pixels of the square images that the table is made for.
+        patch_size: Pixels per token of the first stage.
+        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
+        learn_positions: Whether the table is trained.
+        final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
+        out_indices: Stages that `forward` returns.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "small",
+        img_size: int = 256,
+        patch_size: int = 4,
+        drop_path_rate: float = 0.0,
+        learn_positions: bool = False,
+        final_norm: bool = True,
+        out_indices: tuple[int, ...] = (-1,),
+        init_cfg: dict | None = None,
+    ) -> None:
+        arch = named_arch(arch, ARCHS)
+        depths = tuple(arch["depths"])
+        super().__init__(tuple(i % len(depths) for i in out_indices), init_cfg)
+        self.depths = depths
+        self.out_channels = list(arch["embed_dims"])
+        self.out_strides = [patch_size * 2**i for i in range(len(depths))]
+        self.grid = (img_size // patch_size, img_size // patch_size)
+        dim = self.out_channels[0]
+        self.patch_embed = PatchEmbed(
+            None, patch_size, 3, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
+        )
+        self.pos_embed = nn.Parameter(sincos_table(dim, self.grid), requires_grad=learn_positions)
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        self.blocks = nn.ModuleList(
+            Block(
+                self.out_channels[stage],
+                arch["num_heads"][stage],
+                arch["sr_ratios"][stage],
+                arch["mlp_ratios"][stage],
+                next(rates),
+                self.out_channels[stage - 1] if stage and block == 0 else None,
+            )
+            for stage, depth in enumerate(depths)
+            for block in range(depth)
+        )
+        self.norm = nn.LayerNorm(self.out_channels[-1], eps=1e-6) if final_norm else nn.Identity()
+        self.add_out_norms()
+        self.apply(official_init)
+
+    def embed(self, images: Tensor) -> Tensor:
+        return self.patch_embed(images)
+
+    def encode(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> list[Tensor]:
+        if groups is not None:
+            raise UserError(
+                "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
+            )
+        size = tuple(tokens.shape[1:3])
+        tokens = tokens + table_positions(self.pos_embed, self.grid, size, positions).to(tokens.dtype)
+        maps = []
+        blocks = iter(self.blocks)
+        for depth in self.depths:
+            for _ in range(depth):
+                tokens = next(blocks)(tokens, packed=positions is not None)
+            maps.append(tokens)
+        maps[-1] = self.norm(maps[-1])
+        return maps
+
+    def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
+        table = state.get("pos_embed")
+        if table is None or table.shape == self.pos_embed.shape:
+            return []
+        state["pos_embed"] = resize_square_table(table[0], self.pos_embed.shape[1])[None]
+        return ["pos_embed"]
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        return flat_layer_depth(param_name, prefix, sum(self.depths))

@@ -1,0 +1,237 @@
+"""UM-MAE's Swin: relative positions go through a small MLP, so packed tokens keep theirs (arXiv 2205.10063).
+
+Parameter names are the official ones (implus/UM-MAE models_swin.py and models_mae_swin.py at cb7776b):
+flat `blocks`, the downsample inside the first block of a stage. Differences: any input size (windows are
+padded, nothing attends to the padding).
+"""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, PatchEmbed
+from torch import Tensor, nn
+
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.swin import named_arch, spread
+from mixmae_bench.backbones.windows import Windows, attend, key_minus_query
+from mixmae_bench.registry import MODELS
+
+ARCHS = {
+    "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+}
+
+
+class PositionAttention(nn.Module):
+    """Window attention whose bias is `posmlp(sign(d) log(1 + |d|))`, d = (row, column) of key minus query.
+
+    `posmlp.2.bias` adds a constant to whole softmax rows and has no effect (U4).
+    """
+
+    def __init__(self, dim: int, num_heads: int, window_size: int, shifted: bool, posmlp_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.shifted = shifted
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.posmlp = nn.Sequential(
+            nn.Conv2d(2, posmlp_dim, 1), nn.ReLU(), nn.Conv2d(posmlp_dim, num_heads, 1)
+        )
+
+    def forward(self, tokens: Tensor, groups: Tensor | None, positions: Tensor | None) -> Tensor:
+        """Attend inside windows and groups.
+
+        Args:
+            tokens: (B, H, W, C).
+            groups: (H, W) or None.
+            positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map:
+                the bias is then the same for all images and windows.
+
+        Returns:
+            (B, H, W, C).
+        """
+        windows = Windows(tuple(tokens.shape[1:3]), self.window_size, self.shifted)
+        if positions is None:
+            offsets = key_minus_query(windows.window, tokens.device)[None, None]
+        else:
+            place = windows.cut(positions)
+            offsets = place[:, :, None, :] - place[:, :, :, None]
+        apart = windows.apart(groups, tokens.device)
+        out = attend(self.qkv(windows.cut(tokens)), self.num_heads, self.bias(offsets), apart)
+        return windows.join(self.proj(out))
+
+    def bias(self, offsets: Tensor) -> Tensor:
+        """Turn offsets (b, n, queries, keys, 2) into biases (b, n, heads, queries, keys)."""
+        offsets = offsets.to(self.posmlp[0].weight.dtype)
+        offsets = (offsets.sign() * offsets.abs().log1p()).permute(0, 1, 4, 2, 3)
+        return self.posmlp(offsets.flatten(0, 1)).view(*offsets.shape[:2], self.num_heads, *offsets.shape[3:])
+
+
+class Block(nn.Module):
+    """Pre-norm block; the first of a stage begins with the downsample (U3: eps 1e-5 here, 1e-6 there)."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        shifted: bool,
+        posmlp_dim: int,
+        mlp_ratio: float,
+        drop_path: float,
+        downsample_from: int | None,
+    ) -> None:
+        super().__init__()
+        self.downsample = Downsample(downsample_from, dim) if downsample_from else None
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = PositionAttention(dim, num_heads, window_size, shifted, posmlp_dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, tokens: Tensor, groups: Tensor | None, positions: Tensor | None) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), groups, positions))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class Downsample(nn.Module):
+    """Patch merging: norm, then a 2x2 convolution; an odd map is padded with zeros."""
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.proj = nn.Conv2d(dim, out_dim, 2, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = F.pad(self.norm(tokens), (0, 0, 0, tokens.shape[2] % 2, 0, tokens.shape[1] % 2))
+        return self.proj(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+@MODELS.register_module()
+class UMSwin(Encoder):
+    """UM-MAE's Swin, which has no table of a certain size: any window and input fit a checkpoint (U5).
+
+    Args:
+        arch: A name in `ARCHS`, or a dict with embed_dim, depths and num_heads.
+        window_size: Side of a window in tokens; clamped to the map at run time (S1). Published: 8 in
+            pretraining (on packed maps of half the side), 16 in fine-tuning.
+        img_size: Side in pixels of the images of pretraining.
+        patch_size: Pixels per token of the first stage.
+        posmlp_dim: Hidden width of the position MLP.
+        mlp_ratio: Hidden width of the MLPs in units of their width.
+        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
+        final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
+        out_indices: Stages that `forward` returns.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = "tiny",
+        window_size: int = 16,
+        img_size: int = 256,
+        patch_size: int = 4,
+        posmlp_dim: int = 32,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+        final_norm: bool = True,
+        out_indices: tuple[int, ...] = (-1,),
+        init_cfg: dict | None = None,
+    ) -> None:
+        arch = named_arch(arch, ARCHS)
+        dim, depths = arch["embed_dim"], tuple(arch["depths"])
+        super().__init__(tuple(i % len(depths) for i in out_indices), init_cfg)
+        self.depths = depths
+        self.out_channels = [dim * 2**i for i in range(len(depths))]
+        self.out_strides = [patch_size * 2**i for i in range(len(depths))]
+        self.grid = (img_size // patch_size, img_size // patch_size)
+        self.patch_embed = PatchEmbed(
+            None,
+            patch_size,
+            3,
+            dim,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            flatten=False,
+            output_fmt="NHWC",
+            dynamic_img_pad=True,
+        )
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        self.blocks = nn.ModuleList(
+            Block(
+                self.out_channels[stage],
+                arch["num_heads"][stage],
+                window_size,
+                block % 2 == 1,
+                posmlp_dim,
+                mlp_ratio,
+                next(rates),
+                self.out_channels[stage - 1] if stage and block == 0 else None,
+            )
+            for stage, depth in enumerate(depths)
+            for block in range(depth)
+        )
+        self.norm = nn.LayerNorm(self.out_channels[-1], eps=1e-6) if final_norm else nn.Identity()
+        self.add_out_norms()
+        self.apply(official_init)
+
+    def embed(self, images: Tensor) -> Tensor:
+        return self.patch_embed(images)
+
+    def embed_token(self, token: Tensor) -> Tensor:
+        return self.patch_embed.norm(token)
+
+    def encode(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> list[Tensor]:
+        maps = []
+        blocks = iter(self.blocks)
+        for depth in self.depths:
+            for _ in range(depth):
+                block = next(blocks)
+                if block.downsample is not None:
+                    tokens = block.downsample(tokens)
+                    # The top-left token stands for the four; half positions are not rounded.
+                    positions = None if positions is None else positions[:, ::2, ::2] / 2
+                stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
+                tokens = block(tokens, stage_groups, positions)
+            maps.append(tokens)
+        maps[-1] = self.norm(maps[-1])
+        return maps
+
+    def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
+        """Nothing to resize: positions are computed."""
+        return []
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        return flat_layer_depth(param_name, prefix, sum(self.depths))
+
+
+def flat_layer_depth(param_name: str, prefix: str, num_blocks: int) -> tuple[int, int]:
+    """Return depth and number of depths of a parameter of an encoder with flat `blocks`.
+
+    As the official util/lr_decay.py: block i has depth i + 1, its downsample too; what comes after the
+    blocks has the head's depth.
+    """
+    num_depths = num_blocks + 2
+    name = param_name.removeprefix(prefix)
+    if not param_name.startswith(prefix):
+        return num_depths - 1, num_depths
+    if name.startswith(("patch_embed", "pos_embed")):
+        return 0, num_depths
+    if name.startswith("blocks."):
+        return int(name.split(".")[1]) + 1, num_depths
+    return num_depths - 1, num_depths
+
+
+def official_init(module: nn.Module) -> None:
+    """Xavier-uniform Linear, N(0, sqrt(2 / fan_out)) convolutions, zero biases (U12)."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,74 @@
+"""SimMIM: predict the raw pixels of masked cells from visible and mask tokens (arXiv 2111.09886)."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.methods.masks import random_cells
+from mixmae_bench.methods.method import Method
+from mixmae_bench.registry import MODELS
+
+
+@MODELS.register_module()
+class SimMIM(Method):
+    """SimMIM on any encoder; equals microsoft/SimMIM models/simmim.py at d3e29bc.
+
+    Every image has a mask of its own. The mask token replaces tokens after the patch norm. A linear
+    head predicts the pixels of every last-stage cell; the loss is the mean absolute error over the
+    masked pixels, on images normalised by the data set's mean and deviation.
+
+    Args:
+        backbone: Config of an `Encoder`.
+        cell: Side of a masked cell in pixels, a multiple of the encoder's first stride.
+        mask_ratio: Share of masked cells, in (0, 1); rounded up to whole cells.
+
+    Raises:
+        UserError: Where `mask_ratio` is outside (0, 1) or `cell` does not fit the encoder.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        cell: int = 32,
+        mask_ratio: float = 0.6,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if not 0 < mask_ratio < 1:
+            raise UserError(
+                f"mask_ratio of SimMIM is {mask_ratio}; give a number between 0 and 1, published: 0.6"
+            )
+        super().__init__(backbone, data_preprocessor, init_cfg)
+        if cell % self.backbone.out_strides[0]:
+            raise UserError(f"cell of SimMIM is {cell} px, not a multiple of {self.backbone.out_strides[0]}")
+        self.mask_ratio = mask_ratio
+        self.cell = cell
+        stride, channels = self.backbone.out_strides[-1], self.backbone.out_channels
+        self.mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
+        self.decoder = nn.Conv2d(channels[-1], stride**2 * 3, 1)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def draw_mask(self, images: Tensor) -> Tensor:
+        """Draw a mask (B, H/s, W/s) of bools on the grid of first-stage tokens, True = masked."""
+        h, w = (side // self.cell for side in images.shape[-2:])
+        cells = np.stack([random_cells(h, w, self.mask_ratio) for _ in images])
+        mask = torch.from_numpy(cells).bool().to(images.device)
+        scale = self.cell // self.backbone.out_strides[0]
+        return mask.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+
+    def predict(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Predict all pixels: (B, 3, H, W)."""
+        tokens = self.backbone.embed(images)
+        tokens = torch.where(mask[..., None], self.mask_token.to(tokens.dtype), tokens)
+        features = self.backbone.encode(tokens)[-1].permute(0, 3, 1, 2)
+        # Channel c * s*s + i * s + j is colour c, row i, column j of a cell.
+        return F.pixel_shuffle(self.decoder(features), self.backbone.out_strides[-1])
+
+    def loss(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Mean absolute error over masked pixels."""
+        scale = self.backbone.out_strides[0]
+        hidden = mask.repeat_interleave(scale, 1).repeat_interleave(scale, 2)[:, None]
+        errors = (images - self.predict(images, mask).float()).abs() * hidden
+        return errors.sum() / (hidden.sum() + 1e-5) / 3

@@ -1,0 +1,204 @@
+"""UM-MAE: one visible cell of every 2x2 block, packed into a map of half the side (arXiv 2205.10063)."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.methods.decoder import Decoder
+from mixmae_bench.methods.masks import regular_cells, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.method import Method
+from mixmae_bench.methods.pixels import normalise_cells, to_cells
+from mixmae_bench.registry import MODELS
+
+VISIBLE, REPLACED, REMOVED = 0, 1, 2
+"""What a mask says of a cell: encoded, encoded as the mask token (secondary masking), or not encoded."""
+
+
+@MODELS.register_module()
+class UMMAE(Method):
+    """UM-MAE on any encoder; equals implus/UM-MAE models_mae_swin.py and models_mae_pvt.py at cb7776b.
+
+    Uniform sampling keeps one cell of every 2x2 block, packed so that the encoder sees a map of half the
+    side, every token with its original position; secondary masking replaces some of the visible cells
+    by a token. The decoder completes the image; the loss is on the removed cells.
+
+    Args:
+        backbone: Config of an `Encoder` whose last stride is twice `cell`.
+        decoder: `dim`, `depth` and `num_heads` of the `Decoder`.
+        cell: Side of a cell in pixels.
+        secondary_ratio: Share of visible cells that are replaced, in [0, 1).
+        norm_pix: Whether targets are normalised per cell.
+        official_positions: The official decoder gives visible cells, which come in packed order, the
+            positions of visible cells in row-major order (U1): 75 % of them are another cell's. True
+            reproduces that, and fits official checkpoints; False gives every cell its own.
+
+    Raises:
+        UserError: Where `secondary_ratio` is outside [0, 1) or `cell` does not fit the encoder.
+    """
+
+    expand = 2  # visible cells per side that a feature of the last stage stands for
+    class_token = False
+
+    def __init__(
+        self,
+        backbone: dict,
+        decoder: dict,
+        cell: int = 16,
+        secondary_ratio: float = 0.25,
+        norm_pix: bool = True,
+        official_positions: bool = True,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if not 0 <= secondary_ratio < 1:
+            raise UserError(
+                f"secondary_ratio of UMMAE is {secondary_ratio}; give a number in [0, 1), published: 0.25"
+            )
+        super().__init__(backbone, data_preprocessor, init_cfg)
+        strides = self.backbone.out_strides
+        if strides[-1] != self.expand * cell:
+            raise UserError(
+                f"cell of {type(self).__name__} is {cell} px; with this encoder it must be "
+                f"{strides[-1] // self.expand}"
+            )
+        self.cell = cell
+        self.secondary_ratio = secondary_ratio
+        self.norm_pix = norm_pix
+        self.official_positions = official_positions
+        scale = cell // strides[0]
+        grid = (self.backbone.grid[0] // scale, self.backbone.grid[1] // scale)
+        channels = self.backbone.out_channels
+        self.decoder = Decoder(
+            channels[-1],
+            grid,
+            cell**2 * 3,
+            **decoder,
+            expand=self.expand,
+            eps=1e-6,
+            class_token=self.class_token,
+        )
+        if secondary_ratio:
+            self.vis_mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
+            nn.init.trunc_normal_(self.vis_mask_token, std=0.02)
+
+    def draw_mask(self, images: Tensor) -> Tensor:
+        """Draw a mask (B, H/cell, W/cell), int64, per image; numpy's generator for the removed cells."""
+        h, w = (side // self.cell for side in images.shape[-2:])
+        removed = torch.from_numpy(np.stack([regular_cells(h, w) for _ in images])).to(images.device)
+        if not self.secondary_ratio:
+            return removed * REMOVED
+        replaced = self.draw_replaced(removed.flatten(1)).view(removed.shape)
+        return torch.where(removed, REMOVED, replaced * REPLACED)
+
+    def draw_replaced(self, removed: Tensor) -> Tensor:
+        """Draw the secondary mask: bool (B, L) for the removed cells (B, L)."""
+        return secondary_mask(removed, torch.rand(removed.shape, device=removed.device), self.secondary_ratio)
+
+    def predict(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Predict the pixels of every cell: (B, cells, cell*cell*3), row-major."""
+        packed, positions, index = self.pack(images, mask)
+        cells = self.decoder.embed_map(self.backbone.encode(packed, positions=positions)[-1])
+        spot = index[..., None].expand_as(cells)
+        tokens = cells.new_zeros(len(cells), mask[0].numel(), cells.shape[-1]).scatter(1, spot, cells)
+        decoder_positions = None
+        if self.official_positions:
+            table = self.decoder.pos_embed.to(tokens.dtype).expand(len(cells), -1, -1)
+            row_major = index.sort(1).values[..., None].expand_as(spot)
+            decoder_positions = table.scatter(1, spot, table.gather(1, row_major))
+        return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), decoder_positions)
+
+    def pack(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embed images and pack the visible cells into maps of half the side.
+
+        Returns:
+            The packed tokens (B, h, w, C), their (row, column) in the whole map (B, h, w, 2), and the
+            index of every visible cell, in packed order (B, cells / 4).
+
+        Raises:
+            UserError: Where the mask does not keep one cell of every 2x2 block (U6).
+        """
+        visible = mask != REMOVED
+        B, h, w = mask.shape
+        blocks = visible.view(B, h // 2, 2, w // 2, 2).transpose(2, 3).reshape(B, h // 2, w // 2, 4)
+        if not bool((blocks.sum(-1) == 1).all()):
+            raise UserError(
+                "UM-MAE packs masks that keep exactly one cell of every 2x2 block; this one does not"
+            )
+
+        tokens = self.backbone.embed(images)
+        scale = tokens.shape[1] // h
+        if self.secondary_ratio:
+            token = self.backbone.embed_token(self.vis_mask_token).to(tokens.dtype)
+            replaced = enlarge(mask == REPLACED, scale)
+            tokens = torch.where(replaced[..., None], token, tokens)
+        rows, cols = packed_places(blocks, scale)
+        image = torch.arange(B, device=mask.device)[:, None, None]
+        cell_rows, cell_cols = packed_places(blocks, 1)
+        index = (cell_rows * w + cell_cols).flatten(1)
+        return tokens[image, rows, cols], torch.stack([rows, cols], dim=-1), index
+
+    def loss(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Mean squared error over the removed cells."""
+        target = to_cells(images, self.cell)
+        if self.norm_pix:
+            target = normalise_cells(target)
+        errors = (self.predict(images, mask).float() - target).square().mean(-1)
+        removed = (mask == REMOVED).flatten(1)
+        return (errors * removed).sum() / removed.sum()
+
+
+@MODELS.register_module()
+class UMMAEViT(UMMAE):
+    """UM-MAE on a `PlainViT`; equals implus/UM-MAE models_mae.py at cb7776b.
+
+    The class token goes through the decoder too; positions are right here (U1 does not apply), and the
+    secondary mask takes one argsort where the others take two (U11). Arguments as of `UMMAE`.
+    """
+
+    expand = 1
+    class_token = True
+
+    def __init__(self, backbone: dict, decoder: dict, **kwargs: object) -> None:
+        super().__init__(backbone, decoder, official_positions=False, **kwargs)
+
+    def draw_replaced(self, removed: Tensor) -> Tensor:
+        visible = int((~removed[0]).sum())
+        noise = torch.rand(len(removed), visible, device=removed.device)
+        replaced = torch.zeros_like(removed)
+        replaced[~removed] = secondary_mask_vit(noise, self.secondary_ratio).flatten()
+        return replaced
+
+    def predict(self, images: Tensor, mask: Tensor) -> Tensor:
+        packed, positions, index = self.pack(images, mask)
+        sequence = self.decoder.embed(self.backbone.encode_sequence(packed, positions))
+        first, cells = sequence[:, :1], sequence[:, 1:]
+        spot = index[..., None].expand_as(cells)
+        tokens = cells.new_zeros(len(cells), mask[0].numel(), cells.shape[-1]).scatter(1, spot, cells)
+        return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), first=first)
+
+
+def packed_places(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Say where the tokens of a packed map come from.
+
+    Args:
+        blocks: Which cell of every 2x2 block is visible, bool (B, h/2, w/2, 4), row-major in the block.
+        scale: Tokens per side of a cell.
+
+    Returns:
+        Row and column in the whole image's map, int64, both (B, h/2 * scale, w/2 * scale).
+    """
+    _, h, w, _ = blocks.shape
+    corner = blocks.int().argmax(-1)
+    device = blocks.device
+    rows = 2 * torch.arange(h, device=device)[:, None] + corner // 2
+    cols = 2 * torch.arange(w, device=device) + corner % 2
+    inside = torch.arange(scale, device=device)
+    rows = enlarge(rows, scale) * scale + inside.repeat(h)[:, None]
+    cols = enlarge(cols, scale) * scale + inside.repeat(w)
+    return rows, cols
+
+
+def enlarge(cells: Tensor, scale: int) -> Tensor:
+    """Repeat the cells of maps (B, h, w) `scale` times along both axes."""
+    return cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

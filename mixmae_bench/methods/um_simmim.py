@@ -1,0 +1,82 @@
+"""The SimMIM baseline of UM-MAE's repository (U10), which is not SimMIM's own recipe."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixmae_bench.backbones.um_swin import official_init
+from mixmae_bench.errors import UserError
+from mixmae_bench.methods.masks import shuffled_cells
+from mixmae_bench.methods.method import Method
+from mixmae_bench.methods.pixels import normalise_cells, to_cells
+from mixmae_bench.methods.um_mae import enlarge
+from mixmae_bench.registry import MODELS
+
+
+@MODELS.register_module()
+class UMSimMIM(Method):
+    """SimMIM as in implus/UM-MAE models_simmim_swin.py and models_simmim_pvt.py at cb7776b.
+
+    Random 16-px cells are replaced by a token, after any norm of the patch embedding (U2); every feature
+    of the last stage predicts 2x2 cells; mean absolute error over the masked cells.
+
+    Args:
+        backbone: Config of an `Encoder` whose last stride is twice `cell`.
+        cell: Side of a cell in pixels.
+        mask_ratio: Share of masked cells, in (0, 1); rounded down to whole cells.
+        norm_pix: Whether targets are normalised per cell (the repository's recipe does not).
+
+    Raises:
+        UserError: Where `mask_ratio` is outside (0, 1) or `cell` does not fit the encoder.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        cell: int = 16,
+        mask_ratio: float = 0.75,
+        norm_pix: bool = False,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if not 0 < mask_ratio < 1:
+            raise UserError(
+                f"mask_ratio of UMSimMIM is {mask_ratio}; give a number between 0 and 1, published: 0.75"
+            )
+        super().__init__(backbone, data_preprocessor, init_cfg)
+        strides, channels = self.backbone.out_strides, self.backbone.out_channels
+        if strides[-1] != 2 * cell:
+            raise UserError(
+                f"cell of UMSimMIM is {cell} px; it must be half the last stride, {strides[-1] // 2}"
+            )
+        self.cell = cell
+        self.mask_ratio = mask_ratio
+        self.norm_pix = norm_pix
+        self.mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
+        self.pred = nn.Linear(channels[-1], 4 * cell**2 * 3)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        self.pred.apply(official_init)
+
+    def draw_mask(self, images: Tensor) -> Tensor:
+        """Draw a mask (B, H/cell, W/cell) of bools per image, True = masked."""
+        h, w = (side // self.cell for side in images.shape[-2:])
+        cells = np.stack([shuffled_cells(h, w, self.mask_ratio) for _ in images])
+        return torch.from_numpy(cells).to(images.device)
+
+    def predict(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Predict the pixels of every cell: (B, cells, cell*cell*3), row-major."""
+        tokens = self.backbone.embed(images)
+        masked = enlarge(mask, tokens.shape[1] // mask.shape[1])
+        tokens = torch.where(masked[..., None], self.mask_token.to(tokens.dtype), tokens)
+        features = self.pred(self.backbone.encode(tokens)[-1])
+        return F.pixel_shuffle(features.permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
+
+    def loss(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Mean absolute error over the masked cells."""
+        target = to_cells(images, self.cell)
+        if self.norm_pix:
+            target = normalise_cells(target)
+        errors = (self.predict(images, mask).float() - target).abs().mean(-1)
+        masked = mask.flatten(1)
+        return (errors * masked).sum() / masked.sum()
