@@ -41,6 +41,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     run.set_defaults(function=_run)
 
+    verify = commands.add_parser(
+        "verify", help="compare with recorded outputs of the official implementations"
+    )
+    verify.add_argument("folder", type=Path, help="folder with a manifest.json, such as tests/reference")
+    verify.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    verify.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
+    verify.set_defaults(function=_verify)
+
     doctor = commands.add_parser(
         "doctor", help="print versions, device and ops, and any conflict with its remedy"
     )
@@ -66,6 +74,14 @@ def _run(args: argparse.Namespace) -> int:
         from mixmae_bench.suite.run import default_jobs, run_suite
 
     return 1 if run_suite(suite, work_dir, args.jobs or default_jobs(), console) else 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mixmae_bench.verify.run import verify
+
+    return 1 if verify(args.folder, args.device, args.only, Console()) else 0
 
 
 def _doctor(args: argparse.Namespace) -> int:

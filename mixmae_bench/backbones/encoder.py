@@ -6,6 +6,7 @@ maps. What a method hides, mixes or packs happens between the two, so any method
 
 from abc import ABCMeta, abstractmethod
 
+import numpy as np
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -27,9 +28,15 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     grid: tuple[int, int]
     audit: dict
 
-    def __init__(self, out_indices: tuple[int, ...], init_cfg: dict | None) -> None:
+    def __init__(self, out_indices: tuple[int, ...], num_stages: int, init_cfg: dict | None) -> None:
+        if not all(-num_stages <= i < num_stages for i in out_indices):
+            raise ValueError(f"out_indices {tuple(out_indices)} of an encoder with {num_stages} stages")
+        if init_cfg and init_cfg.get("type") != "Pretrained":
+            raise ValueError(
+                f"init_cfg of an encoder is dict(type='Pretrained', checkpoint=FILE), not {init_cfg}"
+            )
         super().__init__(init_cfg)
-        self.out_indices = tuple(out_indices)
+        self.out_indices = tuple(i % num_stages for i in out_indices)
 
     def add_out_norms(self) -> None:
         """Add the norms of the stages before the last, which only dense tasks read.
@@ -37,8 +44,6 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         No pretraining checkpoint holds them: they start as identity, like the ones of mmdet's Swin.
         """
         last = len(self.out_channels) - 1
-        if not set(self.out_indices) <= set(range(last + 1)):
-            raise ValueError(f"out_indices {self.out_indices} of an encoder with {last + 1} stages")
         self.out_norms = nn.ModuleDict(
             {str(i): nn.LayerNorm(self.out_channels[i]) for i in self.out_indices if i != last}
         )
@@ -88,3 +93,8 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         if self.init_cfg and not self._is_init:
             self.audit = load_backbone(self, self.init_cfg["checkpoint"])
         self._is_init = True
+
+
+def drop_path_rates(last: float, num_blocks: int) -> list[float]:
+    """Return the stochastic depth of every block: from 0 at the first, linearly, to `last`."""
+    return np.linspace(0, last, num_blocks).tolist()

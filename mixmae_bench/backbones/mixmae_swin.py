@@ -7,7 +7,7 @@ from mixmae_bench.backbones.swin import WindowTransformer, named_arch
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
-    # 0.97 M parameters for 32-px scenes; not published.
+    # 0.94 M parameters for 32-px scenes; not published.
     "small": dict(embed_dim=64, depths=(2, 4), num_heads=(2, 4), window_size=(8, 4)),
     # The official repository's mixmim_base, mixmim_large and mixmim_huge.
     "base": dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(14, 14, 14, 7)),

@@ -7,7 +7,7 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.mixmae_swin import xavier_init
 from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.swin import named_arch
@@ -44,7 +44,7 @@ class PlainViT(Encoder):
         init_cfg: dict | None = None,
     ) -> None:
         arch = named_arch(arch, ARCHS)
-        super().__init__((0,), init_cfg)
+        super().__init__((0,), 1, init_cfg)
         dim = arch["embed_dim"]
         self.out_channels = [dim]
         self.out_strides = [patch_size]
@@ -57,7 +57,7 @@ class PlainViT(Encoder):
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         table = torch.cat([torch.zeros(1, 1, dim), sincos_table(dim, self.grid)], dim=1)
         self.pos_embed = nn.Parameter(table, requires_grad=False)
-        rates = torch.linspace(0, drop_path_rate, arch["depth"]).tolist()
+        rates = drop_path_rates(drop_path_rate, arch["depth"])
         self.blocks = nn.ModuleList(
             Block(dim, arch["num_heads"], mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=rate)
             for rate in rates
@@ -92,7 +92,8 @@ class PlainViT(Encoder):
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         """Resize the table bicubically; the class token's row stays."""
         table = state.get("pos_embed")
-        if table is None or table.shape == self.pos_embed.shape:
+        own = self.pos_embed
+        if table is None or table.shape == own.shape or table.ndim != 3 or table.shape[-1] != own.shape[-1]:
             return []
         resized = resize_square_table(table[0, 1:], self.pos_embed.shape[1] - 1)
         state["pos_embed"] = torch.cat([table[:, :1], resized[None]], dim=1)

@@ -10,7 +10,7 @@ from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.positions import resize_geometric, resize_square_table, table_positions
 from mixmae_bench.backbones.windows import WindowAttention
 from mixmae_bench.registry import MODELS
@@ -79,7 +79,7 @@ class WindowTransformer(Encoder):
         dim, depths = arch["embed_dim"], tuple(arch["depths"])
         windows = arch["window_size"]
         windows = [windows] * len(depths) if isinstance(windows, int) else windows
-        super().__init__(tuple(i % len(depths) for i in out_indices), init_cfg)
+        super().__init__(out_indices, len(depths), init_cfg)
         self.depths = depths
         self.out_channels = [dim * 2**i for i in range(len(depths))]
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
@@ -97,15 +97,15 @@ class WindowTransformer(Encoder):
             output_fmt="NHWC",
             dynamic_img_pad=True,
         )
-        rates = [rate.tolist() for rate in torch.linspace(0, drop_path_rate, sum(depths)).split(depths)]
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         self.layers = nn.ModuleList()
         for i, (width, heads, window) in enumerate(
             zip(self.out_channels, arch["num_heads"], windows, strict=True)
         ):
             window = min(window, img_size // self.out_strides[i])
             blocks = [
-                Block(width, heads, window, shifted and block % 2 == 1, mlp_ratio, rate)
-                for block, rate in enumerate(rates[i])
+                Block(width, heads, window, shifted and block % 2 == 1, mlp_ratio, next(rates))
+                for block in range(depths[i])
             ]
             last = i == len(depths) - 1
             self.layers.append(Stage(blocks, None if last else PatchMerging(width)))
@@ -139,6 +139,8 @@ class WindowTransformer(Encoder):
             table = state.get(name)
             if table is None or table.shape == own.shape:
                 continue
+            if table.ndim != own.ndim or table.shape[-1] != own.shape[-1]:
+                continue  # of another width or number of heads: no resizing makes it fit
             if name == "absolute_pos_embed":
                 state[name] = resize_square_table(table[0], own.shape[1])[None]
             elif name.endswith("relative_position_bias_table"):

@@ -3,12 +3,11 @@
 Parameter names are the official ones (implus/UM-MAE models_pvt.py and models_mae_pvt.py at cb7776b).
 """
 
-import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.swin import named_arch
 from mixmae_bench.backbones.um_swin import flat_layer_depth, official_init
@@ -122,7 +121,7 @@ class UMPVT(Encoder):
     ) -> None:
         arch = named_arch(arch, ARCHS)
         depths = tuple(arch["depths"])
-        super().__init__(tuple(i % len(depths) for i in out_indices), init_cfg)
+        super().__init__(out_indices, len(depths), init_cfg)
         self.depths = depths
         self.out_channels = list(arch["embed_dims"])
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
@@ -132,7 +131,7 @@ class UMPVT(Encoder):
             None, patch_size, 3, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
         )
         self.pos_embed = nn.Parameter(sincos_table(dim, self.grid), requires_grad=learn_positions)
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         self.blocks = nn.ModuleList(
             Block(
                 self.out_channels[stage],
@@ -172,7 +171,8 @@ class UMPVT(Encoder):
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         table = state.get("pos_embed")
-        if table is None or table.shape == self.pos_embed.shape:
+        own = self.pos_embed
+        if table is None or table.shape == own.shape or table.ndim != 3 or table.shape[-1] != own.shape[-1]:
             return []
         state["pos_embed"] = resize_square_table(table[0], self.pos_embed.shape[1])[None]
         return ["pos_embed"]

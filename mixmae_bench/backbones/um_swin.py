@@ -7,12 +7,11 @@ padded, nothing attends to the padding).
 
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.swin import named_arch, spread
 from mixmae_bench.backbones.windows import Windows, attend, key_minus_query
 from mixmae_bench.registry import MODELS
@@ -142,7 +141,7 @@ class UMSwin(Encoder):
     ) -> None:
         arch = named_arch(arch, ARCHS)
         dim, depths = arch["embed_dim"], tuple(arch["depths"])
-        super().__init__(tuple(i % len(depths) for i in out_indices), init_cfg)
+        super().__init__(out_indices, len(depths), init_cfg)
         self.depths = depths
         self.out_channels = [dim * 2**i for i in range(len(depths))]
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
@@ -157,7 +156,7 @@ class UMSwin(Encoder):
             output_fmt="NHWC",
             dynamic_img_pad=True,
         )
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         self.blocks = nn.ModuleList(
             Block(
                 self.out_channels[stage],

@@ -96,9 +96,10 @@ def _partition(maps: Tensor, window: tuple[int, int]) -> Tensor:
 @lru_cache(maxsize=64)
 def key_minus_query(window: tuple[int, int], device: torch.device) -> Tensor:
     """Offsets (row, column) of every key from every query of a window: (h*w, h*w, 2), int64."""
-    rows, cols = torch.meshgrid(torch.arange(window[0]), torch.arange(window[1]), indexing="ij")
-    place = torch.stack([rows.flatten(), cols.flatten()], dim=-1)
-    return (place[None, :] - place[:, None]).to(device)
+    with torch.inference_mode(False):  # what is cached must serve training too
+        rows, cols = torch.meshgrid(torch.arange(window[0]), torch.arange(window[1]), indexing="ij")
+        place = torch.stack([rows.flatten(), cols.flatten()], dim=-1)
+        return (place[None, :] - place[:, None]).to(device)
 
 
 @lru_cache(maxsize=64)
@@ -108,8 +109,9 @@ def relative_position_index(window: tuple[int, int], table_window: int, device: 
     The table covers offsets of up to `table_window - 1` each way, row = (dy + T-1) * (2T-1) + (dx + T-1)
     with (dy, dx) = query minus key and T = `table_window` (M4). A smaller window uses the table's middle.
     """
-    dy, dx = (table_window - 1 - key_minus_query(window, device)).unbind(-1)
-    return dy * (2 * table_window - 1) + dx
+    with torch.inference_mode(False):
+        dy, dx = (table_window - 1 - key_minus_query(window, device)).unbind(-1)
+        return dy * (2 * table_window - 1) + dx
 
 
 def attend(qkv: Tensor, num_heads: int, bias: Tensor, apart: Tensor | None) -> Tensor:

@@ -1,6 +1,8 @@
 """Reading checkpoints without running code from them, here and in mmengine."""
 
+import argparse
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,17 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | None = 
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     if path.suffix == ".safetensors":
         return load_file(path, device=str(map_location or "cpu"))
-    with torch.serialization.safe_globals(_LOG_TYPES):
+    with torch.serialization.safe_globals(_PLAIN_TYPES):
         return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def why_refused(error: Exception) -> str:
+    """Say in one line why `read_checkpoint` failed, without torch's advice to load the file all the same."""
+    text = re.sub(r"\x1b\[\d*m", "", " ".join(str(error).split()))
+    asked = re.search(r"(GLOBAL [\w.]+|operand \d+)", text)
+    if asked:
+        return f"it is not plain data but asks for {asked.group(1)}, which is never run"
+    return f"{type(error).__name__}: {text.split('Please file an issue')[0][:200]}"
 
 
 def use_in_mmengine() -> None:
@@ -45,7 +56,8 @@ def _history_buffer_method(owner: object, name: str) -> Any:
 
 
 # An array of numpy 1 names its module numpy.core, one of numpy 2 numpy._core.
-_LOG_TYPES = [
+_PLAIN_TYPES = [
+    argparse.Namespace,  # settings, in checkpoints of the official scripts
     HistoryBuffer,
     (_history_buffer_method, "builtins.getattr"),
     np.ndarray,

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 from mixmae_bench.errors import UserError
 
-ORIGINAL = ("mmengine", "mmcv", "mmcv-lite", "mmdet", "mmsegmentation", "mmpretrain")
+ORIGINAL = ("mmengine", "mmengine-lite", "mmcv", "mmcv-lite", "mmdet", "mmsegmentation", "mmpretrain")
 FORK = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation", "onedl-mmpretrain")
 
 

@@ -5,6 +5,7 @@ from abc import ABCMeta, abstractmethod
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
 
@@ -30,6 +31,19 @@ class Method(BaseModel, metaclass=ABCMeta):
     @abstractmethod
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Compare `predict(images, mask)` with the images; return a scalar."""
+
+    def check_size(self, images: Tensor) -> None:
+        """Refuse images (B, 3, H, W) of another size than the decoder's position table is made for.
+
+        Raises:
+            UserError: Where the size differs.
+        """
+        wanted = tuple(side * self.backbone.out_strides[0] for side in self.backbone.grid)
+        if tuple(images.shape[-2:]) != wanted:
+            raise UserError(
+                f"{type(self).__name__} got images of {tuple(images.shape[-2:])} px, its decoder is made for "
+                f"{wanted}; change the pipeline or backbone.img_size"
+            )
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor"

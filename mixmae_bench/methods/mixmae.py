@@ -70,6 +70,7 @@ class MixMAE(Method):
             raise UserError(
                 "MixMAE got a batch of one image, which it would mix with itself; use 2 or more per process"
             )
+        self.check_size(images)
         tokens = self.backbone.embed(images)
         from_partner = spread(mask, tokens.shape[1:3]).bool()
         mixed = torch.where(from_partner[..., None], tokens.flip(0), tokens)

@@ -126,6 +126,7 @@ class UMMAE(Method):
                 "UM-MAE packs masks that keep exactly one cell of every 2x2 block; this one does not"
             )
 
+        self.check_size(images)
         tokens = self.backbone.embed(images)
         scale = tokens.shape[1] // h
         if self.secondary_ratio:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mixmae_bench.compat.checkpoints import read_checkpoint
+from mixmae_bench.compat.checkpoints import read_checkpoint, why_refused
 from mixmae_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,19 +29,22 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise UserError(f"{error}; check the path") from error
     except Exception as error:  # torch and safetensors raise many types for a damaged file
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"checkpoint {path} cannot be read as weights ({type(error).__name__}): {reason}"
-        ) from error
+        raise UserError(f"checkpoint {path} cannot be read as weights: {why_refused(error)}") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    state = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    state = _tensors(content)
     if not state:
         raise UserError(
             f"checkpoint {path} holds no tensors by name; give a state dict or a checkpoint of a run"
         )
     return state
+
+
+def _tensors(content: object) -> dict[str, Tensor]:
+    """Return what a dict holds of tensors by name; nothing where it is no dict."""
+    items = content.items() if isinstance(content, dict) else ()
+    return {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
@@ -55,7 +58,9 @@ def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
         `left_out` (names).
 
     Raises:
-        UserError: Where less than `MIN_FILLED` percent would be filled; the backbone is then untouched.
+        UserError: Where less than `MIN_FILLED` percent would be filled, or any tensor has another shape
+            (of another number of heads, say: a fraction of a percent, and everything wrong); the backbone
+            is then untouched.
     """
     state = read_state_dict(path)
     if any(name.startswith("backbone.") for name in state):
@@ -74,10 +79,11 @@ def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
     wanted = [k for k in own if not k.startswith("out_norms.")]
     missing = [k for k in wanted if k not in fits]
     filled = 100 * sum(own[k].numel() for k in wanted if k in fits) / sum(own[k].numel() for k in wanted)
-    if filled < MIN_FILLED:
-        first = missing[0]
+    misfits = [k for k in missing if k in state]
+    if filled < MIN_FILLED or misfits:
+        first = (misfits or missing)[0]
         why = "is not there"
-        if first in state:
+        if misfits:
             why = f"has shape {tuple(state[first].shape)} there, {tuple(own[first].shape)} here"
         raise UserError(
             f"checkpoint {path} fills {filled:.1f}% of {type(backbone).__name__}, at least "

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.swin import spread
+from mixmae_bench.backbones.windows import Windows, relative_position_index
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
     random_cells,
@@ -74,6 +76,10 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
         side = round(len(mask) ** 0.5)
         mask = mask.view(side, side)
         yield compare("mask count", model.draw_mask(images).sum(), mask.sum(), 0)
+        for stage in (1, 2, 3):
+            theirs = case.tensors[f"mask/s{stage}"].flatten()
+            side = round(len(theirs) ** 0.5)
+            yield compare(f"mask/s{stage}", spread(mask, (side, side)).flatten(), theirs, 0)
         prediction = {"x_rec": model.predict(images, mask.to(device))}
     elif case.info["method"] == "SimMIM":
         mask = case.tensors["mask/mask"].bool()
@@ -87,6 +93,8 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
         prediction = {"pred": model.predict(images, mask.to(device))}
     else:
         mask, prediction = yield from _um_prediction(model, case, images)
+    if "out/encoder" in case.tensors and case.family == "models_mae":
+        seen["encoder"] = _row_major(seen["encoder"], case.tensors["mask/mask"])
     for name, ours in prediction.items():
         yield compare(f"out/{name}", ours, case.tensors[f"out/{name}"], MAPS)
     outputs = {name: t for name, t in seen.items() if f"out/{name}" in case.tensors}
@@ -119,12 +127,24 @@ def _um_prediction(model: nn.Module, case: Case, images: Tensor) -> Iterator[Che
     side = round(removed.shape[1] ** 0.5)
     mask = torch.where(removed, REMOVED, replaced * REPLACED).view(-1, side, side)
     cells = model.predict(images, mask.to(images.device))
-    blocks = torch.arange(side**2).view(side // 2, 2, side // 2, 2).transpose(1, 2).flatten()
-    visible = torch.arange(side**2) if model.class_token else blocks  # the ViT does not pack
+    visible = torch.arange(side**2) if model.class_token else _packed_order(side)  # the ViT does not pack
     packed = torch.stack([visible[~gone[visible]] for gone in removed])
     hidden = torch.stack([gone.nonzero().flatten() for gone in removed])
     order = torch.cat([packed, hidden], dim=1).to(cells.device)
     return mask, {"pred": cells.gather(1, order[..., None].expand_as(cells))}
+
+
+def _row_major(sequence: Tensor, removed: Tensor) -> Tensor:
+    """Put a sequence (B, 1 + visible, C) that begins with a class token from packed into row-major order."""
+    blocks = _packed_order(round(removed.shape[1] ** 0.5))
+    order = torch.stack([blocks[~gone[blocks]] for gone in removed]).argsort(1).to(sequence.device)
+    rest = sequence[:, 1:]
+    return torch.cat([sequence[:, :1], rest.gather(1, order[..., None].expand_as(rest))], dim=1)
+
+
+def _packed_order(side: int) -> Tensor:
+    """Return the cells of a grid (side, side), 2x2 block by block."""
+    return torch.arange(side**2).view(side // 2, 2, side // 2, 2).transpose(1, 2).flatten()
 
 
 def _finetune(case: Case, device: str) -> Iterator[Check]:
@@ -196,6 +216,7 @@ KINDS: dict[str, Callable[[Case, str], Iterator[Check]]] = {
 
 def _load(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
     """Fill the model; compare, and keep, the tables that this package computes itself."""
+    yield from _recomputed(model, case, rules)
     own = model.state_dict()
     state = {our_name(k, rules): v for k, v in case.group("sd").items() if not k.endswith(RECOMPUTED)}
     for name in case.info.get("frozen_tables_kept", []):
@@ -203,6 +224,22 @@ def _load(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
         yield compare(name, own[name], state[name], TABLES)
         state[name] = own[name]
     model.load_state_dict(state)
+
+
+def _recomputed(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
+    """Compare the indices and shift masks that this package computes with the official buffers."""
+    for name, theirs in case.group("sd").items():
+        if not name.endswith(RECOMPUTED):
+            continue
+        attn = model.get_submodule(our_name(name, rules).rpartition(".")[0].removesuffix(".attn") + ".attn")
+        size = attn.window_size
+        if name.endswith("relative_position_index"):
+            ours = relative_position_index((size, size), size, torch.device("cpu"))
+        else:
+            stage = int(name.split("layers.")[1].split(".")[0])
+            windows = Windows(tuple(case.info["stage_resolution"][stage]), size, attn.shifted)
+            ours = windows.apart(None, torch.device("cpu")) * -100.0  # S1
+        yield compare(name, ours, theirs, 0)
 
 
 def _record_stages(backbone: Encoder) -> dict[str, Tensor]:

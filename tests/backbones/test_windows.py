@@ -1,0 +1,239 @@
+"""Window attention against a loop over windows, heads, queries and keys in float64."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixmae_bench.backbones.windows import (
+    PADDING,
+    WindowAttention,
+    Windows,
+    relative_position_index,
+)
+
+SHAPES = {
+    "divided": (8, 8, 4),
+    "divided, not square": (4, 8, 4),
+    "padded at the bottom": (7, 4, 4),
+    "padded at the right": (4, 5, 4),
+    "padded on both sides": (5, 7, 3),
+    "clamped": (3, 3, 5),
+    "clamped, not square": (2, 4, 5),
+    "clamped in height": (3, 8, 4),
+    "clamped in width": (8, 2, 4),
+    "clamped in height, padded in width": (3, 6, 4),
+    "windows of one token": (2, 3, 1),
+}
+shapes = pytest.mark.parametrize(("height", "width", "side"), SHAPES.values(), ids=SHAPES)
+
+
+def make(side: int, dim: int = 6, heads: int = 2, seed: int = 0) -> WindowAttention:
+    """An attention in float64 whose every parameter matters: biases and tables as large as weights."""
+    torch.manual_seed(seed)
+    attn = WindowAttention(dim, heads, side).double()
+    for parameter in attn.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    return attn
+
+
+def make_input(height: int, width: int, grouped: bool, dim: int = 6) -> tuple[Tensor, Tensor | None]:
+    """Tokens of two images, and three groups spread at random."""
+    generator = torch.Generator().manual_seed(height * 100 + width)
+    tokens = torch.randn(2, height, width, dim, generator=generator, dtype=torch.float64)
+    groups = torch.randint(0, 3, (height, width), generator=generator) if grouped else None
+    return tokens, groups
+
+
+def loop(attn: WindowAttention, tokens: Tensor, groups: Tensor | None) -> Tensor:
+    """Attention as it is defined: padding is not there at all, keys of another group neither."""
+    B, H, W, C = tokens.shape
+    T, heads = attn.window_size, attn.num_heads
+    table = attn.relative_position_bias_table.view(2 * T - 1, 2 * T - 1, heads)
+    qkv = F.linear(tokens, attn.qkv.weight, attn.qkv.bias)
+    high, wide = min(T, H), min(T, W)
+    rows = []
+    for y in range(H):
+        for x in range(W):
+            window = [
+                (v, u) for v in range(H) for u in range(W) if (v // high, u // wide) == (y // high, x // wide)
+            ]
+            keys = [(v, u) for v, u in window if groups is None or groups[y, x] == groups[v, u]]
+            for head in range(heads):
+                d = C // heads
+                q, k, v = (slice(part * C + head * d, part * C + (head + 1) * d) for part in range(3))
+                logits = [
+                    (qkv[:, y, x, q] * qkv[:, i, j, k]).sum(-1) / math.sqrt(d)
+                    + table[y - i + T - 1, x - j + T - 1, head]
+                    for i, j in keys
+                ]
+                weights = torch.stack(logits).exp()
+                weights = weights / weights.sum(0)
+                values = torch.stack([qkv[:, i, j, v] for i, j in keys])
+                rows.append((weights[..., None] * values).sum(0))
+    out = torch.stack(rows, dim=1).view(B, H, W, C)
+    return F.linear(out, attn.proj.weight, attn.proj.bias)
+
+
+@shapes
+@pytest.mark.parametrize("grouped", [False, True])
+def test_attention_and_its_gradients_equal_the_loop(
+    height: int, width: int, side: int, grouped: bool
+) -> None:
+    attn = make(side)
+    tokens, groups = make_input(height, width, grouped)
+    tokens.requires_grad_()
+    ours, expected = attn(tokens, groups), loop(attn, tokens, groups)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
+    with torch.no_grad():  # another kernel of torch
+        torch.testing.assert_close(attn(tokens, groups), expected.detach(), rtol=0, atol=1e-10)
+
+    leaves = [tokens, *attn.parameters()]
+    direction = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ours, expected = (torch.autograd.grad(out, leaves, direction) for out in (ours, expected))
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+    assert all(grad.abs().max() > 0.01 for grad in ours[:-1] if side > 1)
+
+
+def test_float32_attention_equals_the_loop_to_rounding() -> None:
+    attn = make(4, dim=8)
+    tokens, groups = make_input(7, 6, True, dim=8)
+    expected = loop(attn, tokens, groups)
+    torch.testing.assert_close(attn.float()(tokens.float(), groups).double(), expected, rtol=0, atol=2e-5)
+
+
+def test_attention_under_autocast_is_near_float32() -> None:
+    attn = make(4, dim=8).float()
+    torch.nn.init.normal_(attn.qkv.weight, std=0.2)
+    tokens, groups = make_input(7, 6, True, dim=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = attn(tokens.float(), groups)
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.float(), attn(tokens.float(), groups), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float32, 1e5), (torch.bfloat16, 1e5), (torch.float16, 40.0)]
+)
+def test_nothing_of_another_group_leaks_in_any_precision(dtype: torch.dtype, size: float, grad: bool) -> None:
+    """With huge logits between groups: a mask that only lowers them by a constant would leak."""
+    attn = make(4, dim=8).to(dtype)
+    tokens, groups = make_input(4, 4, True, dim=8)
+    changed = torch.where((groups == 1)[..., None], tokens.flip(0) * size, tokens)
+    with torch.set_grad_enabled(grad):
+        before, after = attn(tokens.to(dtype), groups), attn(changed.to(dtype), groups)
+    assert torch.equal(before[:, groups != 1], after[:, groups != 1])
+    assert (before != after)[:, groups == 1].any(-1).all()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_query_none_of_whose_first_512_keys_it_may_see_is_finite_and_right(grad: bool) -> None:
+    """Fused kernels go through keys in blocks, and a block that is all -inf can turn into NaN."""
+    attn = make(24)
+    tokens, _ = make_input(24, 24, False)
+    groups = torch.arange(24)[:, None].expand(24, 24) // 22
+    with torch.set_grad_enabled(grad):
+        out, alone = attn(tokens, groups)[:, 22:], attn(tokens[:, 22:])
+    torch.testing.assert_close(out, alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window_size", "window"),
+    [(4, 4, 2, (2, 2)), (6, 4, 2, (2, 2)), (2, 6, 3, (2, 3)), (3, 5, 5, (3, 5))],
+)
+def test_partition_takes_windows_and_tokens_in_row_major_order(
+    height: int, width: int, window_size: int, window: tuple[int, int]
+) -> None:
+    tokens = torch.arange(2 * height * width * 3).view(2, height, width, 3)
+    cutter = Windows((height, width), window_size)
+    assert cutter.window == window
+    windows = cutter.cut(tokens)
+    expected = [
+        tokens[:, top : top + window[0], left : left + window[1]].flatten(1, 2)
+        for top in range(0, height, window[0])
+        for left in range(0, width, window[1])
+    ]
+    assert torch.equal(windows, torch.stack(expected, dim=1))
+    assert torch.equal(cutter.join(windows), tokens)
+
+
+@pytest.mark.parametrize(("window", "table"), [((3, 3), 3), ((2, 3), 4), ((4, 1), 4)])
+def test_index_names_the_row_of_query_minus_key(window: tuple[int, int], table: int) -> None:
+    index = relative_position_index(window, table, torch.device("cpu"))
+    places = [(y, x) for y in range(window[0]) for x in range(window[1])]
+    for i, (y, x) in enumerate(places):
+        for j, (v, u) in enumerate(places):
+            assert index[i, j] == (y - v + table - 1) * (2 * table - 1) + (x - u + table - 1)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (6, 8), (9, 3)])
+def test_what_stands_in_the_padding_has_no_effect(height: int, width: int, grouped: bool) -> None:
+    """A map padded by hand, with large content, as a group of its own."""
+    attn = make(4)
+    tokens, groups = make_input(height, width, grouped)
+    own = torch.zeros(height, width, dtype=torch.int64) if groups is None else groups
+    pad = (-width % min(4, width), -height % min(4, height))
+    padded = F.pad(tokens, (0, 0, 0, pad[0], 0, pad[1]), value=50.0)
+    padded[:, height:] *= torch.linspace(-1, 1, padded.shape[2], dtype=torch.float64)[:, None]
+    marked = F.pad(own, (0, pad[0], 0, pad[1]), value=PADDING)
+    out = attn(padded, marked)[:, :height, :width]
+    assert torch.equal(attn(tokens, groups), out)
+
+
+def test_padding_sends_no_gradient_into_parameters() -> None:
+    """Padded or alone, one window of tokens trains the same parameters by the same amount."""
+    attn = make(4)
+    tokens, _ = make_input(6, 4, False)
+    grads = [
+        torch.autograd.grad(out.square().sum(), list(attn.parameters()))
+        for out in (attn(tokens)[:, 4:], attn(tokens[:, 4:], torch.zeros(2, 4, dtype=torch.int64)))
+    ]
+    for padded, alone in zip(*grads, strict=True):
+        torch.testing.assert_close(padded, alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_a_small_map_equals_the_official_clamp_with_the_middle_of_the_table(size: int) -> None:
+    """Official: the window becomes the map, with a table of its own (M1)."""
+    attn, clamped = make(5), make(size)
+    table = attn.relative_position_bias_table.view(9, 9, -1)[5 - size : 4 + size, 5 - size : 4 + size]
+    clamped.load_state_dict({**attn.state_dict(), "relative_position_bias_table": table.reshape(-1, 2)})
+    tokens, _ = make_input(size, size, False)
+    torch.testing.assert_close(attn(tokens), clamped(tokens), rtol=0, atol=1e-12)
+
+
+def test_one_group_for_all_changes_nothing() -> None:
+    attn = make(4)
+    tokens, _ = make_input(7, 8, False)
+    groups = torch.full((7, 8), 3)
+    torch.testing.assert_close(attn(tokens, groups), attn(tokens), rtol=0, atol=1e-12)
+
+
+def test_images_of_a_batch_do_not_see_each_other() -> None:
+    attn = make(4)
+    tokens, groups = make_input(7, 8, True)
+    torch.testing.assert_close(attn(tokens, groups)[1:], attn(tokens[1:], groups), rtol=0, atol=1e-12)
+
+
+def test_the_first_call_in_inference_mode_does_not_stop_later_training() -> None:
+    """With a window that no other test has, so that nothing is kept from an earlier call."""
+    attn = make(11)
+    tokens, _ = make_input(11, 11, False)
+    with torch.inference_mode():
+        seen = attn(tokens)
+    trained = attn(tokens)
+    trained.sum().backward()
+    torch.testing.assert_close(trained, seen, rtol=0, atol=1e-12)
+    assert attn.relative_position_bias_table.grad.abs().sum() > 0
+
+
+def test_table_starts_small_and_not_at_zero() -> None:
+    torch.manual_seed(0)
+    table = WindowAttention(8, 2, 14).relative_position_bias_table
+    assert table.shape == (27 * 27, 2)
+    assert 0.017 < table.std() < 0.023
