@@ -54,10 +54,11 @@ def find_data(cfg: Config) -> Config:
         cfg = Config(_replace(cfg.to_dict(), EMBEDDED, str(root)), filename=cfg.filename)
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         dataset = cfg.get(loader, {}).get("dataset") if cfg.get(loader) else None
+        key = f"{loader}.dataset"
         while dataset and "dataset" in dataset:  # wrappers such as RepeatDataset
-            dataset = dataset["dataset"]
+            dataset, key = dataset["dataset"], f"{key}.dataset"
         if dataset:
-            _check_dataset(dataset, f"{loader}.dataset", cfg.filename)
+            _check_dataset(dataset, key, cfg.filename)
     return cfg
 
 
@@ -81,7 +82,7 @@ def _mentions(node: object, text: str) -> bool:
         return any(_mentions(v, text) for v in node.values())
     if isinstance(node, list | tuple):
         return any(_mentions(v, text) for v in node)
-    return isinstance(node, str) and node.startswith(text)
+    return isinstance(node, str) and _inside(node, text)
 
 
 def _replace(node: object, text: str, new: str) -> object:
@@ -89,4 +90,8 @@ def _replace(node: object, text: str, new: str) -> object:
         return type(node)({k: _replace(v, text, new) for k, v in node.items()})
     if isinstance(node, list | tuple):
         return type(node)(_replace(v, text, new) for v in node)
-    return new + node.removeprefix(text) if isinstance(node, str) and node.startswith(text) else node
+    return new + node.removeprefix(text) if isinstance(node, str) and _inside(node, text) else node
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")

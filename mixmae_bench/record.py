@@ -37,7 +37,8 @@ class Record:
         images_per_s: Training images per second of wall time, data loading included, or None where the
             last process of the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
-        peak_memory_mb: Largest resident memory of the process during the run (GPU: allocated memory).
+        peak_memory_mb: Largest resident memory of the process during the run (GPU: allocated memory). A
+            process runs several cells: what earlier ones left in it counts.
         threads: CPU threads that torch used.
         started: When, ISO 8601 in UTC.
         code: Version of this package and, from a checkout, its commit ('+' with local changes).
@@ -106,7 +107,7 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
         The records, and one complaint, with its line number, for every line that is none.
     """
     records, complaints = [], []
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_bytes().splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             records.append(_parse(line))
@@ -115,7 +116,7 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
     return records, complaints
 
 
-def _parse(line: str) -> Record:
+def _parse(line: bytes) -> Record:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")

@@ -14,7 +14,9 @@ def suite_table(name: str, records: Iterable[Record]) -> str:
     A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)). With one
     seed there is no such error, and the cell says so by having none.
     """
-    transfer = [r for r in records if not r.metrics.keys() <= {"loss"}]
+    # A cell that was recorded twice counts once, by its last record.
+    cells = {(r.method, r.backbone, r.task, r.seed): r for r in records}
+    transfer = [r for r in cells.values() if not r.metrics.keys() <= {"loss"}]
     rows = {}
     for record in transfer:
         rows.setdefault((record.method, record.backbone), []).append(record)
@@ -29,8 +31,8 @@ def suite_table(name: str, records: Iterable[Record]) -> str:
     ]
     for method, backbone in order:
         own = rows[method, backbone]
-        cells = [mean_and_error([r.metrics[m] for r in own if m in r.metrics]) for m in COLUMNS]
-        lines.append(f"| {method} | {backbone} | {' | '.join(cells)} | {len({r.seed for r in own})} |")
+        values = [mean_and_error([r.metrics[m] for r in own if m in r.metrics]) for m in COLUMNS]
+        lines.append(f"| {method} | {backbone} | {' | '.join(values)} | {len({r.seed for r in own})} |")
     lines += [
         "",
         f"Seeds: {', '.join(map(str, seeds))}. Mean ± standard error over seeds (none with one seed).",

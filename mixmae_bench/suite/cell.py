@@ -1,5 +1,6 @@
 """Running one cell of a suite by mmengine's Runner, in this process, and recording it."""
 
+import gc
 import hashlib
 import os
 import resource
@@ -73,6 +74,8 @@ def run_job(job: Job) -> Record:
     except Exception:
         traceback.print_exc()  # for the log; what is raised goes to the suite's process
         raise
+    finally:
+        gc.collect()  # a Runner is full of cycles; the next cell needs its memory
 
 
 def _run(job: Job) -> Record:

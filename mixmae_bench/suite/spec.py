@@ -1,5 +1,6 @@
 """Reading a suite file: which methods, tasks and seeds, by which configs."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         content, ("name", "version", "dataset", "methods", "tasks", "seeds", "minutes"), f"suite {path}"
     )
     seeds = content["seeds"] if seeds is None else seeds
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+    if not isinstance(seeds, list) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
         raise UserError(
             f"suite {path}: seeds must be a list of non-negative integers, such as [0, 1, 2], not {seeds!r}"
         )
@@ -104,14 +105,18 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
     tasks = {}
     for task, config in _mapping(content, "tasks", path).items():
         if task not in TASKS:
-            raise UserError(
-                f"suite {path}: unknown task '{task}'; known: {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
-            )
+            near = did_you_mean(str(task), TASKS)
+            raise UserError(f"suite {path}: unknown task '{task}'; known: {', '.join(TASKS)}.{near}")
         tasks[task] = _file(config, f"task '{task}'", path)
     minutes = content["minutes"]
-    if not isinstance(minutes, dict) or set(minutes) != {PRETRAINING, *tasks}:
+    if (
+        not isinstance(minutes, dict)
+        or set(minutes) != {PRETRAINING, *tasks}
+        or not all(type(value) in (int, float) and value > 0 for value in minutes.values())
+    ):
         raise UserError(
-            f"suite {path}: minutes must hold one number for each of {PRETRAINING}, {', '.join(tasks)}"
+            f"suite {path}: minutes must hold one number for each of "
+            f"{', '.join((PRETRAINING, *tasks))}, all above 0"
         )
     return Suite(
         path,
@@ -127,12 +132,17 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
 
 def _read_method(name: str, value: object, path: Path) -> Method:
     value = {} if value is None else value
+    # The name becomes that of a folder, which is removed when its run is stale.
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(f"suite {path}: a method's name is letters, digits and .+-_, not {name!r}")
     where = f"suite {path}, method '{name}'"
     if not isinstance(value, dict):
         raise UserError(f"{where}: give `pretrain: CONFIG` or `checkpoint: FILE`, not {value!r}")
     for key in value:
         if key not in ("pretrain", "checkpoint"):
-            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(key, ('pretrain', 'checkpoint'))}")
+            raise UserError(
+                f"{where}: unknown key '{key}'.{did_you_mean(str(key), ('pretrain', 'checkpoint'))}"
+            )
     if len(value) == 2:
         raise UserError(f"{where}: give `pretrain` or `checkpoint`, not both")
     if not value and name != "scratch":

@@ -1,0 +1,324 @@
+"""Reading a suite file: what it means, and one line for everything that can be wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.suite.spec import PRETRAINING, TASKS, Cell, Method, Suite, read_suite
+
+DIGITS = Path(__file__).parents[2] / "configs" / "suites" / "digits.yaml"
+
+CONTENT = {
+    "name": "name: test",
+    "version": "version: 3",
+    "dataset": "dataset: digits",
+    "methods": "methods: {scratch: , mixmae: {pretrain: pretrain.py}, theirs: {checkpoint: theirs.pth}}",
+    "tasks": "tasks: {classification: classify.py, detection: more/detect.py}",
+    "seeds": "seeds: [4, 1]",
+    "minutes": "minutes: {pretraining: 2.5, classification: 1, detection: 3}",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a suite's files; the working directory is another one."""
+    folder = tmp_path / "suites"
+    (folder / "more").mkdir(parents=True)
+    for name in ("pretrain.py", "classify.py", "more/detect.py", "theirs.pth"):
+        (folder / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def write(folder: Path, **changes: str | None) -> Path:
+    """Write the suite with some lines changed, or left out where they are None."""
+    path = folder / "suite.yaml"
+    path.write_text("".join(f"{line}\n" for line in {**CONTENT, **changes}.values() if line is not None))
+    return path
+
+
+def message(path: Path, *args: object) -> str:
+    with pytest.raises(UserError) as caught:
+        read_suite(path, *args)
+    return str(caught.value)
+
+
+def test_a_suite_is_read_as_written_with_files_relative_to_its_own_folder(folder: Path) -> None:
+    path = write(folder)
+    assert read_suite(path) == Suite(
+        path=path,
+        name="test",
+        version=3,
+        dataset="digits",
+        methods={
+            "scratch": Method("scratch"),
+            "mixmae": Method("mixmae", pretrain=folder / "pretrain.py"),
+            "theirs": Method("theirs", checkpoint=folder / "theirs.pth"),
+        },
+        tasks={"classification": folder / "classify.py", "detection": folder / "more" / "detect.py"},
+        seeds=[4, 1],
+        minutes={"pretraining": 2.5, "classification": 1, "detection": 3},
+    )
+
+
+def test_a_path_given_as_text_or_absolute_in_the_file_works(folder: Path) -> None:
+    path = write(
+        folder,
+        tasks=f"tasks: {{classification: {folder / 'classify.py'}}}",
+        minutes="minutes: {pretraining: 1, classification: 1}",
+    )
+    assert read_suite(str(path)).tasks == {"classification": folder / "classify.py"}
+
+
+def test_cells_go_seed_by_seed_with_pretraining_before_what_starts_from_it(folder: Path) -> None:
+    cells = read_suite(write(folder)).cells()
+    assert [cell.name for cell in cells] == [
+        f"{method}/seed{seed}/{task}"
+        for seed in (4, 1)
+        for method, task in (
+            ("scratch", "classification"),
+            ("scratch", "detection"),
+            ("mixmae", "pretraining"),
+            ("mixmae", "classification"),
+            ("mixmae", "detection"),
+            ("theirs", "classification"),
+            ("theirs", "detection"),
+        )
+    ]
+    assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_the_parent_of_a_transfer_is_the_pretraining_of_its_own_method_and_seed(folder: Path) -> None:
+    parents = {cell.name: cell.parent for cell in read_suite(write(folder)).cells()}
+    for name, parent in parents.items():
+        method, seed, task = name.split("/")
+        starts_from_pretraining = method == "mixmae" and task != PRETRAINING
+        assert parent == (f"mixmae/{seed}/pretraining" if starts_from_pretraining else None)
+
+
+def test_every_parent_is_a_cell_that_comes_before_its_children(folder: Path) -> None:
+    seen = set()
+    for cell in read_suite(write(folder)).cells():
+        assert cell.parent is None or cell.parent in seen
+        seen.add(cell.name)
+
+
+def test_every_cell_runs_the_config_of_its_task(folder: Path) -> None:
+    configs = {
+        PRETRAINING: folder / "pretrain.py",
+        "classification": folder / "classify.py",
+        "detection": folder / "more" / "detect.py",
+    }
+    cells = read_suite(write(folder)).cells()
+    assert cells
+    assert all(cell.config == configs[cell.task] for cell in cells)
+
+
+def test_seeds_given_by_the_caller_replace_those_of_the_file(folder: Path) -> None:
+    path = write(folder)
+    assert read_suite(path, [7]).seeds == [7]
+    assert read_suite(path, None).seeds == [4, 1]
+
+
+def test_methods_given_by_the_caller_narrow_the_suite_and_its_cells(folder: Path) -> None:
+    suite = read_suite(write(folder), None, ["theirs", "scratch"])
+    assert set(suite.methods) == {"theirs", "scratch"}
+    assert {cell.method.name for cell in suite.cells()} == {"theirs", "scratch"}
+    assert all(cell.task != PRETRAINING for cell in suite.cells())
+
+
+def test_a_method_named_twice_by_the_caller_is_run_once(folder: Path) -> None:
+    suite = read_suite(write(folder), [0], ["scratch", "scratch"])
+    assert [cell.name for cell in suite.cells()] == [
+        "scratch/seed0/classification",
+        "scratch/seed0/detection",
+    ]
+
+
+def test_a_method_of_another_name_may_start_from_a_checkpoint_in_the_file_of_a_suite(folder: Path) -> None:
+    (cell, _) = read_suite(write(folder), [0], ["theirs"]).cells()
+    assert cell == Cell(
+        Method("theirs", None, folder / "theirs.pth"), "classification", 0, folder / "classify.py"
+    )
+
+
+@pytest.mark.parametrize("name", ["suite.yaml", "none.yaml", "nowhere/suite.yaml"])
+def test_a_suite_that_does_not_exist_is_named(tmp_path: Path, name: str) -> None:
+    text = message(tmp_path / name)
+    assert text == f"suite {tmp_path / name} does not exist; check the path."
+
+
+def test_a_misspelt_suite_gets_its_neighbour_proposed(folder: Path) -> None:
+    write(folder)
+    assert message(folder / "suit.yaml").endswith(
+        "does not exist; check the path. Did you mean 'suite.yaml'?"
+    )
+
+
+def test_a_folder_in_place_of_a_suite_is_refused(folder: Path) -> None:
+    assert str(folder) in message(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"name: [1", b"a: b: c", b"a:\n\t- 1", b"'unclosed", b"\xff\xfe\x00name", b"? [a]\n: 1", b"a: \x00"],
+)
+def test_a_file_that_is_not_yaml_is_called_so_in_one_line(folder: Path, content: bytes) -> None:
+    path = folder / "suite.yaml"
+    path.write_bytes(content)
+    text = message(path)
+    assert text.startswith(f"suite {path} is not YAML: ")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("content", ["", "- name", "3", "digits", "# only a comment\n"])
+def test_a_file_that_is_no_mapping_is_told_which_keys_it_needs(folder: Path, content: str) -> None:
+    path = folder / "suite.yaml"
+    path.write_text(content)
+    assert message(path) == (
+        f"suite {path} must be a mapping with the keys name, version, dataset, methods, tasks, seeds, minutes"
+    )
+
+
+@pytest.mark.parametrize("key", CONTENT)
+def test_a_missing_key_is_named(folder: Path, key: str) -> None:
+    path = write(folder, **{key: None})
+    assert message(path) == f"suite {path}: key '{key}' is missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"more": "method: 1"}, ["unknown key 'method'.", "Did you mean 'methods'?"]),
+        ({"more": "1: 1"}, ["unknown key '1'."]),
+        ({"more": "zzz: 1"}, ["unknown key 'zzz'."]),
+        # What the suite itself is called.
+        ({"name": "name: 3"}, ["name must be a string"]),
+        ({"name": "name: "}, ["name must be a string"]),
+        ({"version": "version: 1.5"}, ["version an integer"]),
+        ({"version": "version: one"}, ["version an integer"]),
+        # Seeds.
+        ({"seeds": "seeds: 0"}, ["seeds must be a list of non-negative integers", "not 0"]),
+        ({"seeds": "seeds: '0,1'"}, ["seeds must be a list", "not '0,1'"]),
+        ({"seeds": "seeds: []"}, ["seeds must be a list", "[0, 1, 2]", "not []"]),
+        ({"seeds": "seeds: "}, ["seeds must be a list", "not None"]),
+        ({"seeds": "seeds: [0, -1]"}, ["non-negative", "not [0, -1]"]),
+        ({"seeds": "seeds: [0.5]"}, ["integers", "not [0.5]"]),
+        ({"seeds": "seeds: [one]"}, ["integers", "not ['one']"]),
+        ({"seeds": "seeds: [[0]]"}, ["integers", "not [[0]]"]),
+        ({"seeds": "seeds: [true]"}, ["integers", "not [True]"]),
+        ({"seeds": "seeds: [3, 1, 3]"}, ["a seed is named twice in [3, 1, 3]"]),
+        # Methods.
+        ({"methods": "methods: {}"}, ["'methods' must be a mapping with at least one entry"]),
+        ({"methods": "methods: "}, ["'methods' must be a mapping"]),
+        ({"methods": "methods: [scratch]"}, ["'methods' must be a mapping"]),
+        ({"methods": "methods: {mixmae: }"}, ["unknown method 'mixmae'", "pretrain: CONFIG", "'scratch'"]),
+        ({"methods": "methods: {scratsh: {}}"}, ["unknown method 'scratsh'", "only 'scratch'"]),
+        (
+            {"methods": "methods: {mixmae: pretrain.py}"},
+            ["method 'mixmae'", "pretrain: CONFIG", "'pretrain.py'"],
+        ),
+        ({"methods": "methods: {mixmae: [pretrain.py]}"}, ["method 'mixmae'", "pretrain: CONFIG"]),
+        (
+            {"methods": "methods: {mixmae: {pretrian: pretrain.py}}"},
+            ["method 'mixmae'", "unknown key 'pretrian'", "Did you mean 'pretrain'?"],
+        ),
+        ({"methods": "methods: {mixmae: {1: pretrain.py}}"}, ["method 'mixmae'", "unknown key '1'"]),
+        (
+            {"methods": "methods: {m: {pretrain: pretrain.py, checkpoint: theirs.pth}}"},
+            ["method 'm'", "give `pretrain` or `checkpoint`, not both"],
+        ),
+        (
+            {"methods": "methods: {m: {pretrain: pretrian.py}}"},
+            ["method 'm'", "pretrian.py does not exist", "Did you mean 'pretrain.py'?"],
+        ),
+        (
+            {"methods": "methods: {m: {checkpoint: their.pth}}"},
+            ["method 'm'", "their.pth does not exist", "Did you mean 'theirs.pth'?"],
+        ),
+        # Tasks.
+        ({"tasks": "tasks: {}"}, ["'tasks' must be a mapping with at least one entry"]),
+        ({"tasks": "tasks: [classification]"}, ["'tasks' must be a mapping"]),
+        (
+            {"tasks": "tasks: {clasification: classify.py}"},
+            ["unknown task 'clasification'", ", ".join(TASKS), "Did you mean 'classification'?"],
+        ),
+        ({"tasks": "tasks: {pretraining: classify.py}"}, ["unknown task 'pretraining'", ", ".join(TASKS)]),
+        ({"tasks": "tasks: {1: classify.py}"}, ["unknown task '1'", ", ".join(TASKS)]),
+        (
+            {"tasks": "tasks: {classification: clasify.py}"},
+            ["task 'classification'", "clasify.py does not exist", "Did you mean 'classify.py'?"],
+        ),
+        (
+            {"tasks": "tasks: {detection: nowhere/detect.py}"},
+            ["task 'detection'", "nowhere/detect.py does not exist"],
+        ),
+        ({"tasks": "tasks: {detection: more}"}, ["task 'detection'", "more"]),
+        ({"tasks": "tasks: {detection: }"}, ["task 'detection'"]),
+        # Minutes.
+        ({"minutes": "minutes: 3"}, ["minutes must hold one number for each of pretraining, classification"]),
+        ({"minutes": "minutes: {pretraining: 1, classification: 1}"}, ["minutes must hold", "detection"]),
+        (
+            {"minutes": "minutes: {pretraining: 1, classification: 1, detection: 1, segmentation: 1}"},
+            ["minutes must hold"],
+        ),
+        ({"minutes": "minutes: {pretraining: soon, classification: 1, detection: 1}"}, ["minutes", "number"]),
+        ({"minutes": "minutes: {pretraining: , classification: 1, detection: 1}"}, ["minutes", "number"]),
+        ({"minutes": "minutes: {pretraining: 0, classification: 0, detection: 0}"}, ["minutes"]),
+        ({"minutes": "minutes: {pretraining: 1, classification: -1, detection: 1}"}, ["minutes"]),
+    ],
+    ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",
+)
+def test_a_mistake_is_one_line_with_the_file_the_place_and_the_remedy(
+    folder: Path, changes: dict[str, str], parts: list[str]
+) -> None:
+    path = write(folder, **changes)
+    text = message(path)
+    assert "\n" not in text
+    for part in (str(path), *parts):
+        assert part in text
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", ".."])
+def test_a_method_whose_name_would_leave_the_work_folder_is_refused(folder: Path, name: str) -> None:
+    # A cell's folder is removed before it is run anew: it must not be any folder of the user's.
+    path = write(folder, methods=f"methods: {{{name}: {{pretrain: pretrain.py}}}}")
+    assert repr(name) in message(path)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "part"),
+    [([], "not []"), ([-1], "not [-1]"), ([0, 0], "twice"), ("0", "not '0'")],
+)
+def test_bad_seeds_of_the_caller_are_refused_as_those_of_the_file_are(
+    folder: Path, seeds: object, part: str
+) -> None:
+    assert part in message(write(folder), seeds)
+
+
+def test_an_unknown_method_of_the_caller_is_refused_with_the_known_ones(folder: Path) -> None:
+    path = write(folder)
+    text = message(path, None, ["scratch", "mixmea"])
+    assert text == (
+        f"unknown method 'mixmea': suite {path} has scratch, mixmae, theirs. Did you mean 'mixmae'?"
+    )
+
+
+def test_a_broken_method_is_refused_even_where_another_one_is_chosen(folder: Path) -> None:
+    path = write(folder, methods="methods: {scratch: , mixmae: {pretrain: no.py}}")
+    assert "no.py does not exist" in message(path, None, ["scratch"])
+
+
+def test_the_digits_suite_compares_scratch_with_mixmae_on_all_tasks() -> None:
+    suite = read_suite(DIGITS)
+    assert suite.name == "digits"
+    assert list(suite.methods) == ["scratch", "mixmae"]
+    assert tuple(suite.tasks) == TASKS
+    assert len(suite.cells()) == 7 * len(suite.seeds)
+    assert all(cell.config.is_file() for cell in suite.cells())
+
+
+def test_the_digits_suite_takes_three_seeds() -> None:
+    assert len(read_suite(DIGITS, [0, 1, 2]).cells()) == 21

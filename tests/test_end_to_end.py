@@ -1,0 +1,687 @@
+"""The smoke suite by the real commands: what they print and record, and what a second start, a kill or a
+copied folder does to it."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+import mixmae_bench.suite.run
+from mixmae_bench.cli import main
+from mixmae_bench.compat.checkpoints import read_checkpoint
+from mixmae_bench.config import content_hash, load_config
+from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
+from mixmae_bench.registry import MODELS
+from mixmae_bench.suite.cell import file_hash
+from mixmae_bench.suite.run import cell_keys
+from mixmae_bench.suite.spec import Cell, Suite, read_suite
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "tests" / "smoke"
+SUITE = SMOKE / "suite.yaml"
+COMMAND = Path(sysconfig.get_path("scripts")) / "mixmae-bench"
+# Another seed than that of the suite and of every config.
+SMOKE_COMMAND = (COMMAND, "run", SUITE, "--seeds", "3")
+TRANSFERS = ("classification", "detection", "segmentation")
+CELLS = [
+    "mixmae/seed3/pretraining",
+    *(f"{method}/seed3/{task}" for method in ("scratch", "mixmae") for task in TRANSFERS),
+]
+METRICS_OF = {
+    "pretraining": {"loss"},
+    "classification": {"top1"},
+    "detection": {"box_ap", "mask_ap"},
+    "segmentation": {"miou"},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that has ended, and the folder that it wrote to."""
+
+    folder: Path
+    status: int
+    out: str
+    err: str
+
+    def records(self) -> dict[str, Record]:
+        """Return the records by cell."""
+        return by_cell(self.folder / "records.jsonl")
+
+
+def by_cell(file: Path) -> dict[str, Record]:
+    records, complaints = read_records(file)
+    assert complaints == []
+    named = {f"{r.method}/seed{r.seed}/{r.task}": r for r in records}
+    assert len(named) == len(records), "a cell is recorded twice"
+    return named
+
+
+def run(folder: Path, *command: object) -> Run:
+    """Run a command from a neutral working folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [str(part) for part in command], cwd=folder.parent, capture_output=True, text=True, timeout=500
+    )
+    return Run(folder, done.returncode, done.stdout, done.stderr)
+
+
+def copy_of(run: Run, folder: Path, without: Callable[[Record], bool]) -> Path:
+    """Copy a run's folder, leaving out the records that `without` is true for."""
+    shutil.copytree(run.folder, folder)
+    records, _ = read_records(folder / "records.jsonl")
+    (folder / "records.jsonl").unlink()
+    for record in records:
+        if not without(record):
+            append_record(folder / "records.jsonl", record)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The whole smoke suite, once."""
+    folder = tmp_path_factory.mktemp("smoke_in_a_folder_of_a_long_name") / "work"
+    return run(folder, *SMOKE_COMMAND, "--work-dir", folder)
+
+
+@pytest.fixture(scope="session")
+def records(smoke: Run) -> dict[str, Record]:
+    return smoke.records()
+
+
+# One run of everything.
+
+
+def test_the_suite_runs_to_its_end_without_a_word_on_stderr(smoke: Run) -> None:
+    assert (smoke.status, smoke.err) == (0, "")
+
+
+def test_stdout_is_the_plan_a_line_per_cell_and_the_table_without_the_logs(smoke: Run) -> None:
+    lines = smoke.out.splitlines()
+    assert len(lines) < 40
+    assert lines[0].startswith("suite smoke: 7 cells, 0 done, 7 to run; folder ")
+    for cell in CELLS:
+        assert sum(line.startswith(f"done  {cell}  ") for line in lines) == 1
+    assert "ran 7 of 7 cells in " in smoke.out
+    for spam in ("mmengine", "Warning", "Epoch(", "Loading", "failed"):
+        assert spam not in smoke.out
+
+
+def test_pretraining_is_done_before_what_starts_from_it(smoke: Run) -> None:
+    order = [line.split()[1] for line in smoke.out.splitlines() if line.startswith("done  mixmae/")]
+    assert order[0] == "mixmae/seed3/pretraining"
+
+
+def test_printed_paths_are_whole_so_that_they_can_be_copied(smoke: Run) -> None:
+    lines = smoke.out.splitlines()
+    assert any(line.endswith(f"folder {smoke.folder}") for line in lines)
+    assert f"written: {smoke.folder / 'table.md'}, {smoke.folder / 'records.jsonl'}" in lines
+
+
+def test_every_cell_has_one_record_under_the_key_that_the_plan_gave_it(records: dict[str, Record]) -> None:
+    assert sorted(records) == sorted(CELLS)
+    assert {cell: record.key for cell, record in records.items()} == cell_keys(read_suite(SUITE, [3]))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], cell: str) -> None:
+    record = records[cell]
+    assert (record.schema, record.suite, record.suite_version) == (SCHEMA, "smoke", 1)
+    assert (record.dataset, record.backbone, record.seed) == ("digits", "MixMAESwin-small", 3)
+    assert (record.epochs, record.effective_batch, record.num_samples) == (2, 8, 16)
+    assert record.config_hash == content_hash(load_config(SMOKE / f"{record.task}.py"))
+    assert record.threads >= 1
+    assert record.images_per_s > 0
+    assert record.seconds > 0
+    assert record.peak_memory_mb > 10
+    started = datetime.fromisoformat(record.started)
+    assert started.utcoffset().total_seconds() == 0
+    assert 0 <= (datetime.now(UTC) - started).total_seconds() < 3600
+    assert record.packages["torch"] == torch.__version__.split("+")[0]
+    assert {"python", "torchvision", "numpy", "timm"} < record.packages.keys()
+    assert any("mmdet" in name for name in record.packages)
+    assert record.code
+    assert record.hardware["cpu"]
+    assert record.hardware["cores"] >= 1
+    assert record.hardware["gpu"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_record_names_its_config_relative_to_the_suite(records: dict[str, Record], cell: str) -> None:
+    assert records[cell].config == f"{records[cell].task}.py"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_record_holds_the_metrics_of_its_task_in_range(records: dict[str, Record], cell: str) -> None:
+    record = records[cell]
+    assert set(record.metrics) == METRICS_OF[record.task]
+    assert set(record.metrics) <= METRICS.keys()
+    for name, value in record.metrics.items():
+        assert 0 <= value <= (10 if name == "loss" else 100)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_record_counts_the_parameters_of_the_model(
+    smoke: Run, records: dict[str, Record], cell: str
+) -> None:
+    record = records[cell]
+    cfg = load_config(SMOKE / f"{record.task}.py")
+    backbone = MODELS.build(cfg.model.backbone)
+    assert record.backbone_params == sum(p.numel() for p in backbone.parameters())
+    state = read_checkpoint(smoke.folder / cell / "epoch_2.pth")["state_dict"]
+    of_batch_norm = ("running_mean", "running_var", "num_batches_tracked")
+    counted = sum(value.numel() for name, value in state.items() if not name.endswith(of_batch_norm))
+    assert record.params == counted
+    assert record.params > record.backbone_params
+
+
+def test_transfers_from_pretraining_start_from_exactly_its_checkpoint(
+    smoke: Run, records: dict[str, Record]
+) -> None:
+    file = smoke.folder / "mixmae/seed3/pretraining/epoch_2.pth"
+    for task in TRANSFERS:
+        record = records[f"mixmae/seed3/{task}"]
+        assert record.checkpoint == file_hash(file)
+        assert record.checkpoint_filled == 100.0
+        log = (smoke.folder / f"mixmae/seed3/{task}/log.txt").read_text()
+        assert (
+            log.count(f"loaded 100.0% of MixMAESwin (88 tensors) from {file}; resized 0: []; missing 0") == 1
+        )
+
+
+def test_pretraining_and_scratch_start_from_nothing(smoke: Run, records: dict[str, Record]) -> None:
+    for cell in ("mixmae/seed3/pretraining", *(f"scratch/seed3/{task}" for task in TRANSFERS)):
+        assert records[cell].checkpoint is None
+        assert records[cell].checkpoint_filled is None
+        assert "% of MixMAESwin" not in (smoke.folder / cell / "log.txt").read_text()
+
+
+def test_scratch_and_mixmae_differ_in_nothing_but_the_start(records: dict[str, Record]) -> None:
+    for task in TRANSFERS:
+        one, other = records[f"scratch/seed3/{task}"], records[f"mixmae/seed3/{task}"]
+        for name in ("config_hash", "seed", "epochs", "effective_batch", "num_samples", "params", "threads"):
+            assert getattr(one, name) == getattr(other, name)
+        assert one.key != other.key
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_logs_its_training_in_its_own_folder(smoke: Run, cell: str) -> None:
+    folder = smoke.folder / cell
+    log = (folder / "log.txt").read_text()
+    assert "Epoch(train) [2][2/2]" in log
+    assert "numpy_random_seed: 3" in log
+    assert "Traceback" not in log
+    progress = json.loads((folder / "progress.json").read_text())
+    assert (progress["iter"], progress["max_iters"]) == (4, 4)
+    assert (folder / "last_checkpoint").is_file()
+
+
+def test_the_recorded_miou_is_what_the_framework_logged(smoke: Run, records: dict[str, Record]) -> None:
+    for method in ("scratch", "mixmae"):
+        cell = f"{method}/seed3/segmentation"
+        (logged,) = re.findall(
+            r"Epoch\(val\).*\bmIoU: ([0-9.]+)", (smoke.folder / cell / "log.txt").read_text()
+        )
+        assert records[cell].metrics["miou"] == float(logged)
+
+
+def test_the_recorded_loss_is_the_mean_over_the_last_epoch(smoke: Run, records: dict[str, Record]) -> None:
+    log = (smoke.folder / "mixmae/seed3/pretraining/log.txt").read_text()
+    # The log has, after each of the four iterations, the mean over all until then.
+    _, second, _, fourth = map(float, re.findall(r"Epoch\(train\) .*\bloss: ([0-9.]+)", log))
+    last_epoch = (4 * fourth - 2 * second) / 2
+    assert records["mixmae/seed3/pretraining"].metrics["loss"] == pytest.approx(last_epoch, abs=1e-3)
+
+
+def test_the_table_is_written_as_it_is_printed(smoke: Run, records: dict[str, Record]) -> None:
+    table = (smoke.folder / "table.md").read_text()
+    assert table in smoke.out
+    scratch, mixmae = (line for line in table.splitlines() if re.match(r"\| (scratch|mixmae) ", line))
+    for method, row in (("scratch", scratch), ("mixmae", mixmae)):
+        values = {k: v for task in TRANSFERS for k, v in records[f"{method}/seed3/{task}"].metrics.items()}
+        cells = [f"{values[name]:.2f}" for name in ("top1", "box_ap", "mask_ap", "miou")]
+        assert row == f"| {method} | MixMAESwin-small | {' | '.join(cells)} | 1 |"
+
+
+def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) -> None:
+    assert sorted(path.name for path in smoke.folder.iterdir()) == [
+        "mixmae",
+        "records.jsonl",
+        "scratch",
+        "table.md",
+    ]
+    assert list(smoke.folder.rglob(".*")) == []
+    assert sorted(path.name for path in smoke.folder.parent.iterdir()) == ["work"]
+
+
+# The same command again.
+
+
+def test_a_second_run_runs_nothing_and_prints_the_same_table(
+    smoke: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (smoke.folder / "records.jsonl").read_bytes()
+    assert main([*map(str, SMOKE_COMMAND[1:]), "--work-dir", str(smoke.folder)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("suite smoke: 7 cells, 7 done, 0 to run; folder ")
+    assert "done  " not in out
+    assert (smoke.folder / "records.jsonl").read_bytes() == before
+    assert (smoke.folder / "table.md").read_text() in out
+
+
+@pytest.fixture(scope="session")
+def repeated(smoke: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The command in a copy of the folder that lacks the record of one finished transfer."""
+    folder = copy_of(
+        smoke,
+        tmp_path_factory.mktemp("repeated") / "work",
+        lambda record: (record.method, record.task) == ("mixmae", "segmentation"),
+    )
+    return run(folder, *SMOKE_COMMAND, "--work-dir", folder)
+
+
+def test_a_cell_without_its_record_is_run_and_no_other(smoke: Run, repeated: Run) -> None:
+    assert (repeated.status, repeated.err) == (0, "")
+    assert repeated.out.startswith("suite smoke: 7 cells, 6 done, 1 to run; folder ")
+    done = [line.split()[1] for line in repeated.out.splitlines() if line.startswith("done  ")]
+    assert done == ["mixmae/seed3/segmentation"]
+    for cell in CELLS:
+        same = (repeated.folder / cell / "log.txt").read_bytes() == (
+            smoke.folder / cell / "log.txt"
+        ).read_bytes()
+        assert same == (cell not in done)
+
+
+def test_a_cell_that_was_trained_but_not_recorded_is_evaluated_again_and_not_trained(
+    repeated: Run, records: dict[str, Record]
+) -> None:
+    now = repeated.records()
+    cell = "mixmae/seed3/segmentation"
+    assert list(now)[-1] == cell
+    assert {name: record for name, record in now.items() if name != cell} == {
+        name: record for name, record in records.items() if name != cell
+    }
+    same = ("key", "metrics", "checkpoint", "checkpoint_filled", "params", "epochs", "config_hash")
+    for name in same:
+        assert getattr(now[cell], name) == getattr(records[cell], name)
+    assert now[cell].images_per_s is None
+    assert (repeated.folder / cell / "log.txt").read_text().count("Epoch(train)") == 4
+
+
+def test_the_table_of_a_repeated_cell_is_the_same_bytes(smoke: Run, repeated: Run) -> None:
+    assert (repeated.folder / "table.md").read_bytes() == (smoke.folder / "table.md").read_bytes()
+
+
+def test_a_copied_folder_resumes_from_its_own_checkpoint(repeated: Run) -> None:
+    log = (repeated.folder / "mixmae/seed3/segmentation/log.txt").read_text()
+    resumed = re.findall(r"Load checkpoint from (\S+)", log)
+    assert resumed == [str(repeated.folder / "mixmae/seed3/segmentation/epoch_2.pth")]
+
+
+# What a run would do, without doing it.
+
+
+@pytest.fixture
+def plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[list[str], str]]:
+    """Return the cells that the command would run in a folder, and what it prints."""
+
+    def ask(folder: Path, suite: Path = SUITE, seeds: str = "3") -> tuple[list[str], str]:
+        asked = []
+
+        def note(suite: Suite, todo: list[Cell], *_: object) -> dict[str, str]:
+            asked.extend(cell.name for cell in todo)
+            return {}
+
+        monkeypatch.setattr(mixmae_bench.suite.run, "_run_cells", note)
+        assert main(["run", str(suite), "--seeds", seeds, "--work-dir", str(folder)]) == 0
+        return asked, capsys.readouterr().out
+
+    return ask
+
+
+@pytest.fixture
+def copy(smoke: Run, tmp_path: Path) -> Callable[..., Path]:
+    """Return a folder with the suite's records, or some of them, and its pretraining."""
+
+    def make(without: Callable[[Record], bool] = lambda record: False, name: str = "work") -> Path:
+        slim = tmp_path / "slim"
+        slim.mkdir()
+        shutil.copy(smoke.folder / "records.jsonl", slim)
+        shutil.copytree(smoke.folder / "mixmae/seed3/pretraining", slim / "mixmae/seed3/pretraining")
+        return copy_of(dataclasses.replace(smoke, folder=slim), tmp_path / name, without)
+
+    return make
+
+
+def test_another_seed_adds_its_own_cells_and_keeps_the_others(plan: Callable, copy: Callable) -> None:
+    asked, out = plan(copy(), seeds="3,4")
+    assert asked == [cell.name for cell in read_suite(SUITE, [4]).cells()]
+    assert len(asked) == 7
+    assert "14 cells, 7 done, 7 to run" in out
+
+
+def test_a_pretraining_is_repeated_where_its_checkpoint_is_gone_and_still_needed(
+    plan: Callable, copy: Callable
+) -> None:
+    folder = copy(lambda record: (record.method, record.task) == ("mixmae", "detection"))
+    (folder / "mixmae/seed3/pretraining/epoch_2.pth").unlink()
+    assert plan(folder)[0] == ["mixmae/seed3/pretraining", "mixmae/seed3/detection"]
+
+
+def test_a_pretraining_is_not_repeated_where_nothing_starts_from_it_any_more(
+    plan: Callable, copy: Callable
+) -> None:
+    folder = copy()
+    shutil.rmtree(folder / "mixmae")
+    assert plan(folder)[0] == []
+
+
+def test_a_torn_record_is_warned_about_and_its_cell_is_run_again(plan: Callable, copy: Callable) -> None:
+    folder = copy(lambda record: (record.method, record.task) == ("scratch", "detection"))
+    with open(folder / "records.jsonl", "a") as file:
+        file.write('{"schema": 1, "suite": "smo')
+    asked, out = plan(folder)
+    assert asked == ["scratch/seed3/detection"]
+    assert f"warning: {folder / 'records.jsonl'} line 7 is skipped" in out
+
+
+def test_records_of_another_config_do_not_count_and_are_not_in_the_table(
+    plan: Callable, copy: Callable, records: dict[str, Record]
+) -> None:
+    folder = copy(lambda record: (record.method, record.task) == ("scratch", "classification"))
+    old = dataclasses.replace(
+        records["scratch/seed3/classification"], key="0" * 16, metrics={"top1": 12.34}, seed=77
+    )
+    append_record(folder / "records.jsonl", old)
+    asked, out = plan(folder)
+    assert asked == ["scratch/seed3/classification"]
+    assert "12.34" not in out
+    assert "77" not in (folder / "table.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["work[bold]", "work [/]"])
+def test_a_folder_s_name_is_printed_as_it_is(plan: Callable, copy: Callable, name: str) -> None:
+    folder = copy(name=name)
+    _, out = plan(folder)
+    assert f"written: {folder / 'table.md'}, {folder / 'records.jsonl'}" in out
+    assert f"folder {folder}" in out
+
+
+def keys_of(folder: Path, **changes: str) -> dict[str, str]:
+    """Return the keys of the smoke suite with lines added to some of its configs, as files of `folder`."""
+    folder.mkdir()
+    for task in ("pretraining", *TRANSFERS):
+        text = f"_base_ = {str(SMOKE / f'{task}.py')!r}\n{changes.get(task, '')}\n"
+        (folder / f"{task}.py").write_text(text)
+    shutil.copy(SUITE, folder)
+    return cell_keys(read_suite(folder / "suite.yaml", [3]))
+
+
+def test_keys_tell_all_cells_apart_and_depend_on_neither_place_nor_choice(tmp_path: Path) -> None:
+    keys = cell_keys(read_suite(SUITE, [3, 4]))
+    assert len(set(keys.values())) == len(keys) == 14
+    assert keys_of(tmp_path / "elsewhere") == {cell: keys[cell] for cell in CELLS}
+    only = cell_keys(read_suite(SUITE, [4], ["mixmae"]))
+    assert only == {cell: keys[cell] for cell in only}
+    assert len(only) == 4
+
+
+def test_a_changed_pretraining_changes_its_own_key_and_those_of_what_starts_from_it(tmp_path: Path) -> None:
+    old = cell_keys(read_suite(SUITE, [3]))
+    new = keys_of(tmp_path / "new", pretraining="model = dict(mask_ratio=0.25)")
+    assert {cell for cell in CELLS if old[cell] != new[cell]} == {c for c in CELLS if c.startswith("mixmae/")}
+
+
+def test_a_changed_task_changes_the_keys_of_its_own_cells_only(tmp_path: Path) -> None:
+    old = cell_keys(read_suite(SUITE, [3]))
+    new = keys_of(tmp_path / "new", detection="optim_wrapper = dict(optimizer=dict(lr=5e-4))")
+    assert {cell for cell in CELLS if old[cell] != new[cell]} == {
+        c for c in CELLS if c.endswith("/detection")
+    }
+
+
+def test_another_content_of_a_checkpoint_changes_the_keys_of_what_starts_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    config = SMOKE / "classification.py"
+    path.write_text(
+        "name: s\nversion: 1\ndataset: d\nseeds: [3]\nminutes: {pretraining: 1, classification: 1}\n"
+        f"methods: {{scratch: , a: {{checkpoint: a.pth}}}}\ntasks: {{classification: {config}}}\n"
+    )
+    keys = []
+    for content in (b"one", b"two"):
+        (tmp_path / "a.pth").write_bytes(content)
+        keys.append(cell_keys(read_suite(path)))
+    assert keys[0]["scratch/seed3/classification"] == keys[1]["scratch/seed3/classification"]
+    assert keys[0]["a/seed3/classification"] != keys[1]["a/seed3/classification"]
+
+
+# Killed in the middle.
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+    """Start a smaller suite in a process group of its own, always in the same folder."""
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "name: killed\nversion: 1\ndataset: digits\nseeds: [3]\n"
+        f"methods: {{scratch: , mixmae: {{pretrain: {SMOKE / 'pretraining.py'}}}}}\n"
+        f"tasks:\n  classification: {SMOKE / 'classification.py'}\n"
+        f"  segmentation: {SMOKE / 'segmentation.py'}\n"
+        "minutes: {pretraining: 0.1, classification: 0.1, segmentation: 0.1}\n"
+    )
+    command = [COMMAND, "run", suite, "--methods", "mixmae", "--work-dir", tmp_path / "work"]
+    started = []
+
+    def begin() -> subprocess.Popen:
+        started.append(
+            subprocess.Popen(
+                [str(part) for part in command],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if group_lives(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process group has a living process (in a container without an init, zombies stay)."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    if not Path("/proc/self/stat").is_file():
+        return True
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = file.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(its_group) == group and state not in "ZX":
+            return True
+    return False
+
+
+def wait_until(
+    condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: int = 240
+) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "waited in vain"
+        if process is not None:
+            assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_it_was(
+    start: Callable[[], subprocess.Popen], tmp_path: Path, records: dict[str, Record]
+) -> None:
+    folder = tmp_path / "work"
+    file = folder / "records.jsonl"
+
+    # Ctrl-C while pretraining is in its worker: one line, status 2.
+    process = start()
+    wait_until((folder / "mixmae/seed3/pretraining/log.txt").is_file, process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err == "error: stopped; the same command goes on where it was\n"
+    assert "Traceback" not in out
+    wait_until(lambda: not group_lives(process.pid), seconds=30)
+    assert not file.exists()
+
+    # A kill of the suite's process alone, once the first cell is recorded.
+    process = start()
+    wait_until(lambda: file.is_file() and file.read_bytes().endswith(b"\n"), process)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not group_lives(process.pid), seconds=30)
+    assert list(by_cell(file)) == ["mixmae/seed3/pretraining"]
+    first = file.read_bytes()
+    checkpoint = (folder / "mixmae/seed3/pretraining/epoch_2.pth").stat()
+
+    process = start()
+    out, err = process.communicate(timeout=400)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("suite killed: 3 cells, 1 done, 2 to run; folder ")
+    wait_until(lambda: not group_lives(process.pid), seconds=30)
+    assert file.read_bytes().startswith(first)
+    assert (folder / "mixmae/seed3/pretraining/epoch_2.pth").stat().st_mtime_ns == checkpoint.st_mtime_ns
+    now = by_cell(file)
+    assert sorted(now) == [f"mixmae/seed3/{t}" for t in ("classification", "pretraining", "segmentation")]
+
+    # The same cells as those of the smoke suite: the same keys, and the same pretraining.
+    for cell, record in now.items():
+        assert record.key == records[cell].key
+    pretraining = "mixmae/seed3/pretraining"
+    assert now[pretraining].metrics["loss"] == pytest.approx(records[pretraining].metrics["loss"], rel=1e-3)
+
+
+# A cell that fails.
+
+
+def test_a_failing_cell_is_named_with_its_log_fails_what_needs_it_and_is_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plan: Callable
+) -> None:
+    config = tmp_path / "broken.py"
+    config.write_text(
+        f"_base_ = {str(SMOKE / 'pretraining.py')!r}\nmodel = dict(decoder=dict(num_heads='[three]'))\n"
+    )
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "name: broken\nversion: 1\ndataset: digits\nseeds: [3]\n"
+        f"methods: {{mixmae: {{pretrain: broken.py}}}}\n"
+        f"tasks: {{classification: {SMOKE / 'classification.py'}}}\n"
+        "minutes: {pretraining: 0.1, classification: 0.1}\n"
+    )
+    folder = tmp_path / "work"
+    assert main(["run", str(suite), "--work-dir", str(folder), "--jobs", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "Traceback" not in out
+    log = folder / "mixmae/seed3/pretraining/log.txt"
+    (first,) = [line for line in out.splitlines() if line.startswith("failed: mixmae/seed3/pretraining: ")]
+    assert first.endswith(f"; log: {log}")
+    assert "Error: " in first
+    assert "failed: mixmae/seed3/classification: mixmae/seed3/pretraining failed" in out
+    assert "Traceback" in log.read_text()
+    assert not (folder / "records.jsonl").exists()
+    assert not (folder / "table.md").exists()
+    assert plan(folder, suite)[0] == ["mixmae/seed3/pretraining", "mixmae/seed3/classification"]
+
+
+# tools/train.py and tools/test.py
+
+
+def backbone_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state = read_checkpoint(checkpoint)["state_dict"]
+    return {k: v for k, v in state.items() if k.startswith("backbone.") and "out_norms" not in k}
+
+
+@pytest.fixture(scope="session")
+def trained(smoke: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One epoch from the pretrained backbone at a learning rate of 0."""
+    folder = tmp_path_factory.mktemp("tools") / "work"
+    return run(
+        folder,
+        *(sys.executable, ROOT / "tools/train.py", SMOKE / "classification.py", "--work-dir", folder),
+        *("--cfg-options", "train_cfg.max_epochs=1", "optim_wrapper.optimizer.lr=0"),
+        "model.backbone.init_cfg.type=Pretrained",
+        f"model.backbone.init_cfg.checkpoint={smoke.folder / 'mixmae/seed3/pretraining/epoch_2.pth'}",
+    )
+
+
+@pytest.fixture(scope="session")
+def resumed(trained: Run) -> Run:
+    """The rest of the training, without a word about the pretrained backbone."""
+    command = (sys.executable, ROOT / "tools/train.py", SMOKE / "classification.py")
+    return run(trained.folder, *command, "--work-dir", trained.folder, "--resume")
+
+
+def test_a_training_really_starts_from_the_values_of_the_pretrained_backbone(
+    smoke: Run, trained: Run
+) -> None:
+    assert trained.status == 0, trained.err
+    assert "loaded 100.0% of MixMAESwin" in trained.out
+    given = backbone_of(smoke.folder / "mixmae/seed3/pretraining/epoch_2.pth")
+    kept = backbone_of(trained.folder / "epoch_1.pth")
+    assert given.keys() == kept.keys()
+    assert all(torch.equal(given[name], kept[name]) for name in given)
+
+
+def test_resume_goes_on_with_the_next_epoch_from_the_saved_weights(smoke: Run, resumed: Run) -> None:
+    assert resumed.status == 0, resumed.err
+    assert "resumed epoch: 1" in resumed.out
+    assert "Epoch(train) [2]" in resumed.out.replace("  ", " ")
+    assert "Epoch(train) [1]" not in resumed.out.replace("  ", " ")
+    assert (resumed.folder / "epoch_2.pth").is_file()
+    # The learning rate of 0 is in the optimiser's saved state: nothing has moved since pretraining.
+    given = backbone_of(smoke.folder / "mixmae/seed3/pretraining/epoch_2.pth")
+    kept = backbone_of(resumed.folder / "epoch_2.pth")
+    assert all(torch.equal(given[name], kept[name]) for name in given)
+
+
+def test_the_test_tool_evaluates_the_checkpoint_that_it_is_given(resumed: Run, tmp_path: Path) -> None:
+    """The images of the smoke test are all of class 0; the bias decides what the model answers."""
+    started = {}
+    for favoured in (0, 1):
+        folder = tmp_path / f"favours{favoured}"
+        folder.mkdir()
+        state = read_checkpoint(resumed.folder / "epoch_2.pth")["state_dict"]
+        state["head.fc.bias"][favoured] = 1e6
+        torch.save({"state_dict": state}, folder / "doctored.pth")
+        command = (ROOT / "tools/test.py", SMOKE / "classification.py", folder / "doctored.pth")
+        started[favoured] = subprocess.Popen(
+            [sys.executable, *map(str, command), "--work-dir", str(folder / "work")],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    for favoured, top1 in ((0, 100.0), (1, 0.0)):
+        out, _ = started[favoured].communicate(timeout=300)
+        assert started[favoured].returncode == 0
+        assert [float(value) for value in re.findall(r"accuracy/top1: ([0-9.]+)", out)] == [top1]

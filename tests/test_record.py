@@ -1,0 +1,211 @@
+"""Records: whole lines whatever happens to a writer, and a complaint for every line that is none."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
+
+RECORD = Record(
+    schema=SCHEMA,
+    suite="digits",
+    suite_version=1,
+    method="mixmae",
+    backbone="MixMAESwin-small",
+    task="detection",
+    dataset="digits",
+    seed=0,
+    key="0123456789abcdef",
+    metrics={"box_ap": 31.25, "mask_ap": 30.0},
+    num_samples=200,
+    params=2032864,
+    backbone_params=935764,
+    config="configs/detection.py",
+    config_hash="fedcba9876543210",
+    checkpoint="00112233aabbccdd",
+    checkpoint_filled=100.0,
+    epochs=8,
+    effective_batch=8,
+    images_per_s=None,
+    seconds=12.5,
+    peak_memory_mb=1024.5,
+    threads=1,
+    started="2026-01-02T03:04:05+00:00",
+    code="0.1.0 (01234567+)",
+    packages={"torch": "2.11.0"},
+    hardware={"cpu": "a CPU", "cores": 2, "gpu": None},
+)
+# A name that a careless reader takes for two lines, and one that JSON must escape.
+AWKWARD = dataclasses.replace(RECORD, method='line\u2028break \x85 "quoted" \\ é', dataset="two\nlines")
+
+WRITER = """
+import dataclasses, sys, time
+from pathlib import Path
+from mixmae_bench.record import append_record, read_records
+
+path, number = Path(sys.argv[1]), int(sys.argv[2])
+record = read_records(Path(sys.argv[3]))[0][0]
+print("ready", flush=True)
+sys.stdin.readline()
+for seed in range(50):
+    append_record(path, dataclasses.replace(record, method=f"writer{number}", seed=seed))
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "records.jsonl"
+
+
+def line_with(**changes: object) -> str:
+    """Return the record's line with some fields changed, and those set to `...` left out."""
+    values = {**dataclasses.asdict(RECORD), **changes}
+    return json.dumps({k: v for k, v in values.items() if v is not ...})
+
+
+def test_appended_records_are_read_back_equal_and_in_order(file: Path) -> None:
+    other = dataclasses.replace(RECORD, seed=1, checkpoint=None, checkpoint_filled=None, images_per_s=81.5)
+    for record in (RECORD, AWKWARD, other):
+        append_record(file, record)
+    assert read_records(file) == ([RECORD, AWKWARD, other], [])
+
+
+def test_append_writes_one_line_per_record_that_any_json_reader_takes(file: Path) -> None:
+    append_record(file, RECORD)
+    append_record(file, AWKWARD)
+    content = file.read_bytes()
+    assert content.endswith(b"\n")
+    assert content.count(b"\n") == 2
+    assert [json.loads(line) for line in content.splitlines()] == [
+        dataclasses.asdict(RECORD),
+        dataclasses.asdict(AWKWARD),
+    ]
+
+
+def test_append_creates_the_folder(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "b" / "records.jsonl"
+    append_record(file, RECORD)
+    assert read_records(file) == ([RECORD], [])
+
+
+def test_a_missing_file_has_no_records_and_is_not_created(file: Path) -> None:
+    assert read_records(file) == ([], [])
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("kept", [1, 20, -1])
+def test_half_a_line_of_a_killed_writer_spoils_neither_its_neighbours_nor_the_next_append(
+    file: Path, kept: int
+) -> None:
+    append_record(file, RECORD)
+    whole = file.read_bytes().rstrip(b"\n")
+    with open(file, "ab") as stream:
+        stream.write(whole[:kept])
+    before = read_records(file)
+    assert before[0] == [RECORD]
+
+    append_record(file, AWKWARD)
+    append_record(file, RECORD)
+
+    records, complaints = read_records(file)
+    assert records == [RECORD, AWKWARD, RECORD]
+    assert len(complaints) == 1
+    assert f"{file} line 2 is skipped" in complaints[0]
+    assert before[1] == complaints
+
+
+def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
+    file.write_text(line_with())
+    append_record(file, AWKWARD)
+    assert read_records(file) == ([RECORD, AWKWARD], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (line_with(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads {SCHEMA}"),
+        (line_with(schema=0), "schema 0"),
+        (line_with(schema=...), "schema None"),
+        (line_with(seed=...), r"missing: seed$"),
+        (line_with(seeds=0), r"do not belong or are missing: seeds$"),
+        (line_with(seed=..., threads=..., zeal=1), r"seed, threads, zeal$"),
+        ("[1, 2]", "not a JSON object"),
+        ("3", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "schema None"),
+        ("not json", "Expecting value"),
+        ("", "Expecting value"),
+        ("\0" * 64, "Expecting value"),
+    ],
+)
+def test_a_line_that_is_no_record_is_skipped_and_named_with_its_number(
+    file: Path, line: str, reason: str
+) -> None:
+    good = line_with()
+    file.write_text(f"{good}\n{good}\n{line}\n{good}\n")
+    records, complaints = read_records(file)
+    assert records == [RECORD] * 3
+    assert len(complaints) == 1
+    assert complaints[0].startswith(f"{file} line 3 is skipped: ")
+    assert "\n" not in complaints[0]
+    assert re.search(reason, complaints[0])
+
+
+def test_bytes_that_are_not_utf8_cost_their_own_line_only(file: Path) -> None:
+    good = line_with().encode()
+    file.write_bytes(good + b"\n\xff\xfe\x80\n" + good + b"\n")
+    records, complaints = read_records(file)
+    assert records == [RECORD, RECORD]
+    assert len(complaints) == 1
+    assert "line 2" in complaints[0]
+
+
+def test_every_bad_line_gets_a_complaint_of_its_own(file: Path) -> None:
+    file.write_text(f"x\n{line_with()}\n{line_with(schema=99)}\n[]\n")
+    records, complaints = read_records(file)
+    assert records == [RECORD]
+    assert [complaint.split("line ")[1][0] for complaint in complaints] == ["1", "3", "4"]
+
+
+def test_eight_processes_appending_at_once_lose_and_mix_nothing(file: Path, tmp_path: Path) -> None:
+    # Longer than any write buffer: without a lock the lines of several processes would mix.
+    long = dataclasses.replace(RECORD, packages={f"package{i}": "1.0" for i in range(4000)})
+    template = tmp_path / "template.jsonl"
+    append_record(template, long)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(file), str(number), str(template)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(8)
+    ]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+        assert writer.returncode == 0
+
+    records, complaints = read_records(file)
+    assert complaints == []
+    assert file.read_bytes().count(b"\n") == 400
+    written = {(record.method, record.seed) for record in records}
+    assert written == {(f"writer{number}", seed) for number in range(8) for seed in range(50)}
+    assert all(record.packages == long.packages for record in records)
+    for number in range(8):
+        seeds = [record.seed for record in records if record.method == f"writer{number}"]
+        assert seeds == list(range(50))
+
+
+def test_every_metric_says_what_it_is_and_in_which_unit() -> None:
+    assert {"loss", "top1", "box_ap", "mask_ap", "miou"} <= METRICS.keys()
+    assert all("%" in text for name, text in METRICS.items() if name != "loss")
