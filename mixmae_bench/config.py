@@ -40,8 +40,12 @@ def content_hash(cfg: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def find_data(cfg: Config) -> Config:
+def find_data(cfg: Config, by_option: bool = True) -> Config:
     """Return `cfg` pointing at existing data: the embedded digits are painted, the rest is looked for.
+
+    Args:
+        cfg: The config.
+        by_option: Whether the command at hand takes --cfg-options, for the remedy.
 
     Raises:
         UserError: Where a data folder or an annotation file is missing.
@@ -58,11 +62,11 @@ def find_data(cfg: Config) -> Config:
         while dataset and "dataset" in dataset:  # wrappers such as RepeatDataset
             dataset, key = dataset["dataset"], f"{key}.dataset"
         if dataset:
-            _check_dataset(dataset, key, cfg.filename)
+            _check_dataset(dataset, key, cfg.filename, by_option)
     return cfg
 
 
-def _check_dataset(dataset: ConfigDict, key: str, config: str) -> None:
+def _check_dataset(dataset: ConfigDict, key: str, config: str, by_option: bool) -> None:
     root = Path(dataset.get("data_root") or ".")
     prefix = dataset.get("data_prefix") or {}
     prefixes = [prefix] if isinstance(prefix, str) else list(prefix.values())
@@ -72,8 +76,12 @@ def _check_dataset(dataset: ConfigDict, key: str, config: str) -> None:
     for path in wanted:
         if not path.exists():
             raise UserError(
-                f"data: {path} does not exist ({key} of {config}); put the data there, "
-                f"or name another folder with --cfg-options {key}.data_root=FOLDER"
+                f"data: {path} does not exist ({key} of {config}); put the data there, or name another "
+                + (
+                    f"folder with --cfg-options {key}.data_root=FOLDER"
+                    if by_option
+                    else "data_root in the config"
+                )
             )
 
 

@@ -55,7 +55,7 @@ def configure(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     if not torch.cuda.is_available():
-        cfg.env_cfg.dist_cfg = dict(backend="gloo")
+        cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
     return cfg
 
 
@@ -73,3 +73,14 @@ def use_amp(cfg: Config) -> None:
         )
     cfg.optim_wrapper.type = "AmpOptimWrapper"
     cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+
+
+def existing(checkpoint: str) -> str:
+    """Return the path of a checkpoint that is there.
+
+    Raises:
+        UserError: Where it is not.
+    """
+    if not Path(checkpoint).is_file():
+        raise UserError(f"checkpoint {checkpoint} does not exist; check the path")
+    return checkpoint

@@ -497,6 +497,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
+                # A shell's background job, as this test may be, has Ctrl-C ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         )
         return started[-1]

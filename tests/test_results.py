@@ -27,7 +27,9 @@ def test_the_digits_results_are_of_todays_configs() -> None:
     hashes = {record.config: record.config_hash for record in records}
     assert hashes
     for config, recorded in hashes.items():
-        assert content_hash(load_config(ROOT / config)) == recorded, f"{config} changed: run the suite again"
+        assert content_hash(load_config(ROOT / "configs" / "suites" / config)) == recorded, (
+            f"{config} changed: run the suite again"
+        )
 
 
 @pytest.mark.parametrize("file", [DIGITS / "table.md", ROOT / "README.md"])

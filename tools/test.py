@@ -5,7 +5,8 @@ import sys
 from mmengine.runner import Runner
 
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.train import configure, parse, parser
+from mixmae_bench.errors import UserError
+from mixmae_bench.train import configure, existing, parse, parser
 from mixmae_bench.transfer.load import load_model
 
 
@@ -14,8 +15,12 @@ def main() -> int:
     options = parser(__doc__)
     options.add_argument("checkpoint", help="checkpoint of the whole model, as training wrote it")
     args = parse(options)
-    runner = Runner.from_cfg(configure(args))
-    load_model(runner.model, args.checkpoint)
+    cfg = configure(args)
+    if not cfg.get("test_dataloader"):
+        raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")
+    checkpoint = existing(args.checkpoint)
+    runner = Runner.from_cfg(cfg)
+    load_model(runner.model, checkpoint)
     runner.test()
     return 0
 

@@ -5,7 +5,7 @@ import sys
 from mmengine.runner import Runner
 
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.train import configure, parse, parser, use_amp
+from mixmae_bench.train import configure, existing, parse, parser, use_amp
 
 
 @exits_on_user_error
@@ -21,7 +21,7 @@ def main() -> int:
         use_amp(cfg)
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == "auto" else args.resume
+        cfg.load_from = None if args.resume == "auto" else existing(args.resume)
     Runner.from_cfg(cfg).train()
     return 0
 

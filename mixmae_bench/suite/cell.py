@@ -40,6 +40,7 @@ class Job:
     Attributes:
         cell: What to run.
         suite: Name of the suite.
+        suite_file: Its file.
         suite_version: Version of the suite.
         dataset: Name of the data.
         key: Content hash (see `Record.key`).
@@ -51,6 +52,7 @@ class Job:
 
     cell: Cell
     suite: str
+    suite_file: Path
     suite_version: int
     dataset: str
     key: str
@@ -85,7 +87,7 @@ def _run(job: Job) -> Record:
 
     raw = load_config(job.cell.config)
     checkpoint = final_checkpoint(job.parent) if job.parent else job.cell.method.checkpoint
-    runner = Runner.from_cfg(_configure(find_data(raw), job, checkpoint))
+    runner = Runner.from_cfg(_configure(find_data(raw, by_option=False), job, checkpoint))
     runner.train()
 
     progress = next(hook for hook in runner.hooks if isinstance(hook, ProgressHook))
@@ -105,7 +107,7 @@ def _run(job: Job) -> Record:
         num_samples=len((runner.val_loop or runner.train_loop).dataloader.dataset),
         params=_count(runner.model),
         backbone_params=_count(backbone),
-        config=Path(os.path.relpath(job.cell.config)).as_posix(),
+        config=Path(os.path.relpath(job.cell.config, job.suite_file.parent)).as_posix(),
         config_hash=content_hash(raw),
         checkpoint=file_hash(checkpoint) if checkpoint else None,
         checkpoint_filled=backbone.audit["filled"] if checkpoint else None,
@@ -144,7 +146,9 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
     """Add to a config what the suite decides: folder, seed, initial checkpoint, progress."""
     cfg.work_dir = str(job.folder)
     cfg.experiment_name = f"{job.suite}_{job.cell.name.replace('/', '_')}_{job.key}"
-    cfg.resume = final_checkpoint(job.folder) is not None
+    # By name: the note that mmengine leaves holds the path of where the folder was then.
+    last = final_checkpoint(job.folder)
+    cfg.resume, cfg.load_from = last is not None, str(last) if last else None
     cfg.randomness = dict(seed=job.cell.seed)
     if checkpoint:
         cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,6 +30,9 @@ from mixmae_bench.transfer.load import load_backbone
 
 SECONDS_BETWEEN_LOOKS = 0.25
 
+PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
+"""How to print names and paths: whole, and as they are."""
+
 
 def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
@@ -46,13 +50,19 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
         UserError: Where a config, its data or a checkpoint does not fit, before anything is run.
     """
     check_suite(suite)
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--work-dir {work_dir} cannot be a folder ({error.strerror}); name another"
+        ) from error
     records = work_dir / "records.jsonl"
     keys = cell_keys(suite)
     done = _done(suite, keys, records, work_dir, console)
     todo = [cell for cell in suite.cells() if cell.name not in done]
     total = len(suite.cells())
     console.print(
-        f"suite {suite.name}: {total} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}"
+        f"suite {suite.name}: {total} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}", **PLAIN
     )
     failed = {}
     if todo:
@@ -62,14 +72,13 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
     table = suite_table(suite.name, results)
     if results:
         write_atomically(work_dir / "table.md", table)
-        console.print(table, soft_wrap=True, markup=False)
-        console.print(f"written: {work_dir / 'table.md'}, {records}", soft_wrap=True)
+        console.print(table, **PLAIN)
+        console.print(f"written: {work_dir / 'table.md'}, {records}", **PLAIN)
     for name, reason in failed.items():
         console.print(
             f"failed: {name}: {reason}; log: {work_dir / name / 'log.txt'}",
             style="red",
-            soft_wrap=True,
-            markup=False,
+            **PLAIN,
         )
     return len(failed)
 
@@ -82,12 +91,19 @@ def check_suite(suite: Suite) -> None:
     """
     configs = {cell.config: load_config(cell.config) for cell in suite.cells()}
     for path, cfg in configs.items():
-        find_data(cfg)
+        for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
+            if not cfg.get(key):
+                raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
+        find_data(cfg, by_option=False)
         _check_types(cfg, path)
     for method in suite.methods.values():
         if method.checkpoint:
             for config in suite.tasks.values():
-                load_backbone(MODELS.build(configs[config].model.backbone), method.checkpoint)
+                try:
+                    backbone = MODELS.build(configs[config].model.backbone)
+                except (ValueError, TypeError, KeyError) as error:
+                    raise UserError(f"config {config}: its backbone cannot be built: {error}") from error
+                load_backbone(backbone, method.checkpoint)
 
 
 def cell_keys(suite: Suite) -> dict[str, str]:
@@ -117,7 +133,7 @@ def _done(suite: Suite, keys: dict[str, str], records: Path, work_dir: Path, con
     """Return the cells that have a record; a pretraining that others wait for needs its checkpoint too."""
     found, complaints = read_records(records)
     for complaint in complaints:
-        console.print(f"warning: {complaint}", style="yellow", soft_wrap=True, markup=False)
+        console.print(f"warning: {complaint}", style="yellow", **PLAIN)
     recorded = {r.key for r in found}
     done = {name for name, key in keys.items() if key in recorded}
     for cell in suite.cells():
@@ -139,7 +155,7 @@ def _run_cells(
     threads = max(1, cores() // jobs)
     clock = time.monotonic()
     began: dict[str, float] = {}
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_follow_parent)
     bar = Progress(
         TextColumn("{task.fields[count]}"),
         BarColumn(bar_width=24),
@@ -195,8 +211,9 @@ def _run_cells(
     return failed
 
 
-def _end_with_parent() -> None:
-    """Make a worker end when the suite's process does, however that ended."""
+def _follow_parent() -> None:
+    """Make a worker end when the suite's process does, however that ended, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
@@ -212,6 +229,7 @@ def _job(suite: Suite, cell: Cell, key: str, work_dir: Path, threads: int) -> Jo
     return Job(
         cell=cell,
         suite=suite.name,
+        suite_file=suite.path,
         suite_version=suite.version,
         dataset=suite.dataset,
         key=key,
@@ -271,8 +289,7 @@ def _time_text(seconds: float) -> str:
 def _report(record: Record, cell: Cell, console: Console) -> None:
     console.print(
         f"done  {cell.name}  {metrics_text(record.metrics)}  ({record.seconds:.0f} s)",
-        soft_wrap=True,
-        highlight=False,
+        **PLAIN,
     )
 
 

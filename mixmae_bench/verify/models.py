@@ -76,7 +76,7 @@ class Arguments:
 def _mixmae_backbone(a: Arguments) -> dict:
     a("ape", False)  # accepted and ignored by the official code (M11)
     return dict(
-        type="MixMAESwin",
+        type="mixmae_bench.MixMAESwin",
         arch=a.some("embed_dim", "depths", "num_heads", "window_size"),
         img_size=a("img_size"),
         patch_size=a("patch_size", 4),
@@ -87,7 +87,7 @@ def _mixmae_backbone(a: Arguments) -> dict:
 
 def _swin_backbone(a: Arguments) -> dict:
     return dict(
-        type="Swin",
+        type="mixmae_bench.Swin",
         arch=a.some("embed_dim", "depths", "num_heads"),
         window_size=a("window_size"),
         img_size=a("img_size"),
@@ -107,12 +107,12 @@ def _um_backbone(case: Case, a: Arguments) -> dict:
         rest = dict(
             window_size=a("window_size"), posmlp_dim=a("posmlp_dim", 32), mlp_ratio=a("mlp_ratio", 4.0)
         )
-        return dict(type="UMSwin", arch=arch, **rest, **common)
+        return dict(type="mixmae_bench.UMSwin", arch=arch, **rest, **common)
     arch = a.some("embed_dims", "depths", "num_heads", "mlp_ratios")
     ratios = a("sr_ratios")
     if case.family == "models_mae_pvt":
         ratios = [2 * ratio for ratio in ratios]  # U5: given for packed maps, ours are for whole ones
-    return dict(type="UMPVT", arch={**arch, "sr_ratios": ratios}, **common)
+    return dict(type="mixmae_bench.UMPVT", arch={**arch, "sr_ratios": ratios}, **common)
 
 
 def _mixmae(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
@@ -120,7 +120,7 @@ def _mixmae(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
         dim=a("decoder_dim", 512), depth=a("decoder_depth", 8), num_heads=a("decoder_num_heads", 16)
     )
     model = dict(
-        type="MixMAE",
+        type="mixmae_bench.MixMAE",
         backbone=_mixmae_backbone(a),
         decoder=decoder,
         mask_ratio=case.info["mask_ratio"],
@@ -132,7 +132,7 @@ def _mixmae(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
 def _simmim(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
     generator = case.info["mask_generator"]
     model = dict(
-        type="SimMIM",
+        type="mixmae_bench.SimMIM",
         backbone=_swin_backbone(a),
         cell=generator["mask_patch_size"],
         mask_ratio=generator["mask_ratio"],
@@ -145,7 +145,7 @@ def _um_mae(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
         dim=a("decoder_embed_dim", 256), depth=a("decoder_depth", 4), num_heads=a("decoder_num_heads", 8)
     )
     model = dict(
-        type="UMMAE",
+        type="mixmae_bench.UMMAE",
         backbone=_um_backbone(case, a),
         decoder=decoder,
         cell=a.given.get("stride", 16),
@@ -157,7 +157,7 @@ def _um_mae(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
 
 def _um_simmim(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
     model = dict(
-        type="UMSimMIM",
+        type="mixmae_bench.UMSimMIM",
         backbone=_um_backbone(case, a),
         cell=a.given.get("stride", 16),
         mask_ratio=case.info["mask_generator"]["mask_ratio"],
@@ -168,14 +168,14 @@ def _um_simmim(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
 
 def _um_mae_vit(case: Case, a: Arguments) -> tuple[nn.Module, tuple]:
     backbone = dict(
-        type="PlainViT",
+        type="mixmae_bench.PlainViT",
         arch=a.some("embed_dim", "depth", "num_heads"),
         img_size=a("img_size"),
         patch_size=a("patch_size", 16),
         mlp_ratio=a("mlp_ratio", 4.0),
     )
     model = dict(
-        type="UMMAEViT",
+        type="mixmae_bench.UMMAEViT",
         backbone=backbone,
         decoder=dict(
             dim=a("decoder_embed_dim", 512), depth=a("decoder_depth", 8), num_heads=a("decoder_num_heads", 16)
