@@ -668,22 +668,11 @@ def test_resume_goes_on_with_the_next_epoch_from_the_saved_weights(smoke: Run, r
 
 
 def test_the_test_tool_evaluates_the_checkpoint_that_it_is_given(resumed: Run, tmp_path: Path) -> None:
-    """The images of the smoke test are all of class 0; the bias decides what the model answers."""
-    started = {}
-    for favoured in (0, 1):
-        folder = tmp_path / f"favours{favoured}"
-        folder.mkdir()
-        state = read_checkpoint(resumed.folder / "epoch_2.pth")["state_dict"]
-        state["head.fc.bias"][favoured] = 1e6
-        torch.save({"state_dict": state}, folder / "doctored.pth")
-        command = (ROOT / "tools/test.py", SMOKE / "classification.py", folder / "doctored.pth")
-        started[favoured] = subprocess.Popen(
-            [sys.executable, *map(str, command), "--work-dir", str(folder / "work")],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    for favoured, top1 in ((0, 100.0), (1, 0.0)):
-        out, _ = started[favoured].communicate(timeout=300)
-        assert started[favoured].returncode == 0
-        assert [float(value) for value in re.findall(r"accuracy/top1: ([0-9.]+)", out)] == [top1]
+    # All images of the smoke test are of class 0, and this bias makes the model answer nothing else.
+    state = read_checkpoint(resumed.folder / "epoch_2.pth")["state_dict"]
+    state["head.fc.bias"][0] = 1e6
+    torch.save({"state_dict": state}, tmp_path / "doctored.pth")
+    command = (sys.executable, ROOT / "tools/test.py", SMOKE / "classification.py", tmp_path / "doctored.pth")
+    done = run(tmp_path / "work", *command, "--work-dir", tmp_path / "work")
+    assert done.status == 0, done.err
+    assert re.findall(r"accuracy/top1: ([0-9.]+)", done.out) == ["100.0000"]
