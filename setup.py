@@ -17,6 +17,7 @@ OPENMMLAB = [
     "mmdet>=3.3.0",
     "mmsegmentation>=1.2.2",
     "mmpretrain>=1.2.0",
+    "setuptools<81",  # mmengine 0.10.7 imports pkg_resources
     "ftfy",
     "regex",
 ]
