@@ -560,7 +560,7 @@ def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_
     process = start()
     wait_until(lambda: file.is_file() and file.read_bytes().endswith(b"\n"), process)
     process.kill()
-    process.communicate()
+    process.wait()
     wait_until(lambda: not group_lives(process.pid), seconds=30)
     assert list(by_cell(file)) == ["mixmae/seed3/pretraining"]
     first = file.read_bytes()
