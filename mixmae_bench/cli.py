@@ -49,6 +49,18 @@ def main(argv: list[str] | None = None) -> int:
     verify.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
     verify.set_defaults(function=_verify)
 
+    reconstruct = commands.add_parser(
+        "reconstruct", help="picture what a pretrained method sees and reconstructs"
+    )
+    reconstruct.add_argument("config", type=Path, help="config of a pretraining method")
+    reconstruct.add_argument("checkpoint", type=Path, help="checkpoint of its run, or a converted one")
+    reconstruct.add_argument(
+        "images", type=Path, nargs="*", help="image files (default: a few of the training set)"
+    )
+    reconstruct.add_argument("--out", type=Path, default=Path("reconstruction.png"), help="PNG to write")
+    reconstruct.add_argument("--seed", type=int, default=0, help="seed of the mask (default: 0)")
+    reconstruct.set_defaults(function=_reconstruct)
+
     doctor = commands.add_parser(
         "doctor", help="print versions, device and ops, and any conflict with its remedy"
     )
@@ -82,6 +94,13 @@ def _verify(args: argparse.Namespace) -> int:
     from mixmae_bench.verify.run import verify
 
     return 1 if verify(args.folder, args.device, args.only, Console()) else 0
+
+
+def _reconstruct(args: argparse.Namespace) -> int:
+    from mixmae_bench.reconstruct import reconstruct
+
+    print(reconstruct(args.config, args.checkpoint, args.images, args.out, args.seed))
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -18,4 +18,9 @@ MODELS = Registry(
     scope="mixmae_bench",
     locations=["mixmae_bench.backbones", "mixmae_bench.methods"],
 )
-HOOKS = Registry("hook", parent=_HOOKS, scope="mixmae_bench", locations=["mixmae_bench.suite.hooks"])
+HOOKS = Registry(
+    "hook",
+    parent=_HOOKS,
+    scope="mixmae_bench",
+    locations=["mixmae_bench.suite.hooks", "mixmae_bench.pictures"],
+)

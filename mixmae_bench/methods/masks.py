@@ -65,3 +65,8 @@ def secondary_mask_vit(noise: Tensor, ratio: float) -> Tensor:
         ratio: Share of visible tokens to replace.
     """
     return noise.argsort(1) >= int(noise.shape[1] * (1 - ratio))
+
+
+def enlarge(cells: Tensor, scale: int) -> Tensor:
+    """Repeat the cells of maps (B, h, w) `scale` times along both axes."""
+    return cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

@@ -32,6 +32,15 @@ class Method(BaseModel, metaclass=ABCMeta):
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Compare `predict(images, mask)` with the images; return a scalar."""
 
+    @abstractmethod
+    def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Show what a mask does to normalised images (B, 3, H, W).
+
+        Returns:
+            Images (B, 3, h, w) in the same units, by title, in the order to show: first the input as the
+            encoder sees it, what is hidden being 0; last the reconstruction, pixel normalisation undone.
+        """
+
     def check_size(self, images: Tensor) -> None:
         """Refuse images (B, 3, H, W) of another size than the decoder's position table is made for.
 

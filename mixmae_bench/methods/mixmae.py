@@ -7,7 +7,7 @@ from mixmae_bench.backbones.swin import spread
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import normalise_cells, to_cells
+from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
 from mixmae_bench.registry import MODELS
 
 
@@ -88,3 +88,19 @@ class MixMAE(Method):
         if self.norm_pix:
             target = normalise_cells(target)
         return (pred - target).square().mean()
+
+    def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Show the mixtures, both images of each completed, and every cell predicted where it was hidden."""
+        cells = to_cells(images, self.cell)
+        partners = cells.flip(0)
+        first, second = self.predict(images, mask).float().chunk(2)
+        if self.norm_pix:
+            first, second = restore_cells(first, cells), restore_cells(second, partners)
+        from_partner = mask.view(1, -1, 1).bool()
+        shown = {
+            "mixed input": torch.where(from_partner, partners, cells),
+            "un-mixed: image": torch.where(from_partner, first, cells),
+            "un-mixed: partner": torch.where(from_partner, partners, second),
+            "reconstruction": torch.where(from_partner, first, second.flip(0)),
+        }
+        return {title: from_cells(picture, tuple(mask.shape)) for title, picture in shown.items()}

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import random_cells
+from mixmae_bench.methods.masks import enlarge, random_cells
 from mixmae_bench.methods.method import Method
 from mixmae_bench.registry import MODELS
 
@@ -55,8 +55,7 @@ class SimMIM(Method):
         h, w = (side // self.cell for side in images.shape[-2:])
         cells = np.stack([random_cells(h, w, self.mask_ratio) for _ in images])
         mask = torch.from_numpy(cells).bool().to(images.device)
-        scale = self.cell // self.backbone.out_strides[0]
-        return mask.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        return enlarge(mask, self.cell // self.backbone.out_strides[0])
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Predict all pixels: (B, 3, H, W)."""
@@ -68,7 +67,18 @@ class SimMIM(Method):
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Mean absolute error over masked pixels."""
-        scale = self.backbone.out_strides[0]
-        hidden = mask.repeat_interleave(scale, 1).repeat_interleave(scale, 2)[:, None]
+        hidden = self._pixels(mask)
         errors = (images - self.predict(images, mask).float()).abs() * hidden
         return errors.sum() / (hidden.sum() + 1e-5) / 3
+
+    def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Show the images without, and with predicted, masked pixels."""
+        hidden = self._pixels(mask)
+        return {
+            "masked input": images * ~hidden,
+            "reconstruction": torch.where(hidden, self.predict(images, mask).float(), images),
+        }
+
+    def _pixels(self, mask: Tensor) -> Tensor:
+        """Enlarge a mask of tokens (B, h, w) to one of pixels (B, 1, H, W)."""
+        return enlarge(mask, self.backbone.out_strides[0])[:, None]

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
-from mixmae_bench.methods.masks import regular_cells, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.masks import enlarge, regular_cells, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import normalise_cells, to_cells
+from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
 from mixmae_bench.registry import MODELS
 
 VISIBLE, REPLACED, REMOVED = 0, 1, 2
@@ -148,6 +148,24 @@ class UMMAE(Method):
         removed = (mask == REMOVED).flatten(1)
         return (errors * removed).sum() / removed.sum()
 
+    def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Show the visible cells, the packed maps of those really seen, and the removed cells predicted."""
+        grid = tuple(mask.shape[1:])
+        cells = to_cells(images, self.cell)
+        predicted = self.predict(images, mask).float()
+        if self.norm_pix:
+            predicted = restore_cells(predicted, cells)
+        removed = (mask == REMOVED).flatten(1)[..., None]
+        seen = cells * (mask == VISIBLE).flatten(1)[..., None]
+        # Of every 2x2 block only one cell is not zero, so the sum is that cell.
+        h, w = grid[0] // 2, grid[1] // 2
+        packed = seen.view(len(seen), h, 2, w, 2, -1).sum((2, 4)).flatten(1, 2)
+        return {
+            "visible input": from_cells(seen, grid),
+            "as packed": from_cells(packed, (h, w)),
+            "reconstruction": from_cells(torch.where(removed, predicted, cells), grid),
+        }
+
 
 @MODELS.register_module()
 class UMMAEViT(UMMAE):
@@ -198,8 +216,3 @@ def packed_places(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     rows = enlarge(rows, scale) * scale + inside.repeat(h)[:, None]
     cols = enlarge(cols, scale) * scale + inside.repeat(w)
     return rows, cols
-
-
-def enlarge(cells: Tensor, scale: int) -> Tensor:
-    """Repeat the cells of maps (B, h, w) `scale` times along both axes."""
-    return cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

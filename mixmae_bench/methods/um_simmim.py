@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.um_swin import official_init
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import shuffled_cells
+from mixmae_bench.methods.masks import enlarge, shuffled_cells
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import normalise_cells, to_cells
-from mixmae_bench.methods.um_mae import enlarge
+from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
 from mixmae_bench.registry import MODELS
 
 
@@ -80,3 +79,12 @@ class UMSimMIM(Method):
         errors = (self.predict(images, mask).float() - target).abs().mean(-1)
         masked = mask.flatten(1)
         return (errors * masked).sum() / masked.sum()
+
+    def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Show the images without, and with predicted, masked cells."""
+        cells, masked = to_cells(images, self.cell), mask.flatten(1)[..., None]
+        predicted = self.predict(images, mask).float()
+        if self.norm_pix:
+            predicted = restore_cells(predicted, cells)
+        shown = {"masked input": cells * ~masked, "reconstruction": torch.where(masked, predicted, cells)}
+        return {title: from_cells(picture, tuple(mask.shape[1:])) for title, picture in shown.items()}

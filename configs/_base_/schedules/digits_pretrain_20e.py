@@ -1,0 +1,15 @@
+"""20 epochs of pretraining on the embedded digits, the same for every method: not published.
+
+AdamW as in the official repositories; learning rate and length chosen to learn within minutes on two CPU
+cores.
+"""
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=6e-3 * 64 / 256, betas=(0.9, 0.95), weight_decay=0.05),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=2, end=20, eta_min=0, convert_to_iter_based=True),
+]
+train_cfg = dict(by_epoch=True, max_epochs=20)
