@@ -6,6 +6,7 @@ when a type is first looked up, so `type='mixmae_bench.MixMAESwin'` works from a
 
 from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
 from mmengine.registry import Registry
 
 from mixmae_bench.compat import openmmlab
@@ -23,4 +24,10 @@ HOOKS = Registry(
     parent=_HOOKS,
     scope="mixmae_bench",
     locations=["mixmae_bench.suite.hooks", "mixmae_bench.pictures"],
+)
+OPTIM_WRAPPERS = Registry(
+    "optim_wrapper",
+    parent=_OPTIM_WRAPPERS,
+    scope="mixmae_bench",
+    locations=["mixmae_bench.precision"],
 )

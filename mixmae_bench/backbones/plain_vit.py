@@ -82,8 +82,8 @@ class PlainViT(Encoder):
     def encode_sequence(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
         """Encode a map (B, h, w, C) as a sequence (B, 1 + h*w, C), class token first, normalised."""
         size = tuple(tokens.shape[1:3])
-        tokens = tokens + table_positions(self.pos_embed[:, 1:], self.grid, size, positions).to(tokens.dtype)
-        first = (self.cls_token + self.pos_embed[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
+        tokens = tokens + table_positions(self.pos_embed[:, 1:], self.grid, size, positions)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
             sequence = block(sequence)

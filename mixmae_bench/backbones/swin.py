@@ -121,7 +121,7 @@ class WindowTransformer(Encoder):
         if self.absolute_pos_embed is not None:
             size = tuple(tokens.shape[1:3])
             table = table_positions(self.absolute_pos_embed, self.grid, size, positions)
-            tokens = tokens + table.to(tokens.dtype)
+            tokens = tokens + table
         maps = []
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])

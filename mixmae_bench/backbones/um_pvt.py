@@ -159,7 +159,7 @@ class UMPVT(Encoder):
                 "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
             )
         size = tuple(tokens.shape[1:3])
-        tokens = tokens + table_positions(self.pos_embed, self.grid, size, positions).to(tokens.dtype)
+        tokens = tokens + table_positions(self.pos_embed, self.grid, size, positions)
         maps = []
         blocks = iter(self.blocks)
         for depth in self.depths:

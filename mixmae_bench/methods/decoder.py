@@ -77,10 +77,10 @@ class Decoder(nn.Module):
         Returns:
             Predictions (B, L, out_channels).
         """
-        tokens = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens)
+        tokens = torch.where(hidden[..., None], self.mask_token, tokens)
         if first is not None:
             tokens = torch.cat([first, tokens], dim=1)
-        tokens = tokens + (self.pos_embed if positions is None else positions).to(tokens.dtype)
+        tokens = tokens + (self.pos_embed if positions is None else positions)
         for block in self.blocks:
             tokens = block(tokens)
         return self.pred(self.norm(tokens[:, 0 if first is None else 1 :]))

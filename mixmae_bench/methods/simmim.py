@@ -60,7 +60,7 @@ class SimMIM(Method):
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Predict all pixels: (B, 3, H, W)."""
         tokens = self.backbone.embed(images)
-        tokens = torch.where(mask[..., None], self.mask_token.to(tokens.dtype), tokens)
+        tokens = torch.where(mask[..., None], self.mask_token, tokens)
         features = self.backbone.encode(tokens)[-1].permute(0, 3, 1, 2)
         # Channel c * s*s + i * s + j is colour c, row i, column j of a cell.
         return F.pixel_shuffle(self.decoder(features), self.backbone.out_strides[-1])

@@ -103,7 +103,7 @@ class UMMAE(Method):
         tokens = cells.new_zeros(len(cells), mask[0].numel(), cells.shape[-1]).scatter(1, spot, cells)
         decoder_positions = None
         if self.official_positions:
-            table = self.decoder.pos_embed.to(tokens.dtype).expand(len(cells), -1, -1)
+            table = self.decoder.pos_embed.expand(len(cells), -1, -1)
             row_major = index.sort(1).values[..., None].expand_as(spot)
             decoder_positions = table.scatter(1, spot, table.gather(1, row_major))
         return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), decoder_positions)
@@ -130,7 +130,7 @@ class UMMAE(Method):
         tokens = self.backbone.embed(images)
         scale = tokens.shape[1] // h
         if self.secondary_ratio:
-            token = self.backbone.embed_token(self.vis_mask_token).to(tokens.dtype)
+            token = self.backbone.embed_token(self.vis_mask_token)
             replaced = enlarge(mask == REPLACED, scale)
             tokens = torch.where(replaced[..., None], token, tokens)
         rows, cols = packed_places(blocks, scale)

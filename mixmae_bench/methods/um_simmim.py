@@ -67,7 +67,7 @@ class UMSimMIM(Method):
         """Predict the pixels of every cell: (B, cells, cell*cell*3), row-major."""
         tokens = self.backbone.embed(images)
         masked = enlarge(mask, tokens.shape[1] // mask.shape[1])
-        tokens = torch.where(masked[..., None], self.mask_token.to(tokens.dtype), tokens)
+        tokens = torch.where(masked[..., None], self.mask_token, tokens)
         features = self.pred(self.backbone.encode(tokens)[-1])
         return F.pixel_shuffle(features.permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
 
