@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -80,6 +81,7 @@ class ReconstructionHook(Hook):
         self.count = count
         self.seed = seed
 
+    @master_only
     def after_train_epoch(self, runner: Runner) -> None:
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return

@@ -5,7 +5,7 @@ cores.
 """
 
 optim_wrapper = dict(
-    type="OptimWrapper",
+    type="mixmae_bench.Bf16OptimWrapper",
     optimizer=dict(type="AdamW", lr=6e-3 * 64 / 256, betas=(0.9, 0.95), weight_decay=0.05),
 )
 param_scheduler = [
@@ -13,3 +13,4 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", by_epoch=True, begin=2, end=20, eta_min=0, convert_to_iter_based=True),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=20)
+custom_hooks = [dict(type="mixmae_bench.ReconstructionHook", interval=20)]
