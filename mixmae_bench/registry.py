@@ -6,6 +6,7 @@ when a type is first looked up, so `type='mixmae_bench.MixMAESwin'` works from a
 
 from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
 from mmengine.registry import Registry
 
@@ -13,21 +14,13 @@ from mixmae_bench.compat import openmmlab
 
 openmmlab.adapt()
 
-MODELS = Registry(
-    "model",
-    parent=_MODELS,
-    scope="mixmae_bench",
-    locations=["mixmae_bench.backbones", "mixmae_bench.methods"],
-)
-HOOKS = Registry(
-    "hook",
-    parent=_HOOKS,
-    scope="mixmae_bench",
-    locations=["mixmae_bench.suite.hooks", "mixmae_bench.pictures"],
-)
-OPTIM_WRAPPERS = Registry(
-    "optim_wrapper",
-    parent=_OPTIM_WRAPPERS,
-    scope="mixmae_bench",
-    locations=["mixmae_bench.precision"],
-)
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    names = [f"mixmae_bench.{location}" for location in locations]
+    return Registry(parent.name, parent=parent, scope="mixmae_bench", locations=names)
+
+
+MODELS = _child(_MODELS, "backbones", "methods")
+HOOKS = _child(_HOOKS, "suite.hooks", "pictures")
+OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
+OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")

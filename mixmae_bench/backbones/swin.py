@@ -218,6 +218,14 @@ class Swin(WindowTransformer):
     def resize_bias_table(self, table: Tensor, rows: int) -> Tensor:
         return resize_geometric(table, rows)
 
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """As the official optimizer.py: a downsample belongs to the block before it, the norm to the head."""
+        depth, num_depths = super().get_layer_depth(param_name, prefix)
+        if param_name.startswith((f"{prefix}norm.", f"{prefix}out_norms.")):
+            return num_depths - 1, num_depths
+        after_block = param_name.startswith(prefix) and ".downsample." in param_name
+        return depth - after_block, num_depths
+
 
 def named_arch(arch: str | dict, known: dict[str, dict]) -> dict:
     """Return an architecture by its name, or the one given.

@@ -1,0 +1,132 @@
+"""Learning rates per layer and weight decay per parameter, for any backbone in any of the three tasks."""
+
+from itertools import groupby
+
+import torch
+from mmengine.logging import print_log
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from torch import nn
+
+from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+OPTIONS = dict(layer_decay_rate=1.0, head_decays=False, no_decay=())
+"""What `paramwise_cfg` may say, and what holds where it does not."""
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Layer-wise learning rate decay, as in BEiT (arXiv 2106.08254) and all fine-tuning after it.
+
+    A parameter of the backbone learns at lr * layer_decay_rate ** (num_depths - 1 - depth), where
+    `model.backbone.get_layer_depth(name, "backbone.")` says depth and num_depths; everything else (necks,
+    heads, decoders) at lr. Biases, norms and all other 1-D parameters have no weight decay; frozen parameters
+    are not optimised. Which depth a norm or a downsample has is the backbone's affair, as it is in the
+    official codes (M10); the rest is the recipe's, in `paramwise_cfg`:
+
+    - `layer_decay_rate`: in (0, 1]; 1.0, the default, is for pretraining.
+    - `head_decays`: whether what is outside the backbone has the last block's depth instead of its own, one
+      deeper (M10: MixMAE's recipe). Default: False.
+    - `no_decay`: names of further parameters without weight decay, whole or their last parts, such as
+      `relative_position_bias_table`. Default: none.
+
+    Schedules multiply each group's own lr, so the ratios hold. An `eta_min` is the same number for all
+    groups: give schedulers `eta_min_ratio` instead, as the official codes scale the smallest lr too.
+
+    Args:
+        optim_wrapper_cfg: Config of the wrapper; its `optimizer` needs `lr` and `weight_decay`.
+        paramwise_cfg: See above.
+
+    Raises:
+        UserError: For an unknown option or a wrong value, a backbone without `get_layer_depth`, a rate
+            below 1 that reaches no parameter, a name in `no_decay` that no trained parameter has.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        given = paramwise_cfg or {}
+        for key in given:
+            if key not in OPTIONS:
+                known = ", ".join(OPTIONS)
+                raise UserError(
+                    f"paramwise_cfg has no option '{key}'; known: {known}.{did_you_mean(key, OPTIONS)}"
+                )
+        super().__init__(optim_wrapper_cfg, {**OPTIONS, **given})
+        rate, no_decay = self.paramwise_cfg["layer_decay_rate"], self.paramwise_cfg["no_decay"]
+        if not isinstance(rate, int | float) or not 0 < rate <= 1:
+            raise UserError(
+                f"paramwise_cfg.layer_decay_rate is {rate!r}; give a number above 0, at most 1 (no decay)"
+            )
+        if isinstance(no_decay, str):
+            raise UserError(f"paramwise_cfg.no_decay is '{no_decay}'; give a list of names")
+        for key, value in (("lr", self.base_lr), ("weight_decay", self.base_wd)):
+            if value is None:
+                raise UserError(f"optim_wrapper.optimizer has no {key}; layer decay needs it written down")
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimiser wrapper, and log a table of what learns how fast."""
+        wrapper = super().__call__(model)
+        print_log(summary(getattr(model, "module", model), wrapper.optimizer), logger="current")
+        return wrapper
+
+    def add_params(self, params: list[dict], module: nn.Module) -> None:
+        """Append the groups of a whole model, one per learning rate and weight decay."""
+        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        spared = self._spared(trained)
+        groups: dict[tuple[float, float], dict] = {}
+        for name, scale in self._scales(module, trained).items():
+            flat = trained[name].ndim <= 1 or name.endswith(".bias")
+            decay = 0.0 if flat or name in spared else self.base_wd
+            group = dict(params=[], lr=self.base_lr * scale, lr_scale=scale, weight_decay=decay)
+            groups.setdefault((scale, decay), group)["params"].append(trained[name])
+        params.extend(groups.values())
+
+    def _spared(self, trained: dict[str, nn.Parameter]) -> set[str]:
+        """Return the names of the parameters that `no_decay` means."""
+        spared = set()
+        for ending in self.paramwise_cfg["no_decay"]:
+            meant = {name for name in trained if f".{name}".endswith(f".{ending}")}
+            if not meant:
+                raise UserError(
+                    f"paramwise_cfg.no_decay has '{ending}', the name of no trained parameter; remove it"
+                )
+            spared |= meant
+        return spared
+
+    def _scales(self, model: nn.Module, trained: dict[str, nn.Parameter]) -> dict[str, float]:
+        """Return what the learning rate of every trained parameter is multiplied with."""
+        rate, head_decays = self.paramwise_cfg["layer_decay_rate"], self.paramwise_cfg["head_decays"]
+        backbone = getattr(model, "backbone", None)
+        if not hasattr(backbone, "get_layer_depth"):
+            raise UserError(
+                f"{type(backbone).__name__} as backbone of {type(model).__name__} has no get_layer_depth, "
+                "which layer decay needs; use a backbone of mixmae_bench or mmpretrain"
+            )
+        below_head = {}  # depths counted from the head's, which is 0
+        for name in trained:
+            if name.startswith("backbone."):
+                depth, num_depths = backbone.get_layer_depth(name, "backbone.")
+                below_head[name] = num_depths - 1 - depth
+            else:
+                below_head[name] = int(head_decays)
+        if rate < 1 and not any(n and name.startswith("backbone.") for name, n in below_head.items()):
+            raise UserError(
+                f"paramwise_cfg.layer_decay_rate is {rate}, but {type(backbone).__name__} has no trained "
+                "parameter below the head's depth; remove the rate or train the backbone"
+            )
+        return {name: rate**n for name, n in below_head.items()}
+
+
+def summary(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    """Return a table of an optimiser's groups: a line per learning rate, and one for what is frozen."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    lines = ["learning rates per layer:", "  lr scale  tensors   parameters  without decay  first"]
+    groups = sorted(optimizer.param_groups, key=lambda group: group["lr_scale"])
+    for scale, same in groupby(groups, key=lambda group: group["lr_scale"]):
+        sizes = [(p, p.numel(), group["weight_decay"] == 0) for group in same for p in group["params"]]
+        total = sum(size for _, size, _ in sizes)
+        spared = 100 * sum(size for _, size, without in sizes if without) / total
+        first = names[id(sizes[0][0])]
+        lines.append(f"  {scale:8.6f}  {len(sizes):7}  {total:11,}  {spared:12.2f}%  {first}")
+    frozen = [p.numel() for p in model.parameters() if not p.requires_grad]
+    lines.append(f"    frozen  {len(frozen):7}  {sum(frozen):11,}")
+    return "\n".join(lines)
