@@ -15,6 +15,7 @@ from mixmae_bench.cli import main
 from mixmae_bench.errors import UserError
 from mixmae_bench.verify.case import read_cases
 from mixmae_bench.verify.checks import Check, check_case
+from mixmae_bench.verify.groups import check_groups
 from mixmae_bench.verify.run import verify
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -75,6 +76,64 @@ def test_a_wrong_attention_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     forward = WindowAttention.forward
     monkeypatch.setattr(WindowAttention, "forward", scaled)
     assert verify(REFERENCE, "cpu", "simmim_ft_a", Console(quiet=True)) == 1
+
+
+GROUPS = ["mixmae_ft_a", "simmim_ft_a", "umswin_ft_a"]
+"""Cases of tests/reference with recorded parameter groups."""
+
+
+def test_every_recorded_parameter_group_is_reproduced() -> None:
+    checks = {case.name: list(check_groups(case)) for case in read_cases(REFERENCE)}
+    assert [name for name in checks if checks[name]] == GROUPS
+    assert [check for name in GROUPS for check in checks[name] if not check.passed] == []
+
+
+def copy_groups(name: str, folder: Path, change: dict) -> None:
+    """Make a folder with one case and its parameter groups, some of them changed; "gone" takes one away."""
+    copy_case(name, folder)
+    for path in REFERENCE.glob("param_groups_*.json"):
+        content = json.loads(path.read_text())
+        title = next((title for title in content if name in title), None)
+        if title:
+            groups = {k: v for k, v in {**content[title], **change}.items() if v != "gone"}
+            (folder / path.name).write_text(json.dumps({title: groups}))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mixmae_ft_a", {"head.weight": [1.0, 0.05]}),
+        ("mixmae_ft_a", {"layers.0.downsample.norm.weight": [0.117649, 0.0]}),
+        ("simmim_ft_a", {"layers.0.blocks.0.attn.relative_position_bias_table": [0.4782969, 0.05]}),
+        ("umswin_ft_a", {"head.weight": None}),
+        ("mixmae_ft_a", {"absolute_pos_embed": [1.0, 0.0]}),
+        ("simmim_ft_a", {"norm.weight": "gone"}),
+        ("umswin_ft_a", {"head.scale": [1.0, 0.0]}),
+        ("umswin_ft_a", {"fc_norm.weight": [1.0001, 0.0]}),
+    ],
+)
+def test_one_wrong_parameter_group_fails_and_is_named(name: str, change: dict, tmp_path: Path) -> None:
+    copy_groups(name, tmp_path, change)
+    (check,) = check_groups(read_cases(tmp_path)[0])
+    assert check.error == 1
+    assert check.tensor.endswith(f"{next(iter(change))} differs")
+    assert verify(tmp_path, "cpu", "*", Console(quiet=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "finetune nothing_ft_a, weight_decay 0.05, layer_decay 0.7 (x)",
+        "pretrain mixmae_ft_a, weight_decay 0.05 (x)",
+        "finetune mixmae_ft_a, layer_decay 0.7 (x)",
+        "finetune mixmae_ft_a",
+    ],
+)
+def test_parameter_groups_of_no_case_are_refused(title: str, tmp_path: Path) -> None:
+    copy_case("mixmae_ft_a", tmp_path)
+    (tmp_path / "param_groups_x.json").write_text(json.dumps({title: {}}))
+    with pytest.raises(UserError, match="names no case"):
+        read_cases(tmp_path)
 
 
 def test_nan_and_another_shape_fail() -> None:

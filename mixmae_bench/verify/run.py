@@ -9,6 +9,7 @@ from rich.console import Console
 from mixmae_bench.errors import UserError
 from mixmae_bench.verify.case import read_cases
 from mixmae_bench.verify.checks import check_case
+from mixmae_bench.verify.groups import check_groups
 
 
 def verify(folder: Path, device: str, only: str, console: Console) -> int:
@@ -26,7 +27,7 @@ def verify(folder: Path, device: str, only: str, console: Console) -> int:
     failed = 0
     for case in cases:
         try:
-            checks = list(check_case(case, device))
+            checks = [*check_case(case, device), *check_groups(case)]
         except UserError as error:
             console.print(f"[red]FAIL[/] {error}", soft_wrap=True)
             failed += 1

@@ -1,0 +1,58 @@
+"""Parameter groups: what learns how fast and decays how much, against what the official scripts did."""
+
+import math
+from collections.abc import Iterator
+
+from mixmae_bench.official import our_name
+from mixmae_bench.transfer.layer_decay import LayerDecayOptimWrapperConstructor
+from mixmae_bench.verify.case import Case
+from mixmae_bench.verify.checks import Check
+from mixmae_bench.verify.models import build
+
+RECIPES = {
+    ("MixMAE", "pretrain"): {},
+    ("MixMAE", "finetune"): dict(head_decays=True),  # M10
+    # S3: pretraining means to spare the bias tables too, but looks for a name that never occurs.
+    ("SimMIM", "pretrain"): dict(no_decay=["absolute_pos_embed", "mask_token"]),
+    ("SimMIM", "finetune"): dict(no_decay=["absolute_pos_embed", "relative_position_bias_table"]),
+    ("UM-MAE", "pretrain"): {},
+    ("UM-MAE", "finetune"): dict(no_decay=["pos_embed"]),
+}
+"""Options of the published recipes, by method and kind of case, the layer decay apart."""
+
+
+def check_groups(case: Case) -> Iterator[Check]:
+    """Compare lr scale and weight decay of every parameter; the error is how many parameters differ."""
+    for groups in case.groups:
+        model, rules = build(case)
+        names = {our_name(name, rules): name for name in groups.parameters}
+        options = dict(RECIPES[case.info["method"], case.kind], layer_decay_rate=groups.layer_decay)
+        # A name that a model lacks is no mistake in the official codes, which list those of all their models.
+        options["no_decay"] = [
+            end
+            for end in options.get("no_decay", [])
+            if any(f".{name}".endswith(f".{end}") for name in names)
+        ]
+        optimizer = dict(type="AdamW", lr=1.0, weight_decay=groups.weight_decay)
+        params: list[dict] = []
+        LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer), options).add_params(params, model)
+        made = {id(p): (group["lr"], group["weight_decay"]) for group in params for p in group["params"]}
+        ours = {names.get(name, name): made.get(id(p)) for name, p in model.named_parameters()}
+        differ = [
+            name
+            for name in sorted(ours.keys() | groups.parameters.keys())
+            if name not in ours
+            or name not in groups.parameters
+            or not _equal(ours[name], groups.parameters[name])
+        ]
+        title = f"parameter groups, layer_decay {groups.layer_decay}"
+        if differ:
+            title += f": {differ[0]} differs"
+        yield Check(title, len(differ), 0)
+
+
+def _equal(ours: tuple[float, float] | None, theirs: tuple[float, float] | None) -> bool:
+    """Compare (lr scale, weight decay) up to rounding of the scale; None is a frozen parameter."""
+    if ours is None or theirs is None:
+        return ours is None and theirs is None
+    return math.isclose(ours[0], theirs[0], rel_tol=1e-9) and ours[1] == theirs[1]
