@@ -20,7 +20,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="mixmae_bench", locations=names)
 
 
-MODELS = _child(_MODELS, "backbones", "methods")
+MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
 HOOKS = _child(_HOOKS, "suite.hooks", "pictures")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from mixmae_bench import official
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
+from mixmae_bench.transfer.neck import PoolNorm
 from mixmae_bench.verify.case import Case
 
 NO_EFFECT = {"qk_scale", "use_checkpoint", "num_classes", "encoder_stride", "norm_layer", "stride"}
@@ -23,14 +24,15 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = MODELS.build(backbone)
         channels = self.backbone.out_channels[-1]
-        self.neck = nn.ModuleDict({"norm": nn.LayerNorm(channels, eps=1e-6)} if norm_after_pool else {})
+        self.neck = PoolNorm(channels) if norm_after_pool else None
         self.head = nn.ModuleDict({"fc": nn.Linear(channels, num_classes)})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        tokens = self.backbone(images)[-1].flatten(2).transpose(1, 2)
+        maps = self.backbone(images)
+        tokens = maps[-1].flatten(2).transpose(1, 2)
         out = {"final_norm": tokens, "pooled": tokens.mean(dim=1)}
-        if self.neck:
-            out["fc_norm"] = self.neck["norm"](out["pooled"])
+        if self.neck is not None:
+            (out["fc_norm"],) = self.neck(maps)
         out["logits"] = self.head["fc"](out.get("fc_norm", out["pooled"]))
         return out
 
