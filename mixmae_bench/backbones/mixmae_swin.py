@@ -17,6 +17,13 @@ ARCHS = {
     "huge": dict(
         embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88), window_size=(14, 14, 14, 7)
     ),
+    # Their fine-tuning at 384 px (with img_size=384): mixmim_base_384 and mixmim_large_384.
+    "base_384": dict(
+        embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(16, 16, 24, 12)
+    ),
+    "large_384": dict(
+        embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=(16, 16, 24, 12)
+    ),
 }
 
 

@@ -5,6 +5,8 @@ MixMAE's code shares. Differences: windows are padded where they do not divide a
 to the padding, tables are resized, and every stage's map is there for dense tasks.
 """
 
+from collections.abc import Iterator
+
 import torch
 from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.models.swin_transformer import PatchMerging
@@ -118,20 +120,25 @@ class WindowTransformer(Encoder):
     def encode(
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
     ) -> list[Tensor]:
+        maps = list(self.stage_maps(tokens, groups, positions))
+        maps[-1] = self.norm(maps[-1])
+        return maps
+
+    def stage_maps(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Give one map (B, h_i, w_i, C_i) after the other, as `encode` but without the final norm."""
         if self.absolute_pos_embed is not None:
             size = tuple(tokens.shape[1:3])
             table = table_positions(self.absolute_pos_embed, self.grid, size, positions)
             tokens = tokens + table
-        maps = []
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
             for block in stage.blocks:
                 tokens = block(tokens, stage_groups)
-            maps.append(tokens)
+            yield tokens
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens)
-        maps[-1] = self.norm(maps[-1])
-        return maps
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         resized = []
