@@ -34,7 +34,7 @@ setup(
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",
-        "timm>=1.0.15",
+        "timm>=1.0.26",  # reads checkpoints as data only
         "numpy",
         "pillow",
         "pycocotools",

@@ -1,5 +1,6 @@
 """MixMAE's encoders in timm: what `create_model` promises, official weights, the encoder's own maps."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,23 @@ def test_an_official_checkpoint_resizes_its_tables_and_a_misfit_is_refused(tmp_p
     torch.testing.assert_close(model.head.weight, CASE.tensors["sd/head.weight"])
     with pytest.raises(RuntimeError, match=r"head\.weight"):
         create_recorded(CASE, num_classes=3, checkpoint_path=str(tmp_path / "official.pth"))
+
+
+class MakesFolder:
+    """Unpickles as a call of os.mkdir."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.folder,)
+
+
+def test_a_checkpoint_with_code_is_refused_and_nothing_runs(tmp_path: Path) -> None:
+    torch.save({"model": CASE.group("sd"), "args": MakesFolder(tmp_path / "ran")}, tmp_path / "evil.pth")
+    with pytest.raises(RuntimeError, match="weights_only"):
+        create_recorded(CASE, checkpoint_path=str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_pretrained_weights_from_a_file_fit_another_head_and_feature_extraction(tmp_path: Path) -> None:
