@@ -13,6 +13,12 @@ from torch import Tensor
 
 from mixmae_bench.errors import UserError
 
+TITLE = re.compile(r"(finetune|pretrain) (\w+), weight_decay (\d\.\d+)(?:, layer_decay (\d\.\d+))? \(.+\)")
+"""Of parameter groups: kind, case, weight decay, and layer decay where the script has any."""
+
+ABOUT = {"format", "official", "versions"}
+"""Entries of a file of parameter groups that say what it is."""
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -90,10 +96,6 @@ def read_cases(folder: Path) -> list[Case]:
     return list(cases.values())
 
 
-TITLE = re.compile(r"(finetune|pretrain) (\w+), weight_decay (\d\.\d+)(?:, layer_decay (\d\.\d+))? \(.+\)")
-"""Of parameter groups: kind, case, weight decay, and layer decay where the script has any."""
-
-
 def _read_groups(file: Path, cases: dict[str, Case]) -> None:
     """Add the parameter groups of a file to their cases."""
     try:
@@ -109,7 +111,3 @@ def _read_groups(file: Path, cases: dict[str, Case]) -> None:
                 "write 'KIND CASE, weight_decay W, layer_decay D (SOURCE)'"
             )
         cases[match[2]].groups.append(Groups(float(match[3]), float(match[4] or 1), parameters))
-
-
-ABOUT = {"format", "official", "versions"}
-"""Entries of a file of parameter groups that say what it is."""
