@@ -4,11 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict
 
 from mixmae_bench.compat import openmmlab
 from mixmae_bench.data.digits import build_digits
 from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.registry import MODELS
 
 EMBEDDED = "data/digits"
 """Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
@@ -64,6 +66,32 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
         if dataset:
             _check_dataset(dataset, key, cfg.filename, by_option)
     return cfg
+
+
+def check_model(cfg: Config) -> None:
+    """Build what a model has of this package, on the meta device: a mistake in it ends here, at no cost.
+
+    Raises:
+        UserError: Where a type of this package is unknown or its arguments do not fit.
+    """
+    model = cfg.get("model") or {}
+    for where, part in (("model", model), ("model.backbone", model.get("backbone") or {})):
+        type_ = str(part.get("type"))
+        if not type_.startswith("mixmae_bench."):
+            continue
+        if MODELS.get(type_) is None:
+            name, known = type_.removeprefix("mixmae_bench."), list(MODELS.module_dict)
+            near = did_you_mean(name, known)
+            raise UserError(
+                f"config {cfg.filename}, {where}: unknown type '{type_}'; known: {', '.join(known)}.{near}"
+            )
+        part = {key: value for key, value in part.items() if key != "data_preprocessor"}
+        try:
+            with torch.device("meta"):
+                MODELS.build(part)
+        except (ValueError, TypeError, KeyError, AssertionError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"config {cfg.filename}, {where} cannot be built: {reason}") from error
 
 
 def _check_dataset(dataset: ConfigDict, key: str, config: str, by_option: bool) -> None:

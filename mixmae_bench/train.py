@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
-from mixmae_bench.config import find_data, load_config
+from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.errors import UserError
 
 
@@ -48,10 +48,11 @@ def configure(args: argparse.Namespace) -> Config:
     """Read the config, apply the options, find the data, and name the folder to write to.
 
     Raises:
-        UserError: Where the config, an option or the data does not fit.
+        UserError: Where the config, an option, the data or an argument of the model does not fit.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = find_data(load_config(args.config, args.cfg_options))
+    check_model(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     if not torch.cuda.is_available():

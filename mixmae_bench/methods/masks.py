@@ -8,6 +8,20 @@ from torch import Tensor
 from mixmae_bench.errors import UserError
 
 
+def whole_cells(cells: int | Tensor, share: float) -> int:
+    """Return a share of a number of cells, rounded down.
+
+    Raises:
+        UserError: Where that is no cell: nothing would be hidden, or nothing shown.
+    """
+    count = int(cells * share)
+    if not count:
+        raise UserError(
+            f"{share:.3g} of {cells} cells is less than one cell; choose another ratio or larger images"
+        )
+    return count
+
+
 def random_cells(h: int, w: int, ratio: float) -> np.ndarray:
     """Draw a mask (h, w) of 0 and 1 (masked): ceil(h*w * ratio) random cells (S5).
 
@@ -20,7 +34,7 @@ def random_cells(h: int, w: int, ratio: float) -> np.ndarray:
 
 def shuffled_cells(h: int, w: int, ratio: float) -> np.ndarray:
     """Draw a mask (h, w) of bools: int(h*w * ratio) random cells, as UM-MAE's irregular mask_transform.py."""
-    count = int(h * w * ratio)
+    count = whole_cells(h * w, ratio)
     mask = np.repeat([False, True], [h * w - count, count])
     np.random.shuffle(mask)
     return mask.reshape(h, w)
@@ -53,7 +67,7 @@ def secondary_mask(removed: Tensor, noise: Tensor, ratio: float) -> Tensor:
         noise: Uniform numbers in [0, 1), (B, L).
         ratio: Share of visible cells to replace.
     """
-    kept = int((~removed[0]).sum() * (1 - ratio))
+    kept = whole_cells((~removed[0]).sum(), 1 - ratio)
     return (removed + noise).argsort(1).argsort(1) >= kept
 
 
@@ -64,7 +78,7 @@ def secondary_mask_vit(noise: Tensor, ratio: float) -> Tensor:
         noise: Uniform numbers, one per visible token in row-major order, (B, visible).
         ratio: Share of visible tokens to replace.
     """
-    return noise.argsort(1) >= int(noise.shape[1] * (1 - ratio))
+    return noise.argsort(1) >= whole_cells(noise.shape[1], 1 - ratio)
 
 
 def enlarge(cells: Tensor, scale: int) -> Tensor:

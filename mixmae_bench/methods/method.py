@@ -1,5 +1,6 @@
 """What all pretraining methods share: a runnable model around an encoder."""
 
+import math
 from abc import ABCMeta, abstractmethod
 
 from mmengine.model import BaseModel
@@ -14,7 +15,12 @@ class Method(BaseModel, metaclass=ABCMeta):
 
     A method draws a mask, predicts what the mask hid, and compares. The mask is an argument of
     `predict` and `loss`, so that tests and pictures can choose it.
+
+    Attributes:
+        cell: Side in pixels of what is hidden or shown as one; subclasses set it.
     """
+
+    cell: int
 
     def __init__(self, backbone: dict, data_preprocessor: dict | None, init_cfg: dict | None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -40,6 +46,37 @@ class Method(BaseModel, metaclass=ABCMeta):
             Images (B, 3, h, w) in the same units, by title, in the order to show: first the input as the
             encoder sees it, what is hidden being 0; last the reconstruction, pixel normalisation undone.
         """
+
+    def check_cell(self, scale: int) -> None:
+        """Refuse an encoder whose last-stage tokens are not of `scale` cells, or whose tokens are larger.
+
+        Raises:
+            UserError: Where that is so.
+        """
+        first, last = self.backbone.out_strides[0], self.backbone.out_strides[-1]
+        name, encoder, wanted = type(self).__name__, type(self.backbone).__name__, last // scale
+        if wanted % first:
+            raise UserError(
+                f"{name} has cells of {wanted} px on this {encoder}, whose tokens are of {first} px; "
+                "use an encoder with more stages"
+            )
+        if self.cell != wanted:
+            raise UserError(f"cell of {name} is {self.cell} px; with this {encoder} it must be {wanted}")
+
+    def cell_grid(self, images: Tensor) -> tuple[int, int]:
+        """Return the rows and columns of cells of images (B, 3, H, W).
+
+        Raises:
+            UserError: Where cells, or tokens of the last stage, do not divide the images.
+        """
+        side = math.lcm(self.cell, self.backbone.out_strides[-1])
+        H, W = images.shape[-2:]
+        if H % side or W % side:
+            raise UserError(
+                f"{type(self).__name__} got images of {H}x{W} px, which are not multiples of {side} px; "
+                "change the pipeline"
+            )
+        return H // self.cell, W // self.cell
 
     def check_size(self, images: Tensor) -> None:
         """Refuse images (B, 3, H, W) of another size than the decoder's position table is made for.

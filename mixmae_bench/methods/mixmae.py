@@ -6,6 +6,7 @@ from torch import Tensor
 from mixmae_bench.backbones.swin import spread
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
+from mixmae_bench.methods.masks import whole_cells
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
 from mixmae_bench.registry import MODELS
@@ -55,9 +56,9 @@ class MixMAE(Method):
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw the mask (h, w), int64: 1 where the partner's token is shown."""
-        h, w = (side // self.cell for side in images.shape[-2:])
+        h, w = self.cell_grid(images)
         order = torch.rand(h * w, device=images.device).argsort().argsort()
-        return (order < int(h * w * self.mask_ratio)).long().view(h, w)
+        return (order < whole_cells(h * w, self.mask_ratio)).long().view(h, w)
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct both images of every mixture.

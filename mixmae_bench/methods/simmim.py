@@ -41,8 +41,10 @@ class SimMIM(Method):
                 f"mask_ratio of SimMIM is {mask_ratio}; give a number between 0 and 1, published: 0.6"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
-        if cell % self.backbone.out_strides[0]:
-            raise UserError(f"cell of SimMIM is {cell} px, not a multiple of {self.backbone.out_strides[0]}")
+        if cell < 1 or cell % self.backbone.out_strides[0]:
+            raise UserError(
+                f"cell of SimMIM is {cell} px; give a multiple of {self.backbone.out_strides[0]} px, a token"
+            )
         self.mask_ratio = mask_ratio
         self.cell = cell
         stride, channels = self.backbone.out_strides[-1], self.backbone.out_channels
@@ -52,7 +54,7 @@ class SimMIM(Method):
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw a mask (B, H/s, W/s) of bools on the grid of first-stage tokens, True = masked."""
-        h, w = (side // self.cell for side in images.shape[-2:])
+        h, w = self.cell_grid(images)
         cells = np.stack([random_cells(h, w, self.mask_ratio) for _ in images])
         mask = torch.from_numpy(cells).bool().to(images.device)
         return enlarge(mask, self.cell // self.backbone.out_strides[0])

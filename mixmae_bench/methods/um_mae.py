@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.plain_vit import PlainViT
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
 from mixmae_bench.methods.masks import enlarge, regular_cells, secondary_mask, secondary_mask_vit
@@ -56,17 +57,12 @@ class UMMAE(Method):
                 f"secondary_ratio of UMMAE is {secondary_ratio}; give a number in [0, 1), published: 0.25"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
-        strides = self.backbone.out_strides
-        if strides[-1] != self.expand * cell:
-            raise UserError(
-                f"cell of {type(self).__name__} is {cell} px; with this encoder it must be "
-                f"{strides[-1] // self.expand}"
-            )
         self.cell = cell
+        self.check_cell(self.expand)
         self.secondary_ratio = secondary_ratio
         self.norm_pix = norm_pix
         self.official_positions = official_positions
-        scale = cell // strides[0]
+        scale = cell // self.backbone.out_strides[0]
         grid = (self.backbone.grid[0] // scale, self.backbone.grid[1] // scale)
         channels = self.backbone.out_channels
         self.decoder = Decoder(
@@ -84,7 +80,7 @@ class UMMAE(Method):
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw a mask (B, H/cell, W/cell), int64, per image; numpy's generator for the removed cells."""
-        h, w = (side // self.cell for side in images.shape[-2:])
+        h, w = self.cell_grid(images)
         removed = torch.from_numpy(np.stack([regular_cells(h, w) for _ in images])).to(images.device)
         if not self.secondary_ratio:
             return removed * REMOVED
@@ -180,6 +176,11 @@ class UMMAEViT(UMMAE):
 
     def __init__(self, backbone: dict, decoder: dict, **kwargs: object) -> None:
         super().__init__(backbone, decoder, official_positions=False, **kwargs)
+        if not isinstance(self.backbone, PlainViT):
+            raise UserError(
+                f"UMMAEViT runs on a PlainViT, whose class token it decodes; with "
+                f"{type(self.backbone).__name__} use UMMAE"
+            )
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
         visible = int((~removed[0]).sum())

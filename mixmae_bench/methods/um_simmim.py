@@ -44,12 +44,9 @@ class UMSimMIM(Method):
                 f"mask_ratio of UMSimMIM is {mask_ratio}; give a number between 0 and 1, published: 0.75"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
-        strides, channels = self.backbone.out_strides, self.backbone.out_channels
-        if strides[-1] != 2 * cell:
-            raise UserError(
-                f"cell of UMSimMIM is {cell} px; it must be half the last stride, {strides[-1] // 2}"
-            )
         self.cell = cell
+        self.check_cell(2)
+        channels = self.backbone.out_channels
         self.mask_ratio = mask_ratio
         self.norm_pix = norm_pix
         self.mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
@@ -59,7 +56,7 @@ class UMSimMIM(Method):
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw a mask (B, H/cell, W/cell) of bools per image, True = masked."""
-        h, w = (side // self.cell for side in images.shape[-2:])
+        h, w = self.cell_grid(images)
         cells = np.stack([shuffled_cells(h, w, self.mask_ratio) for _ in images])
         return torch.from_numpy(cells).to(images.device)
 

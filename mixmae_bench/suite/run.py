@@ -13,13 +13,12 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.config import check_model, content_hash, find_data, load_config
 from mixmae_bench.environment import cores
-from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.errors import UserError
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.registry import MODELS
 from mixmae_bench.report.table import metrics_text, suite_table
@@ -95,15 +94,11 @@ def check_suite(suite: Suite) -> None:
             if not cfg.get(key):
                 raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
         find_data(cfg, by_option=False)
-        _check_types(cfg, path)
+        check_model(cfg)
     for method in suite.methods.values():
         if method.checkpoint:
             for config in suite.tasks.values():
-                try:
-                    backbone = MODELS.build(configs[config].model.backbone)
-                except (ValueError, TypeError, KeyError) as error:
-                    raise UserError(f"config {config}: its backbone cannot be built: {error}") from error
-                load_backbone(backbone, method.checkpoint)
+                load_backbone(MODELS.build(configs[config].model.backbone), method.checkpoint)
 
 
 def cell_keys(suite: Suite) -> dict[str, str]:
@@ -116,17 +111,6 @@ def cell_keys(suite: Suite) -> dict[str, str]:
         text = json.dumps([content_hash(load_config(cell.config)), cell.seed, start])
         keys[cell.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return keys
-
-
-def _check_types(cfg: Config, path: Path) -> None:
-    """Look up the types of this package that a config names, so that a typo ends here."""
-    for where, type_ in (("model", cfg.model.type), ("model.backbone", cfg.model.backbone.type)):
-        if type_.startswith("mixmae_bench.") and MODELS.get(type_) is None:
-            name, known = type_.removeprefix("mixmae_bench."), list(MODELS.module_dict)
-            near = did_you_mean(name, known)
-            raise UserError(
-                f"config {path}, {where}: unknown type '{type_}'; known: {', '.join(known)}.{near}"
-            )
 
 
 def _done(suite: Suite, keys: dict[str, str], records: Path, work_dir: Path, console: Console) -> set[str]:
