@@ -348,6 +348,34 @@ def test_a_mistake_at_a_tool_is_one_line(
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("model.mask_ratio=1.5", "mask_ratio of MixMAE is 1.5; give a number between 0 and 1"),
+        ("model.mask_ratio=half", "pretraining.py, model cannot be built: "),
+        ("model.maskratio=0.5", "unexpected keyword argument 'maskratio'"),
+        ("model.decoder.num_heads=5", "dim should be divisible by num_heads"),
+        ("model.backbone.img_size=33", "img_size 33 is not a multiple of 8"),
+        ("model.type=mixmae_bench.MixMEA", "unknown type 'mixmae_bench.MixMEA'"),
+    ],
+)
+def test_an_argument_that_a_method_refuses_is_one_line_before_anything_is_written(
+    mistake: Callable[..., str], tool: Callable, option: str, part: str
+) -> None:
+    line = mistake(SMOKE / "pretraining.py", "--cfg-options", option, entry=tool("train.py"))
+    assert part in line
+
+
+def test_an_argument_that_a_method_refuses_ends_the_suite_before_anything_runs(
+    folder: Path, mistake: Callable[..., str]
+) -> None:
+    write_config(folder)
+    pretrain = folder / "pretrain.py"
+    pretrain.write_text(f"_base_ = {str(SMOKE / 'pretraining.py')!r}\nmodel = dict(mask_ratio=1.5)\n")
+    suite = write_suite(folder, "{mixmae: {pretrain: pretrain.py}}")
+    assert "mask_ratio of MixMAE is 1.5" in mistake("run", suite, "--work-dir", folder / "work")
+
+
 def test_resuming_from_a_checkpoint_that_does_not_exist_is_one_line(
     folder: Path, mistake: Callable[..., str], tool: Callable
 ) -> None:

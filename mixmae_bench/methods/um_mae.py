@@ -54,7 +54,8 @@ class UMMAE(Method):
     ) -> None:
         if not 0 <= secondary_ratio < 1:
             raise UserError(
-                f"secondary_ratio of UMMAE is {secondary_ratio}; give a number in [0, 1), published: 0.25"
+                f"secondary_ratio of {type(self).__name__} is {secondary_ratio}; give a number in [0, 1), "
+                "published: 0.25"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
         self.cell = cell
@@ -176,11 +177,14 @@ class UMMAEViT(UMMAE):
 
     def __init__(self, backbone: dict, decoder: dict, **kwargs: object) -> None:
         super().__init__(backbone, decoder, official_positions=False, **kwargs)
+
+    def check_cell(self, scale: int) -> None:
         if not isinstance(self.backbone, PlainViT):
             raise UserError(
-                f"UMMAEViT runs on a PlainViT, whose class token it decodes; with "
-                f"{type(self.backbone).__name__} use UMMAE"
+                "UMMAEViT runs on a PlainViT, whose class token it decodes; "
+                f"with {type(self.backbone).__name__} use UMMAE"
             )
+        super().check_cell(scale)
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
         visible = int((~removed[0]).sum())
