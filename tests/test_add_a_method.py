@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "tests" / "smoke"
 TEXT = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 SHORTENED = {
-    "pretrain/mixmae_small_1xb64-20e_digits.py": "pretraining.py",
+    "pretrain/mixmae_mixmae-swin-small_1xb64-20e_digits.py": "pretraining.py",
     "classification/mixmae-swin-small_1xb50-20e_digits.py": "classification.py",
 }
 
