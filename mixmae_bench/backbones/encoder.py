@@ -5,6 +5,7 @@ maps. What a method hides, mixes or packs happens between the two, so any method
 """
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 from mmengine.model import BaseModule
@@ -21,12 +22,14 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         out_strides: Pixels per token of every stage.
         grid: Tokens (rows, columns) of the first stage that its tables are made for.
         audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
+        norm: Of the last stage's map.
     """
 
     out_channels: list[int]
     out_strides: list[int]
     grid: tuple[int, int]
     audit: dict
+    norm: nn.Module
 
     def __init__(self, out_indices: tuple[int, ...], num_stages: int, init_cfg: dict | None) -> None:
         if not all(-num_stages <= i < num_stages for i in out_indices):
@@ -56,11 +59,22 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         """Turn a learnt stand-in for a patch (..., C) into a token, where the embedding normalises (U2)."""
         return token
 
-    @abstractmethod
     def encode(
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
     ) -> list[Tensor]:
         """Turn tokens (B, h, w, C) into one map (B, h_i, w_i, C_i) per stage, the last one normalised.
+
+        Arguments as of `stage_maps`.
+        """
+        maps = list(self.stage_maps(tokens, groups, positions))
+        maps[-1] = self.norm(maps[-1])
+        return maps
+
+    @abstractmethod
+    def stage_maps(
+        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Give one map (B, h_i, w_i, C_i) after the other, none of them normalised.
 
         Args:
             tokens: What `embed` gave, after a method hid, mixed or packed some of it.

@@ -1,5 +1,6 @@
 """A plain ViT with a class token, as MAE and UM-MAE's ViT version pretrain it (arXiv 2111.06377)."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -70,24 +71,28 @@ class PlainViT(Encoder):
     def embed(self, images: Tensor) -> Tensor:
         return self.patch_embed(images)
 
-    def encode(
+    def stage_maps(
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
-    ) -> list[Tensor]:
+    ) -> Iterator[Tensor]:
         if groups is not None:
             raise UserError(
                 "PlainViT does not keep groups apart; use it with UM-MAE, or MixMAE on a MixMAESwin"
             )
-        return [self.encode_sequence(tokens, positions)[:, 1:].view(tokens.shape)]
+        yield self.sequence(tokens, positions)[:, 1:].view(tokens.shape)
 
     def encode_sequence(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
         """Encode a map (B, h, w, C) as a sequence (B, 1 + h*w, C), class token first, normalised."""
+        return self.norm(self.sequence(tokens, positions))
+
+    def sequence(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+        """As `encode_sequence`, before the norm."""
         size = tuple(tokens.shape[1:3])
         tokens = tokens + table_positions(self.pos_embed[:, 1:], self.grid, size, positions)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
             sequence = block(sequence)
-        return self.norm(sequence)
+        return sequence
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         """Resize the table bicubically; the class token's row stays."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.positions import resize_geometric, resize_square_table, table_positions
-from mixmae_bench.backbones.windows import WindowAttention
+from mixmae_bench.backbones.windows import Partition, WindowAttention, run_blocks
 from mixmae_bench.registry import MODELS
 
 
@@ -31,8 +31,8 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, tokens: Tensor, groups: Tensor | None) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), groups))
+    def forward(self, tokens: Tensor, cut: Partition) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), cut))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
@@ -117,25 +117,16 @@ class WindowTransformer(Encoder):
     def embed(self, images: Tensor) -> Tensor:
         return self.patch_embed(images)
 
-    def encode(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
-    ) -> list[Tensor]:
-        maps = list(self.stage_maps(tokens, groups, positions))
-        maps[-1] = self.norm(maps[-1])
-        return maps
-
     def stage_maps(
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Give one map (B, h_i, w_i, C_i) after the other, as `encode` but without the final norm."""
         if self.absolute_pos_embed is not None:
             size = tuple(tokens.shape[1:3])
             table = table_positions(self.absolute_pos_embed, self.grid, size, positions)
             tokens = tokens + table
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-            for block in stage.blocks:
-                tokens = block(tokens, stage_groups)
+            tokens = run_blocks(stage.blocks, tokens, stage_groups)
             yield tokens
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens)

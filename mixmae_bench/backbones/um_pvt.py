@@ -3,6 +3,8 @@
 Parameter names are the official ones (implus/UM-MAE models_pvt.py and models_mae_pvt.py at cb7776b).
 """
 
+from collections.abc import Iterator
+
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
@@ -151,23 +153,20 @@ class UMPVT(Encoder):
     def embed(self, images: Tensor) -> Tensor:
         return self.patch_embed(images)
 
-    def encode(
+    def stage_maps(
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
-    ) -> list[Tensor]:
+    ) -> Iterator[Tensor]:
         if groups is not None:
             raise UserError(
                 "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
             )
         size = tuple(tokens.shape[1:3])
         tokens = tokens + table_positions(self.pos_embed, self.grid, size, positions)
-        maps = []
         blocks = iter(self.blocks)
         for depth in self.depths:
             for _ in range(depth):
                 tokens = next(blocks)(tokens, packed=positions is not None)
-            maps.append(tokens)
-        maps[-1] = self.norm(maps[-1])
-        return maps
+            yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         table = state.get("pos_embed")

@@ -5,15 +5,18 @@ flat `blocks`, the downsample inside the first block of a stage. Differences: an
 padded, nothing attends to the padding).
 """
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate, pairwise
 
+import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.swin import named_arch, spread
-from mixmae_bench.backbones.windows import Windows, attend, key_minus_query
+from mixmae_bench.backbones.windows import Partition, attend, run_blocks
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
@@ -39,27 +42,27 @@ class PositionAttention(nn.Module):
             nn.Conv2d(2, posmlp_dim, 1), nn.ReLU(), nn.Conv2d(posmlp_dim, num_heads, 1)
         )
 
-    def forward(self, tokens: Tensor, groups: Tensor | None, positions: Tensor | None) -> Tensor:
-        """Attend inside windows and groups.
+    def forward(self, tokens: Tensor, cut: Partition, positions: Tensor | None = None) -> Tensor:
+        """Attend inside the segments of `cut`.
 
         Args:
-            tokens: (B, H, W, C).
-            groups: (H, W) or None.
-            positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map:
-                the bias is then the same for all images and windows.
+            tokens: Arranged tokens (B, L, C).
+            cut: The segments.
+            positions: (row, column) of every token, (B, L, 2), or None where they are those of the map:
+                the bias is then the same for all images.
 
         Returns:
-            (B, H, W, C).
+            (B, L, C).
         """
-        windows = Windows(tuple(tokens.shape[1:3]), self.window_size, self.shifted)
         if positions is None:
-            offsets = key_minus_query(windows.window, tokens.device)[None, None]
+            offsets = [bunch.offsets[None] for bunch in cut.bunches]
         else:
-            place = windows.cut(positions)
-            offsets = place[:, :, None, :] - place[:, :, :, None]
-        apart = windows.apart(groups, tokens.device)
-        out = attend(self.qkv(windows.cut(tokens)), self.num_heads, self.bias(offsets), apart)
-        return windows.join(self.proj(out))
+            offsets = [place[:, :, None] - place[:, :, :, None] for place in cut.split(positions)]
+        out = [
+            attend(qkv, self.num_heads, self.bias(away)).flatten(1, 2)
+            for qkv, away in zip(cut.split(self.qkv(tokens)), offsets, strict=True)
+        ]
+        return self.proj(torch.cat(out, dim=1))
 
     def bias(self, offsets: Tensor) -> Tensor:
         """Turn offsets (b, n, queries, keys, 2) into biases (b, n, heads, queries, keys)."""
@@ -90,8 +93,8 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, tokens: Tensor, groups: Tensor | None, positions: Tensor | None) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), groups, positions))
+    def forward(self, tokens: Tensor, cut: Partition, positions: Tensor | None = None) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), cut, positions))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
@@ -181,23 +184,19 @@ class UMSwin(Encoder):
     def embed_token(self, token: Tensor) -> Tensor:
         return self.patch_embed.norm(token)
 
-    def encode(
+    def stage_maps(
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
-    ) -> list[Tensor]:
-        maps = []
-        blocks = iter(self.blocks)
-        for depth in self.depths:
-            for _ in range(depth):
-                block = next(blocks)
-                if block.downsample is not None:
-                    tokens = block.downsample(tokens)
-                    # The top-left token stands for the four; half positions are not rounded.
-                    positions = None if positions is None else positions[:, ::2, ::2] / 2
-                stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-                tokens = block(tokens, stage_groups, positions)
-            maps.append(tokens)
-        maps[-1] = self.norm(maps[-1])
-        return maps
+    ) -> Iterator[Tensor]:
+        ends = list(accumulate(self.depths))
+        for start, end in pairwise([0, *ends]):
+            blocks = self.blocks[start:end]
+            if blocks[0].downsample is not None:
+                tokens = blocks[0].downsample(tokens)
+                # The top-left token stands for the four; half positions are not rounded.
+                positions = None if positions is None else positions[:, ::2, ::2] / 2
+            stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
+            tokens = run_blocks(blocks, tokens, stage_groups, positions)
+            yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         """Nothing to resize: positions are computed."""

@@ -1,140 +1,241 @@
-"""Window attention with a relative position bias, for square, clamped, shifted and padded windows.
+"""Window attention with a relative position bias, without masks.
 
-Tokens are kept as maps (B, H, W, C). Who may attend to whom is said by one integer map of groups
-(H, W) shared by the batch: tokens see each other when they share a window and a group. The two
-images of a mixture are two groups; the padding of a map that windows do not divide is a third. Shifted
-windows that hold pieces of the map that are not neighbours are told apart in the same way.
+A map of tokens is cut into segments: tokens attend to one another where they share a window and a group,
+and a segment is all that do. So logits that a mask would throw away are never computed: between the two
+images of a mixture (the groups), across the seam of shifted windows, or with padding, which does not exist
+here: at the border of a map that windows do not divide, windows are smaller.
+
+Cutting depends on sizes, and on groups that the batch shares, never on the images. Inside a stage, tokens
+are kept as sequences (B, L, C) in the order of their segments, as everything but attention works token by
+token; segments of one length lie side by side and are computed together.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
-PADDING = -1
-"""Group of tokens that fill up a window; no group of a caller may have this number."""
+_whole_windows = False
 
 
-class Windows:
-    """How a map is cut into windows.
+@contextmanager
+def whole_windows() -> Iterator[None]:
+    """Cut into unshifted windows only, as if there were no groups: for counting FLOPs, never for values.
 
-    A map smaller than the window is one window (the official clamp, M1 and S1); a map that windows do
-    not divide is padded at the bottom and right; shifted windows begin half a window further along the
-    axes that have more than one (S1).
+    The official codes compute all logits of a window and mask some. Inside this context a forward pass does
+    as much arithmetic as theirs, so that a count does not depend on what this package leaves out.
+    """
+    global _whole_windows
+    before, _whole_windows = _whole_windows, True
+    try:
+        yield
+    finally:
+        _whole_windows = before
+
+
+@dataclass(frozen=True, eq=False)
+class Bunch:
+    """Segments of equally many tokens.
+
+    Attributes:
+        count: Segments.
+        length: Tokens of each.
+        offsets: (row, column) of every key from every query, int64 (count, length, length, 2), or
+            (1, length, length, 2) where they are the same in all segments.
+    """
+
+    count: int
+    length: int
+    offsets: Tensor
+
+
+class Partition:
+    """How a map of tokens is cut into segments.
+
+    A map smaller than the window is one window (the official clamp, M1 and S1). Shifted windows begin half
+    a window further along the axes that have more than one (S1); the first one is then smaller, and so is the
+    last: the official code rolls these two pieces into one window and masks one from the other.
+
+    Attributes:
+        size: The map's (H, W).
+        segments: Number of the segment of every token, int64 (H, W).
+        order: Place in the row-major map of every token in the order of segments, int64 (L,).
+        bunches: The segments in that order.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        window_size: int,
+        shifted: bool,
+        groups: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        self.size = size
+        rows, cols = (_window_of(n, window_size, shifted) for n in size)
+        window = rows[:, None] * (cols[-1] + 1) + cols
+        if groups is not None:
+            window = window * (groups.max() + 1) + groups
+        self.segments = window.unique(return_inverse=True)[1]
+
+        places = self.segments.flatten().argsort(stable=True)
+        lengths = self.segments.flatten().bincount().tolist()
+        alike: dict[tuple[int, int], list[Tensor]] = {}
+        for segment in places.split(lengths):
+            # Rectangles of one shape share their offsets; mixtures are of any shape.
+            height = 0 if groups is not None else int(segment[-1] // size[1] - segment[0] // size[1])
+            alike.setdefault((len(segment), height), []).append(segment)
+        stacks = [torch.stack(segments) for segments in alike.values()]
+        self.order = torch.cat([stack.flatten() for stack in stacks]).to(device)
+        self.place = self.order.argsort()
+        self.bunches = [
+            Bunch(
+                *stack.shape, key_minus_query(stack if groups is not None else stack[:1], size[1]).to(device)
+            )
+            for stack in stacks
+        ]
+
+    def arrange(self, maps: Tensor) -> Tensor:
+        """Bring maps (B, H, W, C) into the order of segments (B, L, C)."""
+        return _permute(maps.flatten(1, 2), self.order, self.place)
+
+    def restore(self, tokens: Tensor) -> Tensor:
+        """Bring tokens (B, L, C) back into maps (B, H, W, C)."""
+        return _permute(tokens, self.place, self.order).unflatten(1, self.size)
+
+    def split(self, tokens: Tensor) -> list[Tensor]:
+        """Cut arranged tokens (B, L, C) into one (B, count, length, C) per bunch."""
+        parts = tokens.split([bunch.count * bunch.length for bunch in self.bunches], dim=1)
+        return [
+            part.unflatten(1, (bunch.count, bunch.length))
+            for part, bunch in zip(parts, self.bunches, strict=True)
+        ]
+
+
+def partition(
+    size: tuple[int, int], window_size: int, shifted: bool, groups: Tensor | None, device: torch.device
+) -> Partition:
+    """Return the `Partition` of a map; those without groups are kept.
 
     Args:
         size: The map's (H, W).
         window_size: Side of a window in tokens.
         shifted: Whether windows are shifted.
+        groups: Integer map (H, W), from 0, or None for one group.
+        device: Where the tokens are.
     """
-
-    def __init__(self, size: tuple[int, int], window_size: int, shifted: bool = False) -> None:
-        self.size = size
-        self.window = tuple(min(window_size, n) for n in size)
-        self.pad = tuple(-n % w for n, w in zip(size, self.window, strict=True))
-        self.padded = tuple(n + p for n, p in zip(size, self.pad, strict=True))
-        self.shift = tuple(
-            window_size // 2 if shifted and n > w else 0
-            for n, w in zip(self.padded, self.window, strict=True)
-        )
-
-    def cut(self, maps: Tensor) -> Tensor:
-        """Cut maps (B, H, W, C) into windows (B, n, h*w, C), both in row-major order."""
-        if any(self.pad):
-            maps = F.pad(maps, (0, 0, 0, self.pad[1], 0, self.pad[0]))
-        if any(self.shift):
-            maps = maps.roll((-self.shift[0], -self.shift[1]), (1, 2))
-        return _partition(maps, self.window)
-
-    def join(self, windows: Tensor) -> Tensor:
-        """Put windows (B, n, h*w, C) back into maps (B, H, W, C), without the padding."""
-        B, C = len(windows), windows.shape[-1]
-        (h, w), (H, W) = self.window, self.padded
-        maps = windows.view(B, H // h, W // w, h, w, C).transpose(2, 3).reshape(B, H, W, C)
-        if any(self.shift):
-            maps = maps.roll(self.shift, (1, 2))
-        return maps[:, : self.size[0], : self.size[1]].contiguous() if any(self.pad) else maps
-
-    def apart(self, groups: Tensor | None, device: torch.device) -> Tensor | None:
-        """Tell which pairs may not see each other: bool (n, h*w, h*w), or None where all may.
-
-        Args:
-            groups: Integer map (H, W), or None for one group.
-            device: Where to build the answer.
-        """
-        if groups is None and not any(self.pad) and not any(self.shift):
-            return None
-        if groups is None:
-            groups = torch.zeros(self.size, dtype=torch.int64, device=device)
-        # One number for the pair of group and region; the regions of shifted windows are 0..8.
-        ids = F.pad(groups * 9, (0, self.pad[1], 0, self.pad[0]), value=PADDING)
-        ids = ids.roll((-self.shift[0], -self.shift[1]), (0, 1))
-        ids = torch.where(ids == PADDING, PADDING, ids + self._regions(device))
-        ids = _partition(ids[None, :, :, None], self.window)[0, :, :, 0]
-        return ids[:, :, None] != ids[:, None, :]
-
-    def _regions(self, device: torch.device) -> Tensor:
-        """Number the pieces (H, W) of the rolled map that were neighbours before: what wrapped, and not."""
-        rows, cols = (
-            (torch.arange(n, device=device) >= n - w).long()
-            + (torch.arange(n, device=device) >= n - s).long()
-            if s
-            else torch.zeros(n, dtype=torch.int64, device=device)
-            for n, w, s in zip(self.padded, self.window, self.shift, strict=True)
-        )
-        return rows[:, None] * 3 + cols
-
-
-def _partition(maps: Tensor, window: tuple[int, int]) -> Tensor:
-    """Cut maps (B, H, W, C), multiples of the window, into (B, n, h*w, C)."""
-    B, H, W, C = maps.shape
-    h, w = window
-    return maps.view(B, H // h, h, W // w, w, C).transpose(2, 3).reshape(B, -1, h * w, C)
+    if _whole_windows:
+        shifted, groups = False, None
+    if groups is not None:
+        return Partition(size, window_size, shifted, groups.cpu(), device)
+    return _ungrouped(size, window_size, shifted and max(size) > window_size, device)
 
 
 @lru_cache(maxsize=64)
-def key_minus_query(window: tuple[int, int], device: torch.device) -> Tensor:
-    """Offsets (row, column) of every key from every query of a window: (h*w, h*w, 2), int64."""
-    with torch.inference_mode(False):  # what is cached must serve training too
-        rows, cols = torch.meshgrid(torch.arange(window[0]), torch.arange(window[1]), indexing="ij")
-        place = torch.stack([rows.flatten(), cols.flatten()], dim=-1)
-        return (place[None, :] - place[:, None]).to(device)
+def _ungrouped(size: tuple[int, int], window_size: int, shifted: bool, device: torch.device) -> Partition:
+    with torch.inference_mode(False):  # what is kept must serve training too
+        return Partition(size, window_size, shifted, None, device)
 
 
-@lru_cache(maxsize=64)
-def relative_position_index(window: tuple[int, int], table_window: int, device: torch.device) -> Tensor:
-    """Rows of the bias table for every (query, key) of a window: (h*w, h*w), int64.
+def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:
+    """Number the windows along an axis: int64 (n,)."""
+    if n <= window_size:
+        return torch.zeros(n, dtype=torch.int64)
+    shift = window_size // 2 if shifted else 0
+    numbers = (torch.arange(n) - shift).div(window_size, rounding_mode="floor")
+    return numbers - numbers[0]
+
+
+def key_minus_query(places: Tensor, width: int) -> Tensor:
+    """Offsets (row, column) of every key from every query: places (k, n) in a row-major map, (k, n, n, 2)."""
+    spots = torch.stack([places // width, places % width], dim=-1)
+    return spots[:, None] - spots[:, :, None]
+
+
+def relative_position_index(offsets: Tensor, table_window: int) -> Tensor:
+    """Rows of a bias table for offsets of key minus query (..., 2), int64 (...).
 
     The table covers offsets of up to `table_window - 1` each way, row = (dy + T-1) * (2T-1) + (dx + T-1)
     with (dy, dx) = query minus key and T = `table_window` (M4). A smaller window uses the table's middle.
     """
-    with torch.inference_mode(False):
-        dy, dx = (table_window - 1 - key_minus_query(window, device)).unbind(-1)
-        return dy * (2 * table_window - 1) + dx
+    dy, dx = (table_window - 1 - offsets).unbind(-1)
+    return dy * (2 * table_window - 1) + dx
 
 
-def attend(qkv: Tensor, num_heads: int, bias: Tensor, apart: Tensor | None) -> Tensor:
-    """Scaled dot-product attention inside windows.
+class _Permute(torch.autograd.Function):
+    """Reorder tokens: the gradient is reordered back, where index_select's own would add up."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, tokens: Tensor, order: Tensor, back: Tensor
+    ) -> Tensor:
+        ctx.orders = order, back
+        return tokens.index_select(1, order)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+        order, back = ctx.orders
+        return _permute(grad, back, order), None, None
+
+
+def _permute(tokens: Tensor, order: Tensor, back: Tensor) -> Tensor:
+    return _Permute.apply(tokens, order, back)
+
+
+def run_blocks(
+    blocks: Iterable[nn.Module], maps: Tensor, groups: Tensor | None, positions: Tensor | None = None
+) -> Tensor:
+    """Run blocks of window attention at one resolution; tokens are reordered only where windows change.
 
     Args:
-        qkv: Queries, keys and values (B, n, N, 3*C), read as (3, heads, C / heads).
-        num_heads: Heads.
-        bias: Added to the logits, (1 or B, 1 or n, heads, N, N).
-        apart: Pairs that do not see each other, bool (n, N, N), or None.
+        blocks: Called with arranged tokens (B, L, C), their `Partition`, and arranged positions if there are
+            any; `block.attn` says `window_size` and `shifted`.
+        maps: (B, H, W, C).
+        groups: Integer map (H, W), from 0, or None for one group.
+        positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
 
     Returns:
-        (B, n, N, C).
+        (B, H, W, C).
     """
-    B, n, N, _ = qkv.shape
-    q, k, v = qkv.view(B, n, N, 3, num_heads, -1).unbind(3)
-    # Windows and heads share an axis, so that one bias of batch 1 serves all images.
-    q, k, v = (t.transpose(2, 3).flatten(1, 2) for t in (q, k, v))
-    if apart is not None:
-        bias = bias.masked_fill(apart[None, :, None], float("-inf"))
-    bias = bias.expand(-1, n, -1, -1, -1).flatten(1, 2)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-    return out.view(B, n, num_heads, N, -1).transpose(2, 3).reshape(B, n, N, -1)
+    cuts: dict[tuple[int, bool], Partition] = {}
+    tokens, here = maps, None
+    for block in blocks:
+        windows = block.attn.window_size, block.attn.shifted
+        if windows not in cuts:
+            cuts[windows] = partition(tuple(maps.shape[1:3]), *windows, groups, maps.device)
+        cut = cuts[windows]
+        if here is None:
+            tokens = cut.arrange(tokens)
+        elif cut is not here:
+            tokens = _permute(tokens, here.place[cut.order], cut.place[here.order])
+        here = cut
+        tokens = block(tokens, cut) if positions is None else block(tokens, cut, cut.arrange(positions))
+    return here.restore(tokens)
+
+
+def attend(qkv: Tensor, num_heads: int, bias: Tensor) -> Tensor:
+    """Scaled dot-product attention inside segments.
+
+    Args:
+        qkv: Queries, keys and values (B, k, n, 3*C), read as (3, heads, C / heads).
+        num_heads: Heads.
+        bias: Added to the logits, (1 or B, 1 or k, heads, n, n).
+
+    Returns:
+        (B, k, n, C).
+    """
+    B, k, n, _ = qkv.shape
+    query, key, value = qkv.view(B, k, n, 3, num_heads, -1).unbind(3)
+    # Segments and heads share an axis, so that one bias of batch 1 serves all images.
+    query, key, value = (t.transpose(2, 3).flatten(1, 2) for t in (query, key, value))
+    bias = bias.expand(-1, k, -1, -1, -1).flatten(1, 2)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+    return out.view(B, k, num_heads, n, -1).transpose(2, 3).reshape(B, k, n, -1)
 
 
 class WindowAttention(nn.Module):
@@ -157,11 +258,15 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, tokens: Tensor, groups: Tensor | None = None) -> Tensor:
-        """Attend inside windows and groups: tokens (B, H, W, C), groups (H, W) or None, to (B, H, W, C)."""
-        windows = Windows(tuple(tokens.shape[1:3]), self.window_size, self.shifted)
-        table = self.relative_position_bias_table
-        bias = table[relative_position_index(windows.window, self.window_size, table.device)].permute(2, 0, 1)
-        apart = windows.apart(groups, tokens.device)
-        out = attend(self.qkv(windows.cut(tokens)), self.num_heads, bias[None, None], apart)
-        return windows.join(self.proj(out))
+    def forward(self, tokens: Tensor, cut: Partition) -> Tensor:
+        """Attend inside the segments of `cut`: arranged tokens (B, L, C) to the same."""
+        out = [
+            attend(qkv, self.num_heads, self.bias(bunch.offsets)).flatten(1, 2)
+            for qkv, bunch in zip(cut.split(self.qkv(tokens)), cut.bunches, strict=True)
+        ]
+        return self.proj(torch.cat(out, dim=1))
+
+    def bias(self, offsets: Tensor) -> Tensor:
+        """Turn offsets (k, n, n, 2) into biases (1, k, heads, n, n)."""
+        index = relative_position_index(offsets, self.window_size)
+        return F.embedding(index, self.relative_position_bias_table).permute(0, 3, 1, 2)[None]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.swin import spread
-from mixmae_bench.backbones.windows import Windows, relative_position_index
+from mixmae_bench.backbones.windows import partition, relative_position_index
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
     random_cells,
@@ -234,24 +234,33 @@ def _recomputed(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
         attn = model.get_submodule(our_name(name, rules).rpartition(".")[0].removesuffix(".attn") + ".attn")
         size = attn.window_size
         if name.endswith("relative_position_index"):
-            ours = relative_position_index((size, size), size, torch.device("cpu"))
+            (window,) = partition((size, size), size, False, None, torch.device("cpu")).bunches
+            ours = relative_position_index(window.offsets[0], size)
         else:
             stage = int(name.split("layers.")[1].split(".")[0])
-            windows = Windows(tuple(case.info["stage_resolution"][stage]), size, attn.shifted)
-            ours = windows.apart(None, torch.device("cpu")) * -100.0  # S1
+            ours = _shift_mask(tuple(case.info["stage_resolution"][stage]), size)
         yield compare(name, ours, theirs, 0)
+
+
+def _shift_mask(size: tuple[int, int], window: int) -> Tensor:
+    """Write our segments of shifted windows as the official mask on logits (S1): (windows, n, n)."""
+    segments = partition(size, window, True, None, torch.device("cpu")).segments
+    rolled = segments.roll((-(window // 2), -(window // 2)), (0, 1))
+    windows = rolled.unfold(0, window, window).unfold(1, window, window).reshape(-1, window**2)
+    return (windows[:, :, None] != windows[:, None]) * -100.0
 
 
 def _record_stages(backbone: Encoder) -> dict[str, Tensor]:
     """Return a dict that the next forward fills with stage{i} (before any norm) and encoder, as (B, L, C)."""
     seen: dict[str, Tensor] = {}
-    if hasattr(backbone, "layers"):
-        lasts = [stage.blocks[-1] for stage in backbone.layers]
-    else:
-        ends = np.cumsum(backbone.depths) - 1
-        lasts = [backbone.blocks[end] for end in ends]
-    for i, block in enumerate(lasts):
-        block.register_forward_hook(lambda *call, i=i: seen.__setitem__(f"stage{i}", call[-1].flatten(1, -2)))
+    stage_maps = backbone.stage_maps
+
+    def recorded(*args: object) -> Iterator[Tensor]:
+        for i, stage in enumerate(stage_maps(*args)):
+            seen[f"stage{i}"] = stage.flatten(1, 2)
+            yield stage
+
+    backbone.stage_maps = recorded
     backbone.norm.register_forward_hook(lambda *call: seen.__setitem__("encoder", call[-1].flatten(1, -2)))
     return seen
 
