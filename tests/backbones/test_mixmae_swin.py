@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from on_map import attend_on_map
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import MixMAESwin
@@ -47,7 +48,9 @@ def slow_encode(backbone: MixMAESwin, tokens: Tensor, groups: Tensor | None = No
             rows, cols = groups.shape
             own = torch.tensor([[groups[y * rows // H, x * cols // W] for x in range(W)] for y in range(H)])
         for block in stage.blocks:
-            tokens = tokens + block.attn(layer_norm(block.norm1, tokens), None if groups is None else own)
+            tokens = tokens + attend_on_map(
+                block.attn, layer_norm(block.norm1, tokens), None if groups is None else own
+            )
             hidden = layer_norm(block.norm2, tokens) @ block.mlp.fc1.weight.T + block.mlp.fc1.bias
             hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
             tokens = tokens + hidden @ block.mlp.fc2.weight.T + block.mlp.fc2.bias

@@ -5,13 +5,16 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from on_map import Alone, attend_on_map
 from torch import Tensor
 
 from mixmae_bench.backbones.windows import (
-    PADDING,
     WindowAttention,
-    Windows,
+    key_minus_query,
+    partition,
     relative_position_index,
+    run_blocks,
+    whole_windows,
 )
 
 SHAPES = {
@@ -30,10 +33,21 @@ SHAPES = {
 shapes = pytest.mark.parametrize(("height", "width", "side"), SHAPES.values(), ids=SHAPES)
 
 
-def make(side: int, dim: int = 6, heads: int = 2, seed: int = 0) -> WindowAttention:
+class Attention(torch.nn.Module):
+    """Window attention on maps."""
+
+    def __init__(self, dim: int, heads: int, side: int, shifted: bool) -> None:
+        super().__init__()
+        self.attn = WindowAttention(dim, heads, side, shifted)
+
+    def forward(self, tokens: Tensor, groups: Tensor | None = None) -> Tensor:
+        return attend_on_map(self.attn, tokens, groups)
+
+
+def make(side: int, dim: int = 6, heads: int = 2, seed: int = 0, shifted: bool = False) -> Attention:
     """An attention in float64 whose every parameter matters: biases and tables as large as weights."""
     torch.manual_seed(seed)
-    attn = WindowAttention(dim, heads, side).double()
+    attn = Attention(dim, heads, side, shifted).double()
     for parameter in attn.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return attn
@@ -47,18 +61,21 @@ def make_input(height: int, width: int, grouped: bool, dim: int = 6) -> tuple[Te
     return tokens, groups
 
 
-def loop(attn: WindowAttention, tokens: Tensor, groups: Tensor | None) -> Tensor:
+def loop(block: Attention, tokens: Tensor, groups: Tensor | None) -> Tensor:
     """Attention as it is defined: padding is not there at all, keys of another group neither."""
+    attn = block.attn
     B, H, W, C = tokens.shape
     T, heads = attn.window_size, attn.num_heads
     table = attn.relative_position_bias_table.view(2 * T - 1, 2 * T - 1, heads)
     qkv = F.linear(tokens, attn.qkv.weight, attn.qkv.bias)
     high, wide = min(T, H), min(T, W)
+    down, along = (T // 2 if attn.shifted and n > T else 0 for n in (H, W))
     rows = []
     for y in range(H):
         for x in range(W):
+            own = (y - down) // high, (x - along) // wide
             window = [
-                (v, u) for v in range(H) for u in range(W) if (v // high, u // wide) == (y // high, x // wide)
+                (v, u) for v in range(H) for u in range(W) if ((v - down) // high, (u - along) // wide) == own
             ]
             keys = [(v, u) for v, u in window if groups is None or groups[y, x] == groups[v, u]]
             for head in range(heads):
@@ -79,10 +96,11 @@ def loop(attn: WindowAttention, tokens: Tensor, groups: Tensor | None) -> Tensor
 
 @shapes
 @pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
 def test_attention_and_its_gradients_equal_the_loop(
-    height: int, width: int, side: int, grouped: bool
+    height: int, width: int, side: int, shifted: bool, grouped: bool
 ) -> None:
-    attn = make(side)
+    attn = make(side, shifted=shifted)
     tokens, groups = make_input(height, width, grouped)
     tokens.requires_grad_()
     ours, expected = attn(tokens, groups), loop(attn, tokens, groups)
@@ -107,7 +125,7 @@ def test_float32_attention_equals_the_loop_to_rounding() -> None:
 
 def test_attention_under_autocast_is_near_float32() -> None:
     attn = make(4, dim=8).float()
-    torch.nn.init.normal_(attn.qkv.weight, std=0.2)
+    torch.nn.init.normal_(attn.attn.qkv.weight, std=0.2)
     tokens, groups = make_input(7, 6, True, dim=8)
     with torch.autocast("cpu", torch.bfloat16):
         low = attn(tokens.float(), groups)
@@ -142,28 +160,84 @@ def test_a_query_none_of_whose_first_512_keys_it_may_see_is_finite_and_right(gra
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "window_size", "window"),
-    [(4, 4, 2, (2, 2)), (6, 4, 2, (2, 2)), (2, 6, 3, (2, 3)), (3, 5, 5, (3, 5))],
+    ("size", "shifted", "expected"),
+    [
+        ((4, 4), False, ["aabb", "aabb", "ccdd", "ccdd"]),
+        ((3, 5), False, ["aabbc", "aabbc", "ddeef"]),  # windows at the border are smaller
+        ((4, 4), True, ["abbc", "deef", "deef", "ghhi"]),  # what the official code rolls together is apart
+        ((2, 4), True, ["abbc", "abbc"]),  # one window along an axis does not shift (S1)
+        ((1, 2), True, ["aa"]),
+    ],
 )
-def test_partition_takes_windows_and_tokens_in_row_major_order(
-    height: int, width: int, window_size: int, window: tuple[int, int]
+def test_segments_are_the_windows(size: tuple[int, int], shifted: bool, expected: list[str]) -> None:
+    numbers = [[ord(letter) - ord("a") for letter in row] for row in expected]
+    assert partition(size, 2, shifted, None, torch.device("cpu")).segments.tolist() == numbers
+
+
+def test_groups_divide_windows() -> None:
+    groups = torch.tensor([[0, 1, 1, 1], [1, 0, 0, 0]])
+    cut = partition((2, 4), 2, False, groups, torch.device("cpu"))
+    assert cut.segments.tolist() == [[0, 1, 3, 3], [1, 0, 2, 2]]
+    assert [(bunch.count, bunch.length) for bunch in cut.bunches] == [(4, 2)]
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@shapes
+def test_arranged_tokens_lie_segment_by_segment_and_go_back(
+    height: int, width: int, side: int, shifted: bool
 ) -> None:
-    tokens = torch.arange(2 * height * width * 3).view(2, height, width, 3)
-    cutter = Windows((height, width), window_size)
-    assert cutter.window == window
-    windows = cutter.cut(tokens)
-    expected = [
-        tokens[:, top : top + window[0], left : left + window[1]].flatten(1, 2)
-        for top in range(0, height, window[0])
-        for left in range(0, width, window[1])
-    ]
-    assert torch.equal(windows, torch.stack(expected, dim=1))
-    assert torch.equal(cutter.join(windows), tokens)
+    tokens, groups = make_input(height, width, True)
+    for given in (None, groups):
+        cut = partition((height, width), side, shifted, given, torch.device("cpu"))
+        arranged = cut.arrange(tokens)
+        assert torch.equal(cut.restore(arranged), tokens)
+        numbers = cut.arrange(cut.segments[None, :, :, None])
+        for part, spots, bunch in zip(
+            cut.split(numbers), cut.split(cut.order[None, :, None]), cut.bunches, strict=True
+        ):
+            assert part.shape == (1, bunch.count, bunch.length, 1)
+            assert (part == part[:, :, :1]).all()
+            offsets = key_minus_query(spots[0, :, :, 0], width)
+            assert torch.equal(bunch.offsets.expand_as(offsets), offsets)
+        assert sorted(cut.order.tolist()) == list(range(height * width))
+
+
+def test_the_gradient_of_arranging_is_arranged_back() -> None:
+    tokens, groups = make_input(5, 6, True)
+    cut = partition((5, 6), 3, False, groups, torch.device("cpu"))
+    tokens.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda t: cut.restore(cut.arrange(t).sin()) + cut.arrange(t).sum(), tokens
+    )
+
+
+def test_blocks_with_other_windows_follow_each_other() -> None:
+    """Tokens are reordered between unshifted and shifted windows, and of another size."""
+    attns = [make(3), make(3, shifted=True, seed=1), make(2, seed=2), make(3, seed=3)]
+    for attn in attns:
+        for parameter in attn.parameters():
+            parameter.data.mul_(0.4)  # so that values stay small
+    tokens, groups = make_input(7, 5, True)
+    ours = run_blocks([Alone(attn.attn) for attn in attns], tokens, groups)
+    expected = tokens
+    for attn in attns:
+        expected = loop(attn, expected, groups)
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_whole_windows_has_all_logits_of_the_official_code() -> None:
+    groups = torch.randint(0, 2, (8, 8))
+    with whole_windows():
+        for shifted, given in ((True, None), (False, groups)):
+            cut = partition((8, 8), 4, shifted, given, torch.device("cpu"))
+            assert [(bunch.count, bunch.length) for bunch in cut.bunches] == [(4, 16)]
+    assert len(partition((8, 8), 4, True, None, torch.device("cpu")).bunches) == 4
 
 
 @pytest.mark.parametrize(("window", "table"), [((3, 3), 3), ((2, 3), 4), ((4, 1), 4)])
 def test_index_names_the_row_of_query_minus_key(window: tuple[int, int], table: int) -> None:
-    index = relative_position_index(window, table, torch.device("cpu"))
+    (bunch,) = partition(window, max(window), False, None, torch.device("cpu")).bunches
+    index = relative_position_index(bunch.offsets[0], table)
     places = [(y, x) for y in range(window[0]) for x in range(window[1])]
     for i, (y, x) in enumerate(places):
         for j, (v, u) in enumerate(places):
@@ -180,9 +254,9 @@ def test_what_stands_in_the_padding_has_no_effect(height: int, width: int, group
     pad = (-width % min(4, width), -height % min(4, height))
     padded = F.pad(tokens, (0, 0, 0, pad[0], 0, pad[1]), value=50.0)
     padded[:, height:] *= torch.linspace(-1, 1, padded.shape[2], dtype=torch.float64)[:, None]
-    marked = F.pad(own, (0, pad[0], 0, pad[1]), value=PADDING)
+    marked = F.pad(own, (0, pad[0], 0, pad[1]), value=own.max() + 1)
     out = attn(padded, marked)[:, :height, :width]
-    assert torch.equal(attn(tokens, groups), out)
+    torch.testing.assert_close(attn(tokens, groups), out, rtol=0, atol=1e-12)
 
 
 def test_padding_sends_no_gradient_into_parameters() -> None:
@@ -201,8 +275,8 @@ def test_padding_sends_no_gradient_into_parameters() -> None:
 def test_a_small_map_equals_the_official_clamp_with_the_middle_of_the_table(size: int) -> None:
     """Official: the window becomes the map, with a table of its own (M1)."""
     attn, clamped = make(5), make(size)
-    table = attn.relative_position_bias_table.view(9, 9, -1)[5 - size : 4 + size, 5 - size : 4 + size]
-    clamped.load_state_dict({**attn.state_dict(), "relative_position_bias_table": table.reshape(-1, 2)})
+    table = attn.attn.relative_position_bias_table.view(9, 9, -1)[5 - size : 4 + size, 5 - size : 4 + size]
+    clamped.load_state_dict({**attn.state_dict(), "attn.relative_position_bias_table": table.reshape(-1, 2)})
     tokens, _ = make_input(size, size, False)
     torch.testing.assert_close(attn(tokens), clamped(tokens), rtol=0, atol=1e-12)
 
@@ -229,7 +303,7 @@ def test_the_first_call_in_inference_mode_does_not_stop_later_training() -> None
     trained = attn(tokens)
     trained.sum().backward()
     torch.testing.assert_close(trained, seen, rtol=0, atol=1e-12)
-    assert attn.relative_position_bias_table.grad.abs().sum() > 0
+    assert attn.attn.relative_position_bias_table.grad.abs().sum() > 0
 
 
 def test_table_starts_small_and_not_at_zero() -> None:
