@@ -49,6 +49,27 @@ def main(argv: list[str] | None = None) -> int:
     verify.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
     verify.set_defaults(function=_verify)
 
+    flops = commands.add_parser("flops", help="count parameters and FLOPs of models, module by module")
+    flops.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="config file, or any model by name: timm:NAME, mmpretrain:NAME",
+    )
+    flops.add_argument(
+        "--shape",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="size of the images (default: what the model is made for; detection 800 1280)",
+    )
+    flops.add_argument(
+        "--device",
+        default="meta",
+        help="meta (default: no memory, no arithmetic), or cpu or cuda for models that look at values",
+    )
+    flops.set_defaults(function=_flops)
+
     reconstruct = commands.add_parser(
         "reconstruct", help="picture what a pretrained method sees and reconstructs"
     )
@@ -100,6 +121,19 @@ def _reconstruct(args: argparse.Namespace) -> int:
     from mixmae_bench.reconstruct import reconstruct
 
     print(reconstruct(args.config, args.checkpoint, args.images, args.out, args.seed))
+    return 0
+
+
+def _flops(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    if args.shape and min(args.shape) < 1:
+        raise UserError(f"--shape is {args.shape[0]} {args.shape[1]}; give height and width in pixels")
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.cost.table import show_cost
+    for model in args.models:
+        show_cost(model, args.shape, args.device, console)
     return 0
 
 

@@ -9,20 +9,20 @@ from mixmae_bench.registry import MODELS
 ARCHS = {
     # 0.94 M parameters for 32-px scenes; not published.
     "small": dict(embed_dim=64, depths=(2, 4), num_heads=(2, 4), window_size=(8, 4)),
-    # The official repository's mixmim_base, mixmim_large and mixmim_huge.
+    # The official repository's mixmim_base, mixmim_large and mixmim_huge; those of 384 px (img_size=384) are
+    # for fine-tuning alone.
     "base": dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(14, 14, 14, 7)),
-    "large": dict(
-        embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=(14, 14, 14, 7)
-    ),
-    "huge": dict(
-        embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88), window_size=(14, 14, 14, 7)
-    ),
-    # Their fine-tuning at 384 px (with img_size=384): mixmim_base_384 and mixmim_large_384.
     "base_384": dict(
         embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(16, 16, 24, 12)
     ),
+    "large": dict(
+        embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=(14, 14, 14, 7)
+    ),
     "large_384": dict(
         embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=(16, 16, 24, 12)
+    ),
+    "huge": dict(
+        embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88), window_size=(14, 14, 14, 7)
     ),
 }
 

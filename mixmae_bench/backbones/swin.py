@@ -1,8 +1,8 @@
 """Swin transformers, with shifted windows (arXiv 2103.14030) as SimMIM uses them, at any input size.
 
 Parameter names are the official ones (microsoft/SimMIM models/swin_transformer.py at d3e29bc), which
-MixMAE's code shares. Differences: windows are padded where they do not divide a map and nothing attends
-to the padding, tables are resized, and every stage's map is there for dense tasks.
+MixMAE's code shares. Differences: windows are smaller at the border of a map that they do not divide,
+tables are resized, and every stage's map is there for dense tasks.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 Parameter names are the official ones (implus/UM-MAE models_swin.py and models_mae_swin.py at cb7776b):
 flat `blocks`, the downsample inside the first block of a stage. Differences: any input size (windows are
-padded, nothing attends to the padding).
+smaller at the border).
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from mixmae_bench.backbones.windows import Partition, attend, run_blocks
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
-    "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
-    "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
+    "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), posmlp_dim=32),
+    "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), posmlp_dim=64),
 }
 
 
@@ -116,12 +116,12 @@ class UMSwin(Encoder):
     """UM-MAE's Swin, which has no table of a certain size: any window and input fit a checkpoint (U5).
 
     Args:
-        arch: A name in `ARCHS`, or a dict with embed_dim, depths and num_heads.
+        arch: A name in `ARCHS`, or a dict with embed_dim, depths, num_heads and posmlp_dim, the hidden width
+            of the position MLP.
         window_size: Side of a window in tokens; clamped to the map at run time (S1). Published: 8 in
             pretraining (on packed maps of half the side), 16 in fine-tuning.
         img_size: Side in pixels of the images of pretraining.
         patch_size: Pixels per token of the first stage.
-        posmlp_dim: Hidden width of the position MLP.
         mlp_ratio: Hidden width of the MLPs in units of their width.
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
         final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
@@ -135,7 +135,6 @@ class UMSwin(Encoder):
         window_size: int = 16,
         img_size: int = 256,
         patch_size: int = 4,
-        posmlp_dim: int = 32,
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
@@ -166,7 +165,7 @@ class UMSwin(Encoder):
                 arch["num_heads"][stage],
                 window_size,
                 block % 2 == 1,
-                posmlp_dim,
+                arch["posmlp_dim"],
                 mlp_ratio,
                 next(rates),
                 self.out_channels[stage - 1] if stage and block == 0 else None,

@@ -26,8 +26,9 @@ _whole_windows = False
 def whole_windows() -> Iterator[None]:
     """Cut into unshifted windows only, as if there were no groups: for counting FLOPs, never for values.
 
-    The official codes compute all logits of a window and mask some. Inside this context a forward pass does
-    as much arithmetic as theirs, so that a count does not depend on what this package leaves out.
+    The official codes compute all logits of a window and mask some, and UM-MAE's computes the biases of every
+    window, equal as they are. Inside this context a forward pass does as much arithmetic as theirs, so that a
+    count does not depend on what this package leaves out.
     """
     global _whole_windows
     before, _whole_windows = _whole_windows, True
@@ -60,6 +61,14 @@ class Partition:
     a window further along the axes that have more than one (S1); the first one is then smaller, and so is the
     last: the official code rolls these two pieces into one window and masks one from the other.
 
+    Args:
+        size: The map's (H, W).
+        window_size: Side of a window in tokens.
+        shifted: Whether windows are shifted.
+        groups: Integer map (H, W), from 0, or None for one group.
+        device: Where the tokens are.
+        share: Whether a bunch keeps offsets once, all its segments being of one shape.
+
     Attributes:
         size: The map's (H, W).
         segments: Number of the segment of every token, int64 (H, W).
@@ -74,6 +83,7 @@ class Partition:
         shifted: bool,
         groups: Tensor | None,
         device: torch.device,
+        share: bool,
     ) -> None:
         self.size = size
         rows, cols = (_window_of(n, window_size, shifted) for n in size)
@@ -86,18 +96,16 @@ class Partition:
         lengths = self.segments.flatten().bincount().tolist()
         alike: dict[tuple[int, int], list[Tensor]] = {}
         for segment in places.split(lengths):
-            # Rectangles of one shape share their offsets; mixtures are of any shape.
-            height = 0 if groups is not None else int(segment[-1] // size[1] - segment[0] // size[1])
+            # Rectangles of one shape have the same offsets; mixtures are of any shape.
+            height = int(segment[-1] // size[1] - segment[0] // size[1]) if groups is None else 0
             alike.setdefault((len(segment), height), []).append(segment)
         stacks = [torch.stack(segments) for segments in alike.values()]
         self.order = torch.cat([stack.flatten() for stack in stacks]).to(device)
         self.place = self.order.argsort()
-        self.bunches = [
-            Bunch(
-                *stack.shape, key_minus_query(stack if groups is not None else stack[:1], size[1]).to(device)
-            )
-            for stack in stacks
-        ]
+        self.bunches = []
+        for stack in stacks:
+            offsets = key_minus_query(stack[:1] if share else stack, size[1])
+            self.bunches.append(Bunch(*stack.shape, offsets.to(device)))
 
     def arrange(self, maps: Tensor) -> Tensor:
         """Bring maps (B, H, W, C) into the order of segments (B, L, C)."""
@@ -119,26 +127,18 @@ class Partition:
 def partition(
     size: tuple[int, int], window_size: int, shifted: bool, groups: Tensor | None, device: torch.device
 ) -> Partition:
-    """Return the `Partition` of a map; those without groups are kept.
-
-    Args:
-        size: The map's (H, W).
-        window_size: Side of a window in tokens.
-        shifted: Whether windows are shifted.
-        groups: Integer map (H, W), from 0, or None for one group.
-        device: Where the tokens are.
-    """
+    """Return the `Partition` of a map, arguments as there; those without groups are kept."""
     if _whole_windows:
-        shifted, groups = False, None
+        return Partition(size, window_size, False, None, device, share=False)
     if groups is not None:
-        return Partition(size, window_size, shifted, groups.cpu(), device)
+        return Partition(size, window_size, shifted, groups.cpu(), device, share=False)
     return _ungrouped(size, window_size, shifted and max(size) > window_size, device)
 
 
 @lru_cache(maxsize=64)
 def _ungrouped(size: tuple[int, int], window_size: int, shifted: bool, device: torch.device) -> Partition:
     with torch.inference_mode(False):  # what is kept must serve training too
-        return Partition(size, window_size, shifted, None, device)
+        return Partition(size, window_size, shifted, None, device, share=True)
 
 
 def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:

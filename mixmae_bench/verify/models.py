@@ -105,10 +105,8 @@ def _um_backbone(case: Case, a: Arguments) -> dict:
         img_size=a("img_size"), patch_size=a("patch_size", 4), drop_path_rate=a("drop_path_rate", 0.0)
     )
     if case.info["family"] == "swin":
-        arch = a.some("embed_dim", "depths", "num_heads")
-        rest = dict(
-            window_size=a("window_size"), posmlp_dim=a("posmlp_dim", 32), mlp_ratio=a("mlp_ratio", 4.0)
-        )
+        arch = {**a.some("embed_dim", "depths", "num_heads"), "posmlp_dim": a("posmlp_dim", 32)}
+        rest = dict(window_size=a("window_size"), mlp_ratio=a("mlp_ratio", 4.0))
         return dict(type="mixmae_bench.UMSwin", arch=arch, **rest, **common)
     arch = a.some("embed_dims", "depths", "num_heads", "mlp_ratios")
     ratios = a("sr_ratios")
