@@ -116,8 +116,8 @@ class UMSwin(Encoder):
     """UM-MAE's Swin, which has no table of a certain size: any window and input fit a checkpoint (U5).
 
     Args:
-        arch: A name in `ARCHS`, or a dict with embed_dim, depths, num_heads and posmlp_dim, the hidden width
-            of the position MLP.
+        arch: A name in `ARCHS`, or a dict with embed_dim, depths, num_heads and, where it is not 32,
+            posmlp_dim, the hidden width of the position MLP.
         window_size: Side of a window in tokens; clamped to the map at run time (S1). Published: 8 in
             pretraining (on packed maps of half the side), 16 in fine-tuning.
         img_size: Side in pixels of the images of pretraining.
@@ -165,7 +165,7 @@ class UMSwin(Encoder):
                 arch["num_heads"][stage],
                 window_size,
                 block % 2 == 1,
-                arch["posmlp_dim"],
+                arch.get("posmlp_dim", 32),
                 mlp_ratio,
                 next(rates),
                 self.out_channels[stage - 1] if stage and block == 0 else None,

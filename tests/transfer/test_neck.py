@@ -22,7 +22,7 @@ def test_an_mmpretrain_classifier_gives_the_recorded_logits(case: Case) -> None:
     from mmpretrain.models import ImageClassifier
 
     official = case.info["constructor"]
-    arch = {key: official[key] for key in ("embed_dim", "depths", "num_heads")}
+    arch = {key: official[key] for key in ("embed_dim", "depths", "num_heads", "posmlp_dim")}
     channels = official["embed_dim"] * 2 ** (len(official["depths"]) - 1)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = ImageClassifier(
@@ -30,7 +30,6 @@ def test_an_mmpretrain_classifier_gives_the_recorded_logits(case: Case) -> None:
                 type="mixmae_bench.UMSwin",
                 arch=arch,
                 window_size=official["window_size"],
-                posmlp_dim=official["posmlp_dim"],
                 img_size=official["img_size"],
                 final_norm=False,
             ),
