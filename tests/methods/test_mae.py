@@ -30,7 +30,7 @@ def test_a_narrow_copy_of_the_model_learns() -> None:
     data = dict(inputs=images, data_samples=None)
     wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
     losses = [float(model.train_step(data, wrapper)["loss"]) for _ in range(30)]
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert sum(losses[-5:]) / 5 < 0.97  # predicting the mean of every cell gives 1
 
 
 def test_pretraining_costs_what_it_should() -> None:
