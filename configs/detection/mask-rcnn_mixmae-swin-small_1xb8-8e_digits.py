@@ -2,7 +2,7 @@
 
 mmdet's own Mask R-CNN, narrowed (64 channels, 256 in the box head) and with anchors and sampling for
 64-px scenes: one anchor scale of 16, 32 and 64 px, few proposals, masks of 14 px. Layer decay as in MixMAE's
-published fine-tuning; learning rate the best of 1, 2 and 3e-3 in the mean of both starts. In float32, as
+published fine-tuning; learning rate the best of 2, 3 and 4e-3 in the mean of both starts. In float32, as
 boxes would be rounded.
 """
 
