@@ -49,6 +49,25 @@ def main(argv: list[str] | None = None) -> int:
     verify.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
     verify.set_defaults(function=_verify)
 
+    convert = commands.add_parser(
+        "convert", help="bring a checkpoint of another code base to this one's names, or to the official ones"
+    )
+    convert.add_argument(
+        "file", type=Path, help="checkpoint: official, mmpretrain's, timm's, or of a run here"
+    )
+    convert.add_argument("out", type=Path, help="file to write, .safetensors or .pth")
+    convert.add_argument("--to", choices=["official"], help="write the names of the method's official code")
+    convert.add_argument(
+        "--fit", type=Path, metavar="CONFIG", help="resize position and bias tables to this config's backbone"
+    )
+    convert.add_argument(
+        "--img-size",
+        type=int,
+        metavar="N",
+        help="pixels per side, for shift masks, where the file does not tell",
+    )
+    convert.set_defaults(function=_convert)
+
     flops = commands.add_parser("flops", help="count parameters and FLOPs of models, module by module")
     flops.add_argument(
         "models",
@@ -121,6 +140,14 @@ def _reconstruct(args: argparse.Namespace) -> int:
     from mixmae_bench.reconstruct import reconstruct
 
     print(reconstruct(args.config, args.checkpoint, args.images, args.out, args.seed))
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from mixmae_bench.convert.run import convert
+
+    report = convert(args.file, args.out, args.to == "official", args.fit, args.img_size)
+    print("\n".join([*report.lines(), f"wrote {args.out}"]))
     return 0
 
 

@@ -14,7 +14,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.mixmae_swin import MixMAESwin
-from mixmae_bench.official import RECOMPUTED
+from mixmae_bench.convert.official import RECOMPUTED
 
 
 class MixMAESwinClassifier(MixMAESwin):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.swin import spread
-from mixmae_bench.backbones.windows import partition, relative_position_index
+from mixmae_bench.convert.official import RECOMPUTED, our_name
+from mixmae_bench.convert.tables import bias_index, shift_mask
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
     random_cells,
@@ -25,7 +26,6 @@ from mixmae_bench.methods.masks import (
     shuffled_cells,
 )
 from mixmae_bench.methods.um_mae import REMOVED, REPLACED
-from mixmae_bench.official import RECOMPUTED, our_name
 from mixmae_bench.verify.case import Case
 from mixmae_bench.verify.models import build
 
@@ -234,20 +234,11 @@ def _recomputed(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
         attn = model.get_submodule(our_name(name, rules).rpartition(".")[0].removesuffix(".attn") + ".attn")
         size = attn.window_size
         if name.endswith("relative_position_index"):
-            (window,) = partition((size, size), size, False, None, torch.device("cpu")).bunches
-            ours = relative_position_index(window.offsets[0], size)
+            ours = bias_index(attn.relative_position_bias_table)
         else:
             stage = int(name.split("layers.")[1].split(".")[0])
-            ours = _shift_mask(tuple(case.info["stage_resolution"][stage]), size)
+            ours = shift_mask(tuple(case.info["stage_resolution"][stage]), size)
         yield compare(name, ours, theirs, 0)
-
-
-def _shift_mask(size: tuple[int, int], window: int) -> Tensor:
-    """Write our segments of shifted windows as the official mask on logits (S1): (windows, n, n)."""
-    segments = partition(size, window, True, None, torch.device("cpu")).segments
-    rolled = segments.roll((-(window // 2), -(window // 2)), (0, 1))
-    windows = rolled.unfold(0, window, window).unfold(1, window, window).reshape(-1, window**2)
-    return (windows[:, :, None] != windows[:, None]) * -100.0
 
 
 def _record_stages(backbone: Encoder) -> dict[str, Tensor]:

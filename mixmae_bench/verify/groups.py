@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from mixmae_bench.official import our_name
+from mixmae_bench.convert.official import our_name
 from mixmae_bench.transfer.layer_decay import LayerDecayOptimWrapperConstructor
 from mixmae_bench.verify.case import Case
 from mixmae_bench.verify.checks import Check

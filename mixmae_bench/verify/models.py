@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mixmae_bench import official
+from mixmae_bench.convert import official
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.neck import PoolNorm

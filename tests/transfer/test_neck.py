@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from mixmae_bench.official import UM_CLASSIFIER, our_name
+from mixmae_bench.convert.official import UM_CLASSIFIER, our_name
 from mixmae_bench.transfer.neck import PoolNorm
 from mixmae_bench.verify.case import Case, read_cases
 

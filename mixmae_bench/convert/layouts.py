@@ -1,0 +1,125 @@
+"""Other names for the same parameters: ours, mmpretrain's and timm's, each brought to the official ones."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mixmae_bench.convert.official import KINDS, RECOMPUTED, Kind, official_name
+
+Rename = Callable[[str, Kind], str | None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to name the parameters of the official kinds.
+
+    Attributes:
+        name: Whose.
+        rename: Gives the official name of a kind's parameter; None where there is none.
+        unfolds: Whether patch merging takes its four neighbours channel by channel, as mmcv's unfold, instead
+            of neighbour by neighbour (M3).
+    """
+
+    name: str
+    rename: Rename
+    unfolds: bool = False
+
+
+def _replace(*rules: tuple[str, str]) -> Rename:
+    """Rename by regular expressions, one after the other."""
+
+    def rename(name: str, kind: Kind) -> str:
+        for pattern, new in rules:
+            name = re.sub(pattern, new, name)
+        return name
+
+    return rename
+
+
+_MM_BLOCKS = (
+    (r"\.ln([12])\.", r".norm\1."),
+    (r"\.ffn\.layers\.0\.0\.", ".mlp.fc1."),
+    (r"\.ffn\.layers\.1\.", ".mlp.fc2."),
+    (r"patch_embed\.projection\.", "patch_embed.proj."),
+    (r"^head\.fc\.", "head."),
+)
+_MM_DECODER = ((r"^neck\.ln1\.", "decoder_norm."), (r"^neck\.", ""))
+_MM_SWIN = (
+    *_MM_BLOCKS,
+    (r"\.stages\.", ".layers."),
+    (r"\.w_msa\.", "."),
+    (r"^backbone\.norm3\.", "backbone.norm."),
+)
+
+LAYOUTS = (
+    Layout("official", lambda name, kind: name),
+    Layout("mixmae-bench", lambda name, kind: official_name(name, kind.rules)),
+    Layout("mmpretrain MixMIM", _replace(*_MM_DECODER, *_MM_BLOCKS, (r"^backbone\.", "")), unfolds=True),
+    Layout(
+        "mmpretrain SimMIM",
+        _replace(*_MM_SWIN, (r"^backbone\.", "encoder."), (r"^neck\.", "")),
+        unfolds=True,
+    ),
+    Layout("mmpretrain Swin", _replace(*_MM_SWIN, (r"^backbone\.", "")), unfolds=True),
+    Layout(
+        "mmpretrain MAE",
+        _replace(
+            *_MM_DECODER,
+            (r"^backbone\.layers\.", "backbone.blocks."),
+            (r"^backbone\.ln1\.", "backbone.norm."),
+            *_MM_BLOCKS,
+            (r"^backbone\.", ""),
+        ),
+    ),
+    # Since version 0.9 a stage begins with its downsample, where it ended with the next one's.
+    Layout(
+        "timm Swin",
+        lambda name, kind: re.sub(
+            r"^layers\.(\d+)(?=\.downsample\.)", lambda m: f"layers.{int(m[1]) - 1}", name
+        ).replace("head.fc.", "head."),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A checkpoint's kind and layout, and the official name of every parameter, by its own name."""
+
+    kind: Kind
+    layout: Layout
+    names: dict[str, str]
+
+
+def recognise(names: list[str]) -> Match | str:
+    """Tell the kind and layout of a checkpoint from the names of its tensors, or say what is near.
+
+    The official buffers that follow from sizes (`RECOMPUTED`) do not count, but for shift masks, which only
+    shifted windows have.
+    """
+    buffers = [name for name in names if name.endswith(RECOMPUTED)]
+    shifts = any(name.endswith("attn_mask") for name in buffers)
+    near = []
+    for kind in KINDS:
+        if shifts and kind.backbone != "Swin":
+            continue
+        for layout in LAYOUTS:
+            renamed = {name: layout.rename(name, kind) or name for name in names if name not in buffers}
+            strangers, missing = kind.unmatched(set(renamed.values()))
+            if not strangers and not missing and len(set(renamed.values())) == len(renamed):
+                return Match(kind, layout, renamed)
+            near.append((len(strangers) + len(missing), kind, layout, strangers, missing))
+    near.sort(key=lambda candidate: candidate[0])
+    candidates = (f"{kind.name} ({layout.name} names)" for _, kind, layout, *_ in near[:2])
+    nearest = " or ".join(candidates)
+    _, _, _, strangers, missing = near[0]
+    reasons = []
+    if strangers:
+        reasons.append(f"does not know {shorten(strangers)}")
+    if missing:
+        reasons.append(f"lacks {shorten([pattern.replace(chr(92), '') for pattern in missing])}")
+    return f"nearest: {nearest}, which {' and '.join(reasons)}" if reasons else f"nearest: {nearest}"
+
+
+def shorten(names: list[str], most: int = 3) -> str:
+    """Write the first few of a list, and how many there are."""
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
