@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         "--img-size",
         type=int,
         metavar="N",
-        help="pixels per side, for shift masks, where the file does not tell",
+        help="pixels per side, where only shift masks would tell",
     )
     convert.set_defaults(function=_convert)
 

@@ -1,7 +1,7 @@
 """The official repositories' kinds of checkpoints: what keys they hold, and our names of the same parameters.
 
-A rule is a pair of prefixes, official and ours; the first that fits a name is applied, so the longer ones come
-first. Shapes and values are the same on both sides.
+A rule is a pair of prefixes, official and ours; the first that fits a name is applied, so the longer ones
+come first. Shapes and values are the same on both sides.
 """
 
 import re
@@ -139,8 +139,8 @@ KINDS = (
         (*_window("encoder."), r"encoder\.mask_token", rf"decoder\.0{_BOTH}"),
         (rf"encoder\.{_APE}",),
     ),
-    # As Microsoft's and timm's Swin. Those with a position table and shift masks are told from MixMAE's by the
-    # masks, which MixMAE's windows, as they do not shift, never have.
+    # As Microsoft's and timm's Swin. One with a position table is told from MixMAE's by its shift masks:
+    # MixMAE's windows do not shift.
     Kind("Swin fine-tuning", _SIMMIM, "ImageClassifier", "Swin", CLASSIFIER, (*_window(), _HEAD), (_APE,)),
     Kind(
         "UM-MAE pretraining, Swin",

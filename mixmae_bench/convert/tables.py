@@ -8,6 +8,7 @@ from torch import Tensor
 from mixmae_bench.backbones.windows import partition, relative_position_index
 
 CPU = torch.device("cpu")
+TABLE = "relative_position_bias_table"
 
 
 def refold(tensor: Tensor) -> Tensor:
@@ -38,3 +39,63 @@ def shift_mask(size: tuple[int, int], window: int) -> Tensor:
 def window_of(table: Tensor) -> int:
     """Return the window that a bias table ((2W-1)^2, heads) is made for."""
     return (math.isqrt(len(table)) + 1) // 2
+
+
+def official_buffers(official: dict[str, Tensor], shifted: bool, img_size: int | None) -> dict[str, Tensor]:
+    """Return what a strict load by the official code wants beside the parameters.
+
+    Args:
+        official: Parameters by their official names.
+        shifted: Whether odd blocks shift their windows.
+        img_size: Pixels per side of the images, where they do.
+    """
+    buffers = {}
+    for name, table in official.items():
+        if not name.endswith(TABLE):
+            continue
+        block = name.removesuffix(f".attn.{TABLE}")
+        buffers[f"{block}.attn.relative_position_index"] = bias_index(table)
+        if shifted and int(block.rpartition(".")[2]) % 2:
+            side = img_size // _patch(official) // 2 ** _stage(name)
+            if side > window_of(table):
+                buffers[f"{block}.attn_mask"] = shift_mask((side, side), window_of(table))
+    return buffers
+
+
+def image_side(official: dict[str, Tensor], buffers: dict[str, Tensor]) -> int | None:
+    """Return the pixels per side of the images that a checkpoint is made for, where its tensors tell.
+
+    Args:
+        official: Parameters by their official names; position tables tell.
+        buffers: Tensors of which shift masks (windows, n, n) tell.
+    """
+    for name, table in official.items():
+        if name.rpartition(".")[2] in ("absolute_pos_embed", "pos_embed"):
+            return math.isqrt(table.shape[1]) * _patch(official)  # a class token makes no difference
+    for name, mask in buffers.items():
+        if name.endswith("attn_mask"):
+            return math.isqrt(mask.shape[0] * mask.shape[1]) * _patch(official) * 2 ** _stage(name)
+    return None
+
+
+def describe(official: dict[str, Tensor], img_size: int | None) -> str:
+    """Describe an encoder by the shapes of its parameters."""
+    blocks = [name for name in official if name.endswith("norm1.weight") and not name.startswith("decoder")]
+    parts = [f"embed_dim {len(_embedding(official))}", f"{len(blocks)} blocks"]
+    tables = {_stage(name): table for name, table in official.items() if name.endswith(TABLE)}
+    if tables:
+        parts.append("windows " + " ".join(str(window_of(table)) for table in tables.values()))
+        parts.append("heads " + " ".join(str(table.shape[1]) for table in tables.values()))
+    return ", ".join([*parts, f"{img_size} px"] if img_size else parts)
+
+
+def _stage(name: str) -> int:
+    return int(name.partition("layers.")[2].partition(".")[0])
+
+
+def _embedding(official: dict[str, Tensor]) -> Tensor:
+    return next(tensor for name, tensor in official.items() if name.endswith("patch_embed.proj.weight"))
+
+
+def _patch(official: dict[str, Tensor]) -> int:
+    return _embedding(official).shape[-1]
