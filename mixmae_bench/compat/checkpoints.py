@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,10 @@ def _history_buffer_method(owner: object, name: str) -> Any:
     raise ValueError(f"a checkpoint may not ask for attribute {name!r} of {owner!r}")
 
 
-class Settings(dict):
-    """Stands in for `yacs.config.CfgNode`, a dict with attributes, in checkpoints of SimMIM's scripts."""
-
-
 # An array of numpy 1 names its module numpy.core, one of numpy 2 numpy._core.
 _PLAIN_TYPES = [
     argparse.Namespace,  # settings, in checkpoints of the official scripts
-    (Settings, "yacs.config.CfgNode"),
+    (OrderedDict, "yacs.config.CfgNode"),  # settings again; a dict with attributes too
     HistoryBuffer,
     (_history_buffer_method, "builtins.getattr"),
     np.ndarray,

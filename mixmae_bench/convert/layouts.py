@@ -25,10 +25,12 @@ class Layout:
     unfolds: bool = False
 
 
-def _replace(*rules: tuple[str, str]) -> Rename:
-    """Rename by regular expressions, one after the other."""
+def _openmmlab(*rules: tuple[str, str]) -> Rename:
+    """Rename the parameters of a model with backbone, neck and head by regular expressions, one by one."""
 
-    def rename(name: str, kind: Kind) -> str:
+    def rename(name: str, kind: Kind) -> str | None:
+        if not name.startswith(("backbone.", "neck.", "head.")):
+            return None
         for pattern, new in rules:
             name = re.sub(pattern, new, name)
         return name
@@ -54,16 +56,16 @@ _MM_SWIN = (
 LAYOUTS = (
     Layout("official", lambda name, kind: name),
     Layout("mixmae-bench", lambda name, kind: official_name(name, kind.rules)),
-    Layout("mmpretrain MixMIM", _replace(*_MM_DECODER, *_MM_BLOCKS, (r"^backbone\.", "")), unfolds=True),
+    Layout("mmpretrain MixMIM", _openmmlab(*_MM_DECODER, *_MM_BLOCKS, (r"^backbone\.", "")), unfolds=True),
     Layout(
         "mmpretrain SimMIM",
-        _replace(*_MM_SWIN, (r"^backbone\.", "encoder."), (r"^neck\.", "")),
+        _openmmlab(*_MM_SWIN, (r"^backbone\.", "encoder."), (r"^neck\.", "")),
         unfolds=True,
     ),
-    Layout("mmpretrain Swin", _replace(*_MM_SWIN, (r"^backbone\.", "")), unfolds=True),
+    Layout("mmpretrain Swin", _openmmlab(*_MM_SWIN, (r"^backbone\.", "")), unfolds=True),
     Layout(
         "mmpretrain MAE",
-        _replace(
+        _openmmlab(
             *_MM_DECODER,
             (r"^backbone\.layers\.", "backbone.blocks."),
             (r"^backbone\.ln1\.", "backbone.norm."),
@@ -103,7 +105,9 @@ def recognise(names: list[str]) -> Match | str:
         if shifts and kind.backbone != "Swin":
             continue
         for layout in LAYOUTS:
-            renamed = {name: layout.rename(name, kind) or name for name in names if name not in buffers}
+            renamed = {
+                name: layout.rename(name, kind) or f"? {name}" for name in names if name not in buffers
+            }
             strangers, missing = kind.unmatched(set(renamed.values()))
             if not strangers and not missing and len(set(renamed.values())) == len(renamed):
                 return Match(kind, layout, renamed)
@@ -114,7 +118,7 @@ def recognise(names: list[str]) -> Match | str:
     _, _, _, strangers, missing = near[0]
     reasons = []
     if strangers:
-        reasons.append(f"does not know {shorten(strangers)}")
+        reasons.append(f"does not know {shorten([name.removeprefix('? ') for name in strangers])}")
     if missing:
         reasons.append(f"lacks {shorten([pattern.replace(chr(92), '') for pattern in missing])}")
     return f"nearest: {nearest}, which {' and '.join(reasons)}" if reasons else f"nearest: {nearest}"

@@ -97,6 +97,7 @@ def _window(prefix: str = "") -> tuple[str, ...]:
         prefix + _NORM,
         rf"{block}({_BLOCK_PARTS}|{_QKV})",
         rf"{block}attn\.relative_position_bias_table",
+        rf"{prefix}layers\.0\.downsample\.reduction\.weight",
         rf"{prefix}layers\.\d+\.downsample\.(norm{_BOTH}|reduction\.weight)",
     )
 
