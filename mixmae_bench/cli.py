@@ -101,6 +101,23 @@ def main(argv: list[str] | None = None) -> int:
     reconstruct.add_argument("--seed", type=int, default=0, help="seed of the mask (default: 0)")
     reconstruct.set_defaults(function=_reconstruct)
 
+    speed = commands.add_parser("speed", help="images per second and memory of models, in turn in one run")
+    speed.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL[@DTYPE]",
+        help="as for flops; DTYPE float32, bfloat16 or float16 (default: bfloat16 where the hardware has it)",
+    )
+    speed.add_argument("--batch", type=int, default=16, help="images per step (default: 16)")
+    speed.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="size of the images")
+    speed.add_argument("--inference", action="store_true", help="forward passes instead of training steps")
+    speed.add_argument("--compile", action="store_true", help="through torch.compile")
+    speed.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    speed.add_argument("--steps", type=int, default=10, help="timed steps of each model (default: 10)")
+    speed.add_argument("--warm-up", type=int, default=2, help="steps before them (default: 2)")
+    speed.add_argument("--record", type=Path, metavar="FILE", help="add the results to a JSON-lines file")
+    speed.set_defaults(function=_speed)
+
     doctor = commands.add_parser(
         "doctor", help="print versions, device and ops, and any conflict with its remedy"
     )
@@ -161,6 +178,25 @@ def _flops(args: argparse.Namespace) -> int:
         from mixmae_bench.cost.table import show_cost
     for model in args.models:
         show_cost(model, args.shape, args.device, console)
+    return 0
+
+
+def _speed(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    if min(args.batch, args.steps, *(args.shape or [1])) < 1 or args.warm_up < 0:
+        raise UserError("--batch, --steps and --shape take numbers from 1 on, --warm-up from 0 on")
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.cost.speed import measure, settings_of, show
+        from mixmae_bench.record import append_record
+
+        settings = settings_of(args.models, args.batch, args.shape, args.inference, args.compile, args.device)
+    speeds = measure(settings, args.steps, args.warm_up, console)
+    show(speeds, console)
+    if args.record:
+        for speed in speeds:
+            append_record(args.record, speed)
     return 0
 
 

@@ -5,6 +5,10 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SCHEMA = 1
 """Version of the record's fields; raise it with every change of their meaning."""
@@ -85,8 +89,8 @@ METRICS = {
 """Meaning and unit of every metric."""
 
 
-def append_record(path: Path, record: Record) -> None:
-    """Append one line, whole or not at all as other processes see it."""
+def append_record(path: Path, record: "DataclassInstance") -> None:
+    """Append a dataclass as one line, whole or not at all as other processes see it."""
     line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as file:

@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import os
-import resource
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.record import SCHEMA, Record, append_record
 from mixmae_bench.suite.hooks import ProgressHook
@@ -28,9 +28,6 @@ METRIC_NAMES = {
     "mIoU": ("miou", 1),
 }
 """The frameworks' names of the metrics that a record keeps, and the factor that makes them percentages."""
-
-
-LINUX_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ def run_job(job: Job) -> Record:
 
 def _run(job: Job) -> Record:
     started, clock = datetime.now(UTC), time.monotonic()
-    _reset_peak_memory()
+    reset_peak_memory()
     torch.set_num_threads(job.threads)
 
     raw = load_config(job.cell.config)
@@ -115,7 +112,7 @@ def _run(job: Job) -> Record:
         effective_batch=batch,
         images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.iters else None,
         seconds=round(time.monotonic() - clock, 1),
-        peak_memory_mb=round(_peak_memory() / 2**20, 1),
+        peak_memory_mb=round(peak_memory() / 2**20, 1),
         threads=job.threads,
         started=started.isoformat(timespec="seconds"),
         code=code_version(),
@@ -190,23 +187,3 @@ def _print_into(file: Path) -> None:
     with open(file, "ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-
-
-def _reset_peak_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    elif LINUX_RESET.exists():
-        LINUX_RESET.write_text("5")  # resets VmHWM, see proc(5)
-
-
-def _peak_memory() -> int:
-    """Return the peak of allocated GPU memory, or of resident memory, in bytes, since the last reset.
-
-    Where the system cannot reset the latter (macOS), since the process began.
-    """
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    if not LINUX_RESET.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))

@@ -1,0 +1,29 @@
+"""Peak memory of this process, on a GPU or in main memory."""
+
+import resource
+from pathlib import Path
+
+import torch
+
+LINUX_RESET = Path("/proc/self/clear_refs")
+
+
+def reset_peak_memory() -> None:
+    """Forget the peak so far."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif LINUX_RESET.exists():
+        LINUX_RESET.write_text("5")  # resets VmHWM, see proc(5)
+
+
+def peak_memory() -> int:
+    """Return the peak of allocated GPU memory, or of resident memory, in bytes, since the last reset.
+
+    Where the system cannot reset the latter (macOS), since the process began.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    if not LINUX_RESET.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))

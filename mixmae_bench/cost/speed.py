@@ -1,0 +1,243 @@
+"""The command `mixmae-bench speed`: images per second and peak memory of several models in one run.
+
+Every model lives in a process of its own, so that its memory is its own. The processes take turns, step by
+step, so that what else the machine does falls on all alike; ratios are of medians of the same run.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mixmae_bench.cost.flops import count
+from mixmae_bench.cost.models import load_call
+from mixmae_bench.cost.steps import DTYPES, Setting, Steps
+from mixmae_bench.environment import code_version, hardware, packages
+from mixmae_bench.errors import UserError
+from mixmae_bench.precision import computes_bfloat16
+
+SCHEMA = 1
+"""Version of the fields of `Speed`."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one model reached, one JSON line where it is recorded.
+
+    Attributes:
+        schema: Version of these fields.
+        model: Config or name.
+        step: 'training' (loss, gradients, fused AdamW) or 'inference'.
+        dtype: Number format of the forward pass; weights are float32.
+        batch: Images per step.
+        shape: Height and width of the images.
+        compile: Whether torch.compile was used.
+        device: 'cpu' or 'cuda'.
+        threads: CPU threads.
+        steps: Timed steps, after warm-up.
+        images_per_s: By the median step; `slowest` and `fastest` by those.
+        slowest: See there.
+        fastest: See there.
+        peak_memory_mb: What model, optimiser and step took at most, frameworks not included.
+        flops: Of a forward pass, per image (see `mixmae_bench.cost.flops`).
+        matmul_flops_per_s: What a large matrix product reaches here in this format.
+        started: When, ISO 8601 in UTC.
+        code: See `mixmae_bench.record.Record`, as the next two.
+        packages: See there.
+        hardware: See there.
+    """
+
+    schema: int
+    model: str
+    step: str
+    dtype: str
+    batch: int
+    shape: tuple[int, int]
+    compile: bool
+    device: str
+    threads: int
+    steps: int
+    images_per_s: float
+    slowest: float
+    fastest: float
+    peak_memory_mb: float
+    flops: int
+    matmul_flops_per_s: float
+    started: str
+    code: str
+    packages: dict[str, str]
+    hardware: dict[str, str | int | None]
+
+    @property
+    def utilisation(self) -> float:
+        """FLOPs per second as a share of a large matrix product's; training is three forward passes."""
+        passes = 3 if self.step == "training" else 1
+        return passes * self.flops * self.images_per_s / self.matmul_flops_per_s
+
+
+def settings_of(
+    models: list[str],
+    batch: int,
+    shape: list[int] | None,
+    inference: bool,
+    compiled: bool,
+    device: str | None,
+) -> list[Setting]:
+    """Return what to time for models given as NAME or NAME@DTYPE.
+
+    Raises:
+        UserError: For an unknown number format, or a device that is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, and torch sees no GPU; see mixmae-bench doctor")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    default = "bfloat16" if computes_bfloat16(device) else "float32"
+    settings = []
+    for model in models:
+        name, _, dtype = model.partition("@")
+        if dtype not in ("", *DTYPES):
+            raise UserError(f"{model}: unknown number format '{dtype}'; known: {', '.join(DTYPES)}")
+        settings.append(
+            Setting(
+                name,
+                dtype or default,
+                batch,
+                tuple(shape) if shape else None,
+                inference,
+                compiled,
+                device,
+                torch.get_num_threads(),
+            )
+        )
+    return settings
+
+
+def measure(settings: list[Setting], steps: int, warm_up: int, console: Console) -> list[Speed]:
+    """Time models in turn.
+
+    Args:
+        settings: The models, in the order of turns.
+        steps: Timed steps of each.
+        warm_up: Steps before them.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: Where a model cannot be built or trained.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    facts = [_facts(setting) for setting in settings]  # first, as it finds mistakes
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack, Progress(console=console, transient=True) as progress:
+        processes = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in settings]
+        task = progress.add_task("building", total=len(settings) * (1 + warm_up + steps))
+        for future in [p.submit(_build, setting) for p, setting in zip(processes, settings, strict=True)]:
+            future.result()
+            progress.advance(task)
+        seconds: list[list[float]] = [[] for _ in settings]
+        for turn in range(warm_up + steps):
+            for process, own in zip(processes, seconds, strict=True):
+                own.append(process.submit(_step).result())
+                progress.update(task, advance=1, description=f"step {turn + 1} of {warm_up + steps}")
+        ends = [process.submit(_finish).result() for process in processes]
+    about = dict(code=code_version(), packages=packages(), hardware=hardware())
+    return [
+        _speed(setting, own[warm_up:], started, *fact, *end, about)
+        for setting, own, fact, end in zip(settings, seconds, facts, ends, strict=True)
+    ]
+
+
+def show(speeds: list[Speed], console: Console) -> None:
+    """Print a row per model, with ratios to the first."""
+    first = speeds[0]
+    for number, speed in enumerate(speeds, 1):
+        height, width = speed.shape
+        console.print(f"{number}  {speed.model}, {height}x{width} px", soft_wrap=True, highlight=False)
+    compiled = ", compiled" if first.compile else ""
+    table = Table(
+        title=f"{first.step} steps, batch {first.batch}, {first.device}, {first.threads} threads{compiled}",
+        title_justify="left",
+        box=None,
+    )
+    for title in ("", "format", "images/s", "slowest to fastest", "x", "peak MB", "x", "GFLOPs", "of matmul"):
+        table.add_column(title, justify="right")
+    for number, s in enumerate(speeds, 1):
+        table.add_row(
+            str(number),
+            s.dtype,
+            f"{s.images_per_s:.3g}",
+            f"{s.slowest:.3g} to {s.fastest:.3g}",
+            f"{s.images_per_s / first.images_per_s:.2f}",
+            f"{s.peak_memory_mb:.0f}",
+            f"{s.peak_memory_mb / first.peak_memory_mb:.2f}",
+            f"{s.flops / 1e9:.2f}",
+            f"{100 * s.utilisation:.0f} %",
+        )
+    console.print(table)
+    console.print(
+        "images/s by the median step; peak memory without the frameworks; GFLOPs of a forward pass per image, "
+        "and FLOP/s as a share of a large matrix product's in that format",
+        style="dim",
+    )
+
+
+def _speed(
+    setting: Setting,
+    seconds: list[float],
+    started: str,
+    flops: int,
+    shape: tuple[int, int],
+    peak: int,
+    matmul: float,
+    about: dict,
+) -> Speed:
+    return Speed(
+        schema=SCHEMA,
+        model=setting.model,
+        step="inference" if setting.inference else "training",
+        dtype=setting.dtype,
+        batch=setting.batch,
+        shape=shape,
+        compile=setting.compile,
+        device=setting.device,
+        threads=setting.threads,
+        steps=len(seconds),
+        images_per_s=round(setting.batch / median(seconds), 4),
+        slowest=round(setting.batch / max(seconds), 4),
+        fastest=round(setting.batch / min(seconds), 4),
+        peak_memory_mb=round(peak / 2**20, 1),
+        flops=flops,
+        matmul_flops_per_s=round(matmul),
+        started=started,
+        **about,
+    )
+
+
+def _facts(setting: Setting) -> tuple[int, tuple[int, int]]:
+    """Return the FLOPs of a forward pass per image, and height and width of the images."""
+    call = load_call(setting.model, setting.shape, "meta")
+    cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
+    return cost.flops, tuple(call.inputs[0].shape[-2:])
+
+
+# In the process of a model.
+_steps: Steps
+
+
+def _build(setting: Setting) -> None:
+    global _steps
+    _steps = Steps(setting)
+
+
+def _step() -> float:
+    return _steps.run()
+
+
+def _finish() -> tuple[int, float]:
+    return _steps.peak_memory(), _steps.matmul_speed()

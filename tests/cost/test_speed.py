@@ -1,0 +1,104 @@
+"""Timing models in turn: what is measured, by real processes on models of a moment."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.cli import main
+from mixmae_bench.cost.speed import Speed
+from mixmae_bench.cost.steps import Setting, Steps
+
+MIXMAE = """
+model = dict(
+    type='mixmae_bench.MixMAE',
+    backbone=dict(
+        type='mixmae_bench.MixMAESwin',
+        arch=dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(8, 4)),
+        img_size=32,
+    ),
+    decoder=dict(dim=8, depth=1, num_heads=1),
+)
+"""
+CLASSIFIER = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=10, in_channels=64, loss=dict(type='CrossEntropyLoss')),
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mixmae.py").write_text(MIXMAE, encoding="utf-8")
+    Path("classifier.py").write_text(CLASSIFIER, encoding="utf-8")
+
+
+def setting(model: str, **changes: object) -> Setting:
+    settings = dict(
+        model=model,
+        dtype="float32",
+        batch=2,
+        shape=(32, 32),
+        inference=False,
+        compile=False,
+        device="cpu",
+        threads=1,
+    )
+    return Setting(**{**settings, **changes})
+
+
+@pytest.mark.parametrize("model", ["mixmae.py", "classifier.py", "timm:resnet10t"])
+def test_a_training_step_changes_the_weights(model: str) -> None:
+    steps = Steps(setting(model))
+    before = [p.detach().clone() for p in steps._optimizer.param_groups[0]["params"]]
+    assert steps.run() > 0
+    changed = [
+        (p != b).any() for p, b in zip(steps._optimizer.param_groups[0]["params"], before, strict=True)
+    ]
+    assert sum(changed) > 0.5 * len(changed)  # timm starts some at zero
+    assert steps.matmul_speed() > 1e8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_inference_step_keeps_no_gradients(dtype: str) -> None:
+    steps = Steps(setting("timm:resnet10t", inference=True, dtype=dtype))
+    steps.run()
+    assert not hasattr(steps, "_optimizer")
+    assert 0 <= steps.peak_memory() < 2**31
+
+
+def test_models_are_measured_in_turn_and_recorded(capsys: pytest.CaptureFixture) -> None:
+    models = ["mixmae.py@float32", "classifier.py@bfloat16"]
+    options = ["--batch", "2", "--shape", "32", "32", "--steps", "3", "--warm-up", "1", "--device", "cpu"]
+    assert main(["speed", *models, *options, "--record", "speed.jsonl"]) == 0
+    out = capsys.readouterr().out
+    assert "1  mixmae.py, 32x32 px" in out
+    assert "training steps, batch 2, cpu" in out
+    first, second = (Speed(**json.loads(line)) for line in Path("speed.jsonl").read_text().splitlines())
+    assert (first.model, first.dtype, first.steps) == ("mixmae.py", "float32", 3)
+    assert (second.model, second.dtype, second.step) == ("classifier.py", "bfloat16", "training")
+    for speed in (first, second):
+        assert 0 < speed.slowest <= speed.images_per_s <= speed.fastest
+        assert 0 < speed.utilisation < 1
+        assert speed.peak_memory_mb > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mixmae.py@float8"], "unknown number format 'float8'; known: float32, bfloat16, float16"),
+        (["mixmae.py", "--batch", "0"], "--batch, --steps and --shape take numbers from 1 on"),
+        (["missing.py"], "config missing.py does not exist"),
+        (["timm:resnet5000"], "timm has no model 'resnet5000'"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["speed", "--device", "cpu", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
