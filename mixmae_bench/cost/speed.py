@@ -181,8 +181,8 @@ def show(speeds: list[Speed], console: Console) -> None:
         )
     console.print(table)
     console.print(
-        "images/s by the median step; peak memory without the frameworks; GFLOPs of a forward pass per image, "
-        "and FLOP/s as a share of a large matrix product's in that format",
+        "images/s by the median step; peak memory without the frameworks; GFLOPs of a forward pass per image,"
+        " and FLOP/s as a share of a large matrix product's in that format",
         style="dim",
     )
 
