@@ -51,7 +51,10 @@ _MM_SWIN = (
     (r"\.stages\.", ".layers."),
     (r"\.w_msa\.", "."),
     (r"^backbone\.norm3\.", "backbone.norm."),
+    (r"^backbone\.norm([012])\.", r"backbone.out_norms.\1."),
 )
+
+_MM_SWIN_CLASSIFIER = _openmmlab(*_MM_SWIN, (r"^backbone\.", ""))
 
 LAYOUTS = (
     Layout("official", lambda name, kind: name),
@@ -62,7 +65,8 @@ LAYOUTS = (
         _openmmlab(*_MM_SWIN, (r"^backbone\.", "encoder."), (r"^neck\.", "")),
         unfolds=True,
     ),
-    Layout("mmpretrain Swin", _openmmlab(*_MM_SWIN, (r"^backbone\.", "")), unfolds=True),
+    Layout("mmpretrain Swin", _MM_SWIN_CLASSIFIER, unfolds=True),
+    Layout("bare mmdet Swin", lambda name, kind: _MM_SWIN_CLASSIFIER(f"backbone.{name}", kind), unfolds=True),
     Layout(
         "mmpretrain MAE",
         _openmmlab(
@@ -81,6 +85,28 @@ LAYOUTS = (
         ).replace("head.fc.", "head."),
     ),
 )
+
+
+_DENSE = re.compile(r"(rpn_head|roi_head|bbox_head|mask_head|decode_head|auxiliary_head)\.")
+REFUSED = (
+    (
+        (r"(.*\.)?cpb_mlp\..*",),
+        "Swin V2 attends by cosine and computes its biases; no backbone here does",
+    ),
+    (
+        (r"(.*\.)?cls_token", r"(head|fc_norm)\..*"),
+        "a fine-tuned ViT reads its class token or normalises after pooling, which PlainViT does not; "
+        "convert the pretraining checkpoint",
+    ),
+)
+"""Names that only architectures without a counterpart here have, where nothing else fits, and why."""
+
+
+def left_out(names: list[str]) -> list[str]:
+    """Return the names that belong to no backbone, method or classifier: detectors' and segmentors' parts."""
+    if not any(_DENSE.match(name) for name in names):
+        return []
+    return [name for name in names if _DENSE.match(name) or name.startswith("neck.")]
 
 
 @dataclass(frozen=True)
@@ -112,6 +138,9 @@ def recognise(names: list[str]) -> Match | str:
             if not strangers and not missing and len(set(renamed.values())) == len(renamed):
                 return Match(kind, layout, renamed)
             near.append((len(strangers) + len(missing), kind, layout, strangers, missing))
+    for patterns, reason in REFUSED:
+        if all(any(re.fullmatch(pattern, name) for name in names) for pattern in patterns):
+            return reason
     near.sort(key=lambda candidate: candidate[0])
     candidates = (f"{kind.name} ({layout.name} names)" for _, kind, layout, *_ in near[:2])
     nearest = " or ".join(candidates)

@@ -28,6 +28,9 @@ UM_CLASSIFIER: Rules = (("fc_norm.", "neck.norm."), *CLASSIFIER)
 RECOMPUTED = ("relative_position_index", "attn_mask")
 """Last parts of the names of official buffers that follow from the sizes; ours are built, never loaded."""
 
+OUT_NORMS = "out_norms."
+"""Prefix of the norms of stages before the last, which dense tasks add: no official code has them."""
+
 
 def our_name(official: str, rules: Rules) -> str:
     """Return our name of an official parameter."""
@@ -50,7 +53,8 @@ class Kind:
     Attributes:
         name: What it is.
         source: The official repository.
-        fits: Our model: a method, or a classifier around a backbone.
+        fits: Our model: a method, or a classifier around a backbone (the backbone alone where no head is
+            there).
         backbone: Our backbone.
         rules: Names, official and ours.
         keys: Patterns of the official names; every one is there.
@@ -117,7 +121,9 @@ _UM_PVT = (
 )
 _VIT = ("cls_token", "pos_embed", _BARE_EMBED, _NORM, rf"blocks\.\d+\.({_BLOCK_PARTS}|{_QKV})")
 _MIXMIM, _SIMMIM, _UM = "Sense-X/MixMIM", "microsoft/SimMIM", "implus/UM-MAE"
+_MAE = "facebookresearch/mae"
 _APE = "absolute_pos_embed"
+_OUT_NORM = rf"{OUT_NORMS}\d+{_BOTH}"
 
 KINDS = (
     Kind(
@@ -129,7 +135,13 @@ KINDS = (
         (*_window(), _APE, *_DECODER),
     ),
     Kind(
-        "MixMAE fine-tuning", _MIXMIM, "ImageClassifier", "MixMAESwin", CLASSIFIER, (*_window(), _APE, _HEAD)
+        "MixMAE fine-tuning",
+        _MIXMIM,
+        "ImageClassifier",
+        "MixMAESwin",
+        CLASSIFIER,
+        (*_window(), _APE),
+        (_HEAD, _OUT_NORM),
     ),
     Kind(
         "SimMIM pretraining",
@@ -142,7 +154,15 @@ KINDS = (
     ),
     # As Microsoft's and timm's Swin. One with a position table is told from MixMAE's by its shift masks:
     # MixMAE's windows do not shift.
-    Kind("Swin fine-tuning", _SIMMIM, "ImageClassifier", "Swin", CLASSIFIER, (*_window(), _HEAD), (_APE,)),
+    Kind(
+        "Swin fine-tuning",
+        _SIMMIM,
+        "ImageClassifier",
+        "Swin",
+        CLASSIFIER,
+        _window(),
+        (_APE, _HEAD, _OUT_NORM),
+    ),
     Kind(
         "UM-MAE pretraining, Swin",
         _UM,
@@ -192,7 +212,8 @@ KINDS = (
         "ImageClassifier",
         "UMSwin",
         UM_CLASSIFIER,
-        (*_UM_SWIN, rf"fc_norm{_BOTH}", _HEAD),
+        _UM_SWIN,
+        (_NORM, rf"fc_norm{_BOTH}", _HEAD, _OUT_NORM),
     ),
     Kind(
         "UM-MAE fine-tuning, PVT",
@@ -200,6 +221,9 @@ KINDS = (
         "ImageClassifier",
         "UMPVT",
         UM_CLASSIFIER,
-        (*_UM_PVT, rf"fc_norm{_BOTH}", _HEAD),
+        _UM_PVT,
+        (_NORM, rf"fc_norm{_BOTH}", _HEAD, _OUT_NORM),
     ),
+    # What MAE's authors publish for fine-tuning: no decoder, no head.
+    Kind("MAE encoder, ViT", _MAE, "ImageClassifier", "PlainViT", CLASSIFIER, _VIT),
 )

@@ -1,7 +1,7 @@
 """The command `mixmae-bench convert`."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from mixmae_bench import __version__
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.config import load_config
-from mixmae_bench.convert.layouts import Match, recognise, shorten
-from mixmae_bench.convert.official import our_name
-from mixmae_bench.convert.tables import describe, image_side, official_buffers, refold
+from mixmae_bench.convert.fits import BROKEN, check, model_config, snippet, untold
+from mixmae_bench.convert.layouts import Match, left_out, recognise, shorten
+from mixmae_bench.convert.official import OUT_NORMS, Kind, our_name
+from mixmae_bench.convert.tables import image_side, is_sincos, official_buffers, refold
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.load import read_state_dict
@@ -34,18 +35,22 @@ class Report:
         mapped: Number of tensors that were renamed.
         permuted: Those whose inputs were reordered.
         resized: Position and bias tables of another size.
+        dropped: Parts of dense tasks, which are of no backbone, or official code lacks.
         recomputed: Official buffers that follow from sizes, left out.
         added: The same, written for the official code.
-        fits: What model the result is for.
+        fits: Config of the model that the result is for.
+        untold: Settings in it that the file does not tell.
     """
 
     found: str
     mapped: int
     permuted: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     recomputed: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     fits: str = ""
+    untold: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Return the report, a line per thing that happened."""
@@ -53,12 +58,16 @@ class Report:
         for what, names in (
             ("permuted", self.permuted),
             ("resized", self.resized),
+            ("dropped", self.dropped),
             ("left out, as they follow from sizes", self.recomputed),
             ("added, as the official code wants them", self.added),
         ):
             if names:
                 lines.append(f"{what}: {shorten(names)}")
-        return [*lines, f"fits: {self.fits}"]
+        lines.append(f"fits: {self.fits}")
+        if self.untold:
+            lines.append(f"not told by the file, so as published: {', '.join(self.untold)}")
+        return lines
 
 
 def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size: int | None) -> Report:
@@ -81,12 +90,65 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
     if not out.parent.is_dir():
         raise UserError(f"folder {out.parent} does not exist; make it first")
     state = read_state_dict(file)
+    dropped = left_out(list(state))
+    for name in dropped:
+        del state[name]
     match = recognise(list(state))
     if isinstance(match, str):
         raise UserError(f"checkpoint {file} is of no known kind; {match}")
     report = Report(f"{match.kind.name} ({match.kind.source}), {match.layout.name} names", len(match.names))
+    report.dropped = dropped
     report.recomputed = [name for name in state if name not in match.names]
+    _check_stored(state, file)
+    try:
+        official = _official(state, match, report)
+        # SimMIM on MixMAE's encoder has the keys of SimMIM on a Swin that learns its positions.
+        sincos = match.kind.backbone == "Swin" and is_sincos(official)
+        kind = replace(match.kind, backbone="MixMAESwin") if sincos else match.kind
+        img_size = img_size or image_side(official, state) or _noted_size(file)
+        _check_buffers(official, state, match, img_size)
+        if fit is not None:
+            backbone = _backbone_of(fit)
+            img_size = backbone.grid[0] * backbone.out_strides[0]
+            report.resized = _resize(official, match, backbone)
+        ours = {our_name(name, match.kind.rules): tensor for name, tensor in official.items()}
+        config = model_config(kind, ours, img_size)
+        check(config, ours)
+    except BROKEN as error:
+        where = f"does not fit {fit}" if fit else f"looks like {report.found}, but does not fit"
+        raise UserError(f"checkpoint {file} {where}: {' '.join(str(error).split())}") from error
+    report.fits, report.untold = snippet(config), untold(config)
 
+    if to_official:
+        if kind != match.kind:
+            raise UserError(f"{file} holds {kind.fits} on {kind.backbone}, which {kind.source} does not have")
+        official = _for_official(official, kind, img_size, report)
+        _write(official, out, "model", {})
+    else:
+        meta = {"converted_from": report.found, "mixmae_bench": __version__}
+        _write(ours, out, "state_dict", {**meta, IMG_SIZE: str(img_size)} if img_size else meta)
+    return report
+
+
+def _for_official(
+    official: dict[str, Tensor], kind: Kind, img_size: int | None, report: Report
+) -> dict[str, Tensor]:
+    """Add what a strict load by the official code wants, and drop what it does not know."""
+    shifted = kind.backbone == "Swin"
+    if shifted and img_size is None:
+        raise UserError("official shift masks depend on the size of the images; say it with --img-size N")
+    try:
+        buffers = official_buffers(official, shifted, img_size)
+    except ValueError as error:
+        raise UserError(f"the official code takes no images of {img_size} px here: {error}") from error
+    norms = [name for name in official if name.startswith(OUT_NORMS)]
+    report.added = list(buffers)
+    report.dropped += norms
+    return {**{name: tensor for name, tensor in official.items() if name not in norms}, **buffers}
+
+
+def _official(state: dict[str, Tensor], match: Match, report: Report) -> dict[str, Tensor]:
+    """Bring parameters to their official names and order."""
     official = {}
     for name, theirs in match.names.items():
         tensor = state[name]
@@ -94,28 +156,30 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
             tensor = refold(tensor)
             report.permuted.append(name)
         official[theirs] = tensor
-    img_size = img_size or image_side(official, state) or int(_read_meta(file).get(IMG_SIZE, 0)) or None
-    if fit is not None:
-        backbone = _backbone_of(fit)
-        img_size = backbone.grid[0] * backbone.out_strides[0]
-        try:
-            report.resized = _resize(official, match, backbone)
-        except ValueError as error:
-            raise UserError(f"checkpoint {file} does not fit {fit}: {error}") from error
-    report.fits = f"{match.kind.fits} on {match.kind.backbone} ({describe(official, img_size)})"
+    return official
 
-    if to_official:
-        shifted = match.kind.backbone == "Swin"
-        if shifted and img_size is None:
-            raise UserError("official shift masks depend on the size of the images; say it with --img-size N")
-        buffers = official_buffers(official, shifted, img_size)
-        report.added = list(buffers)
-        _write({**official, **buffers}, out, "model", {})
-    else:
-        ours = {our_name(name, match.kind.rules): tensor for name, tensor in official.items()}
-        meta = {"converted_from": report.found, "mixmae_bench": __version__}
-        _write(ours, out, "state_dict", {**meta, IMG_SIZE: str(img_size)} if img_size else meta)
-    return report
+
+def _check_buffers(
+    official: dict[str, Tensor], state: dict[str, Tensor], match: Match, img_size: int | None
+) -> None:
+    """Compare the buffers of a file with what its sizes say, as they are not kept.
+
+    Raises:
+        ValueError: Where one differs, so that the file is not what its names say.
+    """
+    expected = official_buffers(official, match.kind.backbone == "Swin" and img_size is not None, img_size)
+    for name, tensor in state.items():
+        ours = expected.get(match.layout.rename(name, match.kind)) if name not in match.names else None
+        if ours is not None and not torch.equal(ours.float(), tensor.float()):
+            raise ValueError(f"'{name}' is not what its sizes say")
+
+
+def _check_stored(state: dict[str, Tensor], file: Path) -> None:
+    """Refuse tensors that are not dense, or larger than what the file stores of them."""
+    for name, tensor in state.items():
+        dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+        if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise UserError(f"checkpoint {file} does not store '{name}' as a plain tensor; save it as one")
 
 
 def _backbone_of(config: Path) -> Encoder:
@@ -149,6 +213,11 @@ def _resize(official: dict[str, Tensor], match: Match, backbone: Encoder) -> lis
             raise ValueError(f"'{ours}' has shape {tuple(tensor.shape)}, there {tuple(own[ours].shape)}")
         official[names[ours]] = tensor
     return resized
+
+
+def _noted_size(file: Path) -> int | None:
+    noted = str(_read_meta(file).get(IMG_SIZE, ""))
+    return int(noted) if noted.isdigit() and len(noted) < 6 else None
 
 
 def _read_meta(file: Path) -> dict[str, str]:

@@ -58,6 +58,8 @@ def official_buffers(official: dict[str, Tensor], shifted: bool, img_size: int |
         if shifted and int(block.rpartition(".")[2]) % 2:
             side = img_size // _patch(official) // 2 ** _stage(name)
             if side > window_of(table):
+                if side % window_of(table):
+                    raise ValueError(f"a window of {window_of(table)} does not divide a grid of {side}")
                 buffers[f"{block}.attn_mask"] = shift_mask((side, side), window_of(table))
     return buffers
 
@@ -78,15 +80,13 @@ def image_side(official: dict[str, Tensor], buffers: dict[str, Tensor]) -> int |
     return None
 
 
-def describe(official: dict[str, Tensor], img_size: int | None) -> str:
-    """Describe an encoder by the shapes of its parameters."""
-    blocks = [name for name in official if name.endswith("norm1.weight") and not name.startswith("decoder")]
-    parts = [f"embed_dim {len(_embedding(official))}", f"{len(blocks)} blocks"]
-    tables = {_stage(name): table for name, table in official.items() if name.endswith(TABLE)}
-    if tables:
-        parts.append("windows " + " ".join(str(window_of(table)) for table in tables.values()))
-        parts.append("heads " + " ".join(str(table.shape[1]) for table in tables.values()))
-    return ", ".join([*parts, f"{img_size} px"] if img_size else parts)
+def is_sincos(official: dict[str, Tensor]) -> bool:
+    """Tell MixMAE's frozen position table, also resized, from a learnt one: sin^2 + cos^2 is 1."""
+    table = next((t for name, t in official.items() if name.endswith("absolute_pos_embed")), None)
+    if table is None or table.shape[-1] % 4:
+        return False
+    sines, cosines = table.float().unflatten(-1, (2, 2, -1)).unbind(-2)
+    return bool((sines**2 + cosines**2 - 1).abs().max() < 0.2)
 
 
 def _stage(name: str) -> int:

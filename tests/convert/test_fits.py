@@ -1,0 +1,256 @@
+"""Which model a checkpoint fits: told from shapes, every name and shape of it, or refused."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mixmae_bench.cli import main
+from mixmae_bench.registry import MODELS
+from mixmae_bench.transfer.load import load_backbone, load_model, read_state_dict
+from mixmae_bench.verify.case import read_cases
+from mixmae_bench.verify.models import Classifier
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+CASES = {case.name: case for case in read_cases(REFERENCE) if case.group("sd")}
+MIXMAE_SWIN = dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32)
+SWIN = dict(
+    type="mixmae_bench.Swin",
+    arch=dict(embed_dim=8, depths=(2, 2, 1, 2), num_heads=(1, 2, 2, 4)),
+    window_size=4,
+    img_size=256,
+)
+PUBLISHED = [
+    dict(type="mixmae_bench.MixMAESwin", arch="base", img_size=224),
+    dict(type="mixmae_bench.MixMAESwin", arch="huge", img_size=224),
+    dict(type="mixmae_bench.MixMAESwin", arch="large_384", img_size=384),
+    dict(type="mixmae_bench.Swin", arch="base", window_size=6, img_size=192),
+    dict(type="mixmae_bench.Swin", arch="base", window_size=7, img_size=224),
+    dict(type="mixmae_bench.Swin", arch="large", window_size=12, img_size=192),
+    dict(type="mixmae_bench.Swin", arch="large", window_size=14, img_size=224),
+    dict(type="mixmae_bench.UMSwin", arch="tiny"),
+    dict(type="mixmae_bench.UMSwin", arch="large"),
+    dict(type="mixmae_bench.UMPVT", arch="small", img_size=256),
+    dict(type="mixmae_bench.PlainViT", arch="base", img_size=224),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@torch.no_grad()
+def filled(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model whose every parameter is random."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # frozen tables stay what they are
+            nn.init.normal_(parameter)
+    return model.state_dict()
+
+
+def convert(*arguments: str, capsys: pytest.CaptureFixture) -> dict[str, str]:
+    """Run the command, which must succeed; return what it printed, by the word in front."""
+    assert main(["convert", *arguments]) == 0, capsys.readouterr().err
+    return dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if ": " in line)
+
+
+def refused(*arguments: str, capsys: pytest.CaptureFixture) -> str:
+    """Run the command, which must end in one line with status 2 and write nothing."""
+    before = sorted(Path().iterdir())
+    assert main(["convert", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert sorted(Path().iterdir()) == before
+    return err
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_printed_config_builds_the_model_that_the_result_fills(
+    case: object, capsys: pytest.CaptureFixture
+) -> None:
+    torch.save({"model": case.group("sd")}, "official.pth")
+    fits = convert("official.pth", "ours.pth", capsys=capsys)["fits"]
+    config = Config.fromstring(f"model = {fits}", ".py").model
+    if config.type == "mmpretrain.ImageClassifier":
+        import mmpretrain.models  # noqa: F401
+
+        config.neck.setdefault("_scope_", "mmpretrain")
+        config.head["_scope_"] = "mmpretrain"
+    load_model(MODELS.build(config), "ours.pth")
+
+
+@pytest.mark.parametrize("config", PUBLISHED, ids=lambda c: f"{c['type']} {c.get('img_size', '')}")
+def test_published_backbones_are_told_by_name(config: dict) -> None:
+    from mixmae_bench.convert.fits import model_config
+    from mixmae_bench.convert.official import KINDS
+
+    with torch.device("meta"):
+        state = {f"backbone.{k}": v for k, v in MODELS.build(config).state_dict().items()}
+    name = config["type"].removeprefix("mixmae_bench.")
+    kind = next(k for k in KINDS if k.backbone == name and k.fits == "ImageClassifier")
+    tables = name in ("MixMAESwin", "UMPVT", "PlainViT")  # a Swin's size is told by its windows
+    assert model_config(kind, state, config["img_size"] if tables else None) == config
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_file_that_lacks_any_one_tensor_is_refused(case: object, capsys: pytest.CaptureFixture) -> None:
+    """But for vis_mask_token: UM-MAE without secondary masking has none."""
+    state = case.group("sd")
+    optional = ("relative_position_index", "attn_mask", "vis_mask_token")
+    names = [name for name in state if not name.endswith(optional)]
+    for name in names[:: max(1, len(names) // 12)]:
+        torch.save({k: v for k, v in state.items() if k != name}, "part.pth")
+        if name == "absolute_pos_embed":
+            continue  # a Swin without one, by its keys
+        assert "part.pth" in refused("part.pth", "ours.pth", capsys=capsys), name
+
+
+def test_a_file_with_a_tensor_of_another_shape_is_refused(capsys: pytest.CaptureFixture) -> None:
+    state = CASES["mixmae_ft_a"].group("sd")
+    for shape in ((), (3,), (32, 16), (64, 16, 1)):
+        changed = {**state, "layers.0.blocks.0.mlp.fc1.weight": torch.zeros(shape)}
+        torch.save(changed, "odd.pth")
+        assert "does not fit" in refused("odd.pth", "ours.pth", capsys=capsys)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (225,), (224, 1), (225, 0), (225, 1, 1)])
+def test_a_bias_table_of_odd_shape_is_refused(shape: tuple, capsys: pytest.CaptureFixture) -> None:
+    state = CASES["simmim_ft_a"].group("sd")
+    torch.save(
+        {**state, "layers.0.blocks.0.attn.relative_position_bias_table": torch.zeros(shape)}, "odd.pth"
+    )
+    assert "does not fit" in refused("odd.pth", "ours.pth", capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    "name", ["layers.0.blocks.1.attn_mask", "layers.1.blocks.0.attn.relative_position_index"]
+)
+def test_a_buffer_that_its_sizes_do_not_explain_is_refused(name: str, capsys: pytest.CaptureFixture) -> None:
+    state = CASES["simmim_ft_a"].group("sd")
+    torch.save({**state, name: state[name].flip(0)}, "odd.pth")
+    assert f"'{name}' is not what its sizes say" in refused("odd.pth", "ours.pth", capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(1).expand(16), torch.zeros(16).to_sparse(), torch.zeros(16, device="meta")],
+    ids=["expanded", "sparse", "meta"],
+)
+def test_a_tensor_that_is_not_stored_whole_is_refused(tensor: Tensor, capsys: pytest.CaptureFixture) -> None:
+    state = CASES["simmim_ft_a"].group("sd")
+    torch.save({**state, "patch_embed.norm.bias": tensor}, "odd.pth")
+    assert "'patch_embed.norm.bias'" in refused("odd.pth", "ours.pth", capsys=capsys)
+
+
+def test_a_size_noted_by_a_stranger_is_not_believed(capsys: pytest.CaptureFixture) -> None:
+    state = {k: v for k, v in CASES["simmim_ft_a"].group("sd").items() if not k.endswith("attn_mask")}
+    for noted in ("x", "-1", "9" * 30, [1], None):
+        torch.save({"state_dict": state, "meta": {"img_size": noted}}, "odd.pth")
+        assert "--img-size" in refused("odd.pth", "ours.pth", "--to", "official", capsys=capsys)
+    assert "a window of 6 does not divide a grid of 40" in refused(
+        "odd.pth", "ours.pth", "--to", "official", "--img-size", "160", capsys=capsys
+    )
+
+
+def test_an_encoder_alone_fills_ours_and_comes_back(capsys: pytest.CaptureFixture) -> None:
+    """As MAE's and mmdet's authors publish them, and timm without a head."""
+    theirs = timm.create_model(
+        "swin_tiny_patch4_window7_224",
+        img_size=256,
+        window_size=4,
+        embed_dim=8,
+        depths=(2, 2, 1, 2),
+        num_heads=(1, 2, 2, 4),
+        num_classes=0,
+    )
+    torch.save(filled(theirs), "timm.pth")
+    fits = convert("timm.pth", "ours.pth", "--img-size", "256", capsys=capsys)["fits"]
+    assert fits.startswith("dict(type='mixmae_bench.Swin', arch=dict(embed_dim=8, ")
+    assert load_backbone(MODELS.build(SWIN), "ours.pth")["filled"] == 100
+    convert("ours.pth", "official.pth", "--to", "official", capsys=capsys)
+    names = read_state_dict("official.pth")
+    assert "layers.0.downsample.reduction.weight" in names
+    assert names["layers.0.blocks.1.attn_mask"].shape == (256, 16, 16)
+
+    vit = {
+        k: v for k, v in CASES["umvit_pre_a"].group("sd").items() if "decoder" not in k and "mask" not in k
+    }
+    torch.save({"model": vit}, "vit.pth")
+    assert convert("vit.pth", "vit_ours.pth", capsys=capsys)["fits"].startswith(
+        "dict(type='mixmae_bench.PlainViT'"
+    )
+    convert("vit_ours.pth", "vit_back.pth", "--to", "official", capsys=capsys)
+    back = read_state_dict("vit_back.pth")
+    assert back.keys() == vit.keys()
+    assert all(torch.equal(back[name], vit[name]) for name in vit)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("of_a_detector", [False, True])
+def test_swin_of_mmdet_gives_the_same_maps(of_a_detector: bool, capsys: pytest.CaptureFixture) -> None:
+    """Windows shift, do not divide the maps, and every stage is normalised. mmdet masks by -100, not -inf."""
+    from mmdet.models.backbones import SwinTransformer
+
+    theirs = SwinTransformer(embed_dims=8, depths=(2, 2, 1, 2), num_heads=(1, 2, 2, 4), window_size=4)
+    theirs.eval()
+    state = filled(theirs)
+    for name in ("qkv.weight", "proj.weight", "fc", "ffn"):
+        for key in state:
+            state[key].mul_(0.2) if name in key and key.endswith("weight") else None
+    if of_a_detector:
+        state = {f"backbone.{name}": tensor for name, tensor in state.items()}
+        state |= {"neck.fpn_convs.0.conv.weight": torch.ones(1), "rpn_head.rpn_cls.weight": torch.ones(1)}
+    torch.save({"state_dict": state}, "mmdet.pth")
+    said = convert("mmdet.pth", "ours.pth", capsys=capsys)
+    assert said.get("dropped") == (
+        "neck.fpn_convs.0.conv.weight, rpn_head.rpn_cls.weight" if of_a_detector else None
+    )
+    ours = MODELS.build({**SWIN, "out_indices": (0, 1, 2, 3)}).eval()
+    assert load_backbone(ours, "ours.pth") == dict(filled=100, resized=[], missing=[], left_out=[])
+    images = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+    for mine, map_ in zip(ours(images), theirs(images), strict=True):
+        assert map_.std() > 0.1
+        torch.testing.assert_close(mine, map_, rtol=0, atol=1e-4)
+    said = convert("ours.pth", "official.pth", "--to", "official", "--img-size", "256", capsys=capsys)
+    assert said["dropped"].startswith("out_norms.0.")
+
+
+def test_a_model_that_no_official_code_has_stays_ours(capsys: pytest.CaptureFixture) -> None:
+    """SimMIM on MixMAE's encoder has the keys of SimMIM on a Swin that learns its positions."""
+    model = MODELS.build(dict(type="mixmae_bench.SimMIM", backbone=MIXMAE_SWIN, cell=8))
+    torch.save({"state_dict": filled(model)}, "run.pth")
+    fits = convert("run.pth", "ours.safetensors", capsys=capsys)["fits"]
+    assert "backbone=dict(type='mixmae_bench.MixMAESwin', arch='small', img_size=32)" in fits
+    message = refused("run.pth", "official.pth", "--to", "official", capsys=capsys)
+    assert "SimMIM on MixMAESwin, which microsoft/SimMIM does not have" in message
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"fc_norm.weight": torch.ones(48), "head.weight": torch.ones(10, 48)}, "a fine-tuned ViT"),
+        ({"blocks.0.attn.cpb_mlp.0.weight": torch.ones(2)}, "Swin V2"),
+    ],
+)
+def test_what_no_backbone_here_can_hold_is_refused_by_name(
+    extra: dict, reason: str, capsys: pytest.CaptureFixture
+) -> None:
+    state = {
+        k: v for k, v in CASES["umvit_pre_a"].group("sd").items() if "decoder" not in k and "mask" not in k
+    }
+    torch.save({**state, **extra}, "vit.pth")
+    assert reason in refused("vit.pth", "ours.pth", capsys=capsys)
+
+
+def test_a_classifier_of_ours_is_told(capsys: pytest.CaptureFixture) -> None:
+    model = Classifier({**SWIN}, 10, norm_after_pool=False)
+    torch.save({"state_dict": filled(model), "meta": {"epoch": 1}}, "run.pth")
+    fits = convert("run.pth", "ours.pth", "--img-size", "256", capsys=capsys)["fits"]
+    assert "head=dict(type='LinearClsHead', num_classes=10, in_channels=64)" in fits
