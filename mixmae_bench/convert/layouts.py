@@ -149,7 +149,8 @@ def recognise(names: list[str]) -> Match | str:
     if strangers:
         reasons.append(f"does not know {shorten([name.removeprefix('? ') for name in strangers])}")
     if missing:
-        reasons.append(f"lacks {shorten([pattern.replace(chr(92), '') for pattern in missing])}")
+        keys = [pattern.replace(r"\d+", "N").replace("\\", "") for pattern in missing]
+        reasons.append(f"lacks {shorten(keys)}")
     return f"nearest: {nearest}, which {' and '.join(reasons)}" if reasons else f"nearest: {nearest}"
 
 

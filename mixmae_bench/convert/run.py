@@ -109,6 +109,8 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         _check_buffers(official, state, match, img_size)
         if fit is not None:
             backbone = _backbone_of(fit)
+            if type(backbone).__name__ != kind.backbone:
+                raise ValueError(f"it is of a {kind.backbone}, not of a {type(backbone).__name__}")
             img_size = backbone.grid[0] * backbone.out_strides[0]
             report.resized = _resize(official, match, backbone)
         ours = {our_name(name, match.kind.rules): tensor for name, tensor in official.items()}

@@ -178,6 +178,10 @@ def test_an_encoder_alone_fills_ours_and_comes_back(capsys: pytest.CaptureFixtur
     names = read_state_dict("official.pth")
     assert "layers.0.downsample.reduction.weight" in names
     assert names["layers.0.blocks.1.attn_mask"].shape == (256, 16, 16)
+    convert("timm.pth", "direct.pth", "--to", "official", "--img-size", "256", capsys=capsys)
+    direct = read_state_dict("direct.pth")
+    assert direct.keys() == names.keys()
+    assert all(torch.equal(direct[name], names[name]) for name in names)
 
     vit = {
         k: v for k, v in CASES["umvit_pre_a"].group("sd").items() if "decoder" not in k and "mask" not in k
@@ -247,6 +251,17 @@ def test_what_no_backbone_here_can_hold_is_refused_by_name(
     }
     torch.save({**state, **extra}, "vit.pth")
     assert reason in refused("vit.pth", "ours.pth", capsys=capsys)
+
+
+def test_fitting_the_backbone_of_another_method_is_refused(capsys: pytest.CaptureFixture) -> None:
+    """Its tensors are all there and of the same shapes, but its windows would shift."""
+    case = CASES["mixmae_ft_a"]
+    torch.save(case.group("sd"), "official.pth")
+    arch = dict(embed_dim=16, depths=(1, 2, 2, 1), num_heads=(1, 2, 4, 8))
+    backbone = dict(type="mixmae_bench.Swin", arch=arch, window_size=8, img_size=128, ape=True)
+    Path("swin.py").write_text(f"model = dict(backbone={backbone!r})\n", encoding="utf-8")
+    message = refused("official.pth", "ours.pth", "--fit", "swin.py", capsys=capsys)
+    assert "does not fit swin.py: it is of a MixMAESwin, not of a Swin" in message
 
 
 def test_a_classifier_of_ours_is_told(capsys: pytest.CaptureFixture) -> None:

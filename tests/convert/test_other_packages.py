@@ -88,6 +88,8 @@ def test_full_size_mixmim_of_mmpretrain_pretrains_and_classifies_as_ours(
                 decoder_embed_dim=512,
                 decoder_depth=8,
                 decoder_num_heads=16,
+                # Its default is 1e-6; the official code has 1e-5 (M5). It moves predictions by 1e-4.
+                norm_cfg=dict(type="LN", eps=1e-5),
             ),
             head=dict(
                 type="MixMIMPretrainHead",
@@ -108,13 +110,14 @@ def test_full_size_mixmim_of_mmpretrain_pretrains_and_classifies_as_ours(
     features = ours.backbone(batch[:1])[-1].mean((2, 3))
     assert largest_error(features, theirs.backbone(batch[:1], mask=None)[0]) < 1e-4
 
+    torch.manual_seed(0)
     mask = ours.draw_mask(batch)
     masks = [
         mask.repeat_interleave(k, 0).repeat_interleave(k, 1).float().view(1, -1, 1) for k in (8, 4, 2, 1)
     ]
     monkeypatch.setattr(theirs.backbone, "random_masking", lambda *_: masks)
     predicted = theirs.neck(*theirs.backbone(batch))
-    assert largest_error(ours.predict(batch, mask), predicted) < 1e-4
+    assert largest_error(ours.predict(batch, mask), predicted) < 2e-5
     loss = theirs.loss(batch, [])["loss"]
     assert abs(ours.loss(batch, mask).item() - loss.item()) < 1e-5
 
