@@ -199,7 +199,7 @@ def test_an_encoder_alone_fills_ours_and_comes_back(capsys: pytest.CaptureFixtur
 @torch.no_grad()
 @pytest.mark.parametrize("of_a_detector", [False, True])
 def test_swin_of_mmdet_gives_the_same_maps(of_a_detector: bool, capsys: pytest.CaptureFixture) -> None:
-    """Windows shift, do not divide the maps, and every stage is normalised. mmdet masks by -100, not -inf."""
+    """Windows shift, and every stage is normalised. mmdet masks by -100, not -inf."""
     from mmdet.models.backbones import SwinTransformer
 
     theirs = SwinTransformer(embed_dims=8, depths=(2, 2, 1, 2), num_heads=(1, 2, 2, 4), window_size=4)
