@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mixmae_bench.convert.official import KINDS, RECOMPUTED, Kind, official_name
+from mixmae_bench.convert.official import KINDS, Kind, official_name
 
 Rename = Callable[[str, Kind], str | None]
 
@@ -16,12 +16,14 @@ class Layout:
     Attributes:
         name: Whose.
         rename: Gives the official name of a kind's parameter; None where there is none.
+        backbone: Ours whose kinds it names; None where it names all.
         unfolds: Whether patch merging takes its four neighbours channel by channel, as mmcv's unfold, instead
             of neighbour by neighbour (M3).
     """
 
     name: str
     rename: Rename
+    backbone: str | None = None
     unfolds: bool = False
 
 
@@ -59,14 +61,25 @@ _MM_SWIN_CLASSIFIER = _openmmlab(*_MM_SWIN, (r"^backbone\.", ""))
 LAYOUTS = (
     Layout("official", lambda name, kind: name),
     Layout("mixmae-bench", lambda name, kind: official_name(name, kind.rules)),
-    Layout("mmpretrain MixMIM", _openmmlab(*_MM_DECODER, *_MM_BLOCKS, (r"^backbone\.", "")), unfolds=True),
+    Layout(
+        "mmpretrain MixMIM",
+        _openmmlab(*_MM_DECODER, *_MM_BLOCKS, (r"^backbone\.", "")),
+        "MixMAESwin",
+        unfolds=True,
+    ),
     Layout(
         "mmpretrain SimMIM",
         _openmmlab(*_MM_SWIN, (r"^backbone\.", "encoder."), (r"^neck\.", "")),
+        "Swin",
         unfolds=True,
     ),
-    Layout("mmpretrain Swin", _MM_SWIN_CLASSIFIER, unfolds=True),
-    Layout("bare mmdet Swin", lambda name, kind: _MM_SWIN_CLASSIFIER(f"backbone.{name}", kind), unfolds=True),
+    Layout("mmpretrain Swin", _MM_SWIN_CLASSIFIER, "Swin", unfolds=True),
+    Layout(
+        "bare mmdet Swin",
+        lambda name, kind: _MM_SWIN_CLASSIFIER(f"backbone.{name}", kind),
+        "Swin",
+        unfolds=True,
+    ),
     Layout(
         "mmpretrain MAE",
         _openmmlab(
@@ -76,6 +89,7 @@ LAYOUTS = (
             *_MM_BLOCKS,
             (r"^backbone\.", ""),
         ),
+        "PlainViT",
     ),
     # Since version 0.9 a stage begins with its downsample, where it ended with the next one's.
     Layout(
@@ -83,9 +97,16 @@ LAYOUTS = (
         lambda name, kind: re.sub(
             r"^layers\.(\d+)(?=\.downsample\.)", lambda m: f"layers.{int(m[1]) - 1}", name
         ).replace("head.fc.", "head."),
+        "Swin",
     ),
 )
 
+
+_BUFFER = re.compile(
+    r"(encoder\.|backbone\.)?(layers|stages)\.\d+\.blocks\.\d+"
+    r"\.(attn_mask|attn\.(w_msa\.)?relative_position_index)"
+)
+"""Names of the buffers in `RECOMPUTED`, in any layout."""
 
 _DENSE = re.compile(r"(rpn_head|roi_head|bbox_head|mask_head|decode_head|auxiliary_head)\.")
 REFUSED = (
@@ -118,19 +139,25 @@ class Match:
     names: dict[str, str]
 
 
-def recognise(names: list[str]) -> Match | str:
+def recognise(names: list[str], known: str = "") -> Match | str:
     """Tell the kind and layout of a checkpoint from the names of its tensors, or say what is near.
 
     The official buffers that follow from sizes (`RECOMPUTED`) do not count, but for shift masks, which only
     shifted windows have.
+
+    Args:
+        names: The names.
+        known: Name of the kind, where it is noted in the file.
     """
-    buffers = [name for name in names if name.endswith(RECOMPUTED)]
+    buffers = [name for name in names if _BUFFER.fullmatch(name)]
     shifts = any(name.endswith("attn_mask") for name in buffers)
     near = []
-    for kind in KINDS:
+    for kind in [kind for kind in KINDS if kind.name == known] or KINDS:
         if shifts and kind.backbone != "Swin":
             continue
         for layout in LAYOUTS:
+            if layout.backbone not in (None, kind.backbone):
+                continue
             renamed = {
                 name: layout.rename(name, kind) or f"? {name}" for name in names if name not in buffers
             }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from mmengine.registry import DefaultScope
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,8 +22,8 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.load import read_state_dict
 
-IMG_SIZE = "img_size"
-"""Entry of a converted checkpoint's meta: pixels per side, which shift masks tell and no parameter does."""
+KIND, IMG_SIZE = "kind", "img_size"
+"""Entries of a converted checkpoint's meta, kind and pixels per side: shift masks tell them, parameters may not."""
 
 
 @dataclass
@@ -89,11 +89,13 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         raise UserError(f"{out} exists; name another file, or remove it first")
     if not out.parent.is_dir():
         raise UserError(f"folder {out.parent} does not exist; make it first")
+    if img_size is not None and img_size < 1:
+        raise UserError(f"--img-size is {img_size}; give pixels per side")
     state = read_state_dict(file)
     dropped = left_out(list(state))
     for name in dropped:
         del state[name]
-    match = recognise(list(state))
+    match = recognise(list(state), str(_read_meta(file).get(KIND)))
     if isinstance(match, str):
         raise UserError(f"checkpoint {file} is of no known kind; {match}")
     report = Report(f"{match.kind.name} ({match.kind.source}), {match.layout.name} names", len(match.names))
@@ -127,7 +129,7 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         official = _for_official(official, kind, img_size, report)
         _write(official, out, "model", {})
     else:
-        meta = {"converted_from": report.found, "mixmae_bench": __version__}
+        meta = {"converted_from": report.found, "mixmae_bench": __version__, KIND: kind.name}
         _write(ours, out, "state_dict", {**meta, IMG_SIZE: str(img_size)} if img_size else meta)
     return report
 
@@ -243,7 +245,7 @@ def _write(state: dict[str, Tensor], out: Path, key: str, meta: dict[str, str]) 
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         temporary.replace(out)
-    except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
+    except (OSError, RuntimeError, SafetensorError) as error:  # on a full disk, of torch.save and save_file
         raise UserError(f"{out} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)

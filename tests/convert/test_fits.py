@@ -1,5 +1,7 @@
 """Which model a checkpoint fits: told from shapes, every name and shape of it, or refused."""
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,56 @@ def test_a_size_noted_by_a_stranger_is_not_believed(capsys: pytest.CaptureFixtur
     assert "a window of 6 does not divide a grid of 40" in refused(
         "odd.pth", "ours.pth", "--to", "official", "--img-size", "160", capsys=capsys
     )
+
+
+def test_a_swin_classifier_with_a_position_table_keeps_its_shift_masks(capsys: pytest.CaptureFixture) -> None:
+    """Without them its names are those of MixMAE's classifier: the meta of the conversion tells."""
+    theirs = CASES["simmim_ft_a"].group("sd")
+    torch.save({"model": {**theirs, "absolute_pos_embed": torch.randn(1, 24**2, 16)}}, "official.pth")
+    state = read_state_dict("official.pth")
+    for suffix in (".pth", ".safetensors"):
+        convert("official.pth", f"ours{suffix}", capsys=capsys)
+        convert(f"ours{suffix}", f"back{suffix}", "--to", "official", capsys=capsys)
+        back = read_state_dict(f"back{suffix}")
+        assert back.keys() == state.keys()
+        assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_a_swin_of_mmpretrain_with_a_position_table_is_no_mixmim(capsys: pytest.CaptureFixture) -> None:
+    from mmpretrain.models import SwinTransformer
+
+    arch = dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 2, 2, 2])
+    stages = dict(block_cfgs=dict(window_size=2))
+    theirs = SwinTransformer(arch, 64, stage_cfgs=stages, use_abs_pos_embed=True)
+    state = {f"backbone.{name}": tensor for name, tensor in theirs.state_dict().items()}
+    torch.save({"state_dict": state}, "theirs.pth")
+    said = convert("theirs.pth", "ours.pth", capsys=capsys)
+    assert said["found"] == "Swin fine-tuning (microsoft/SimMIM), mmpretrain Swin names"
+
+
+def test_a_stranger_with_the_name_of_a_buffer_is_refused(capsys: pytest.CaptureFixture) -> None:
+    torch.save({**CASES["simmim_ft_a"].group("sd"), "my.attn_mask": torch.ones(2)}, "odd.pth")
+    assert "does not know my.attn_mask" in refused("odd.pth", "ours.pth", capsys=capsys)
+
+
+@pytest.mark.parametrize("size", ["0", "-96"])
+def test_a_size_below_one_pixel_is_refused(size: str, capsys: pytest.CaptureFixture) -> None:
+    torch.save(CASES["simmim_ft_a"].group("sd"), "official.pth")
+    message = refused("official.pth", "ours.pth", "--img-size", size, capsys=capsys)
+    assert f"--img-size is {size}; give pixels per side" in message
+
+
+@pytest.mark.parametrize("name", ["ours.pth", "ours.safetensors"])
+def test_a_file_that_cannot_be_written_is_one_line(name: str, capsys: pytest.CaptureFixture) -> None:
+    torch.save(CASES["simmim_ft_a"].group("sd"), "official.pth")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        assert f"{name} cannot be written: " in refused("official.pth", name, capsys=capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_an_encoder_alone_fills_ours_and_comes_back(capsys: pytest.CaptureFixture) -> None:
