@@ -23,7 +23,7 @@ from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.load import read_state_dict
 
 KIND, IMG_SIZE = "kind", "img_size"
-"""Entries of a converted checkpoint's meta, kind and pixels per side: shift masks tell them, parameters may not."""
+"""Entries of a converted checkpoint's meta: kind, and pixels per side, as parameters may not tell them."""
 
 
 @dataclass
@@ -216,6 +216,10 @@ def _resize(official: dict[str, Tensor], match: Match, backbone: Encoder) -> lis
         if own[ours].shape != tensor.shape:
             raise ValueError(f"'{ours}' has shape {tuple(tensor.shape)}, there {tuple(own[ours].shape)}")
         official[names[ours]] = tensor
+    # Norms differ between pretraining, classifiers and dense tasks.
+    missing = [name for name in own if name not in state and not name.startswith(("norm.", OUT_NORMS))]
+    if missing:
+        raise ValueError(f"it has no {shorten(missing)}")
     return resized
 
 

@@ -316,6 +316,15 @@ def test_fitting_the_backbone_of_another_method_is_refused(capsys: pytest.Captur
     assert "does not fit swin.py: it is of a MixMAESwin, not of a Swin" in message
 
 
+def test_fitting_a_deeper_backbone_is_refused(capsys: pytest.CaptureFixture) -> None:
+    torch.save(CASES["mixmae_ft_a"].group("sd"), "official.pth")
+    arch = dict(embed_dim=16, depths=(1, 2, 3, 1), num_heads=(1, 2, 4, 8), window_size=(8, 8, 8, 4))
+    backbone = dict(type="mixmae_bench.MixMAESwin", arch=arch, img_size=128)
+    Path("deeper.py").write_text(f"model = dict(backbone={backbone!r})\n", encoding="utf-8")
+    message = refused("official.pth", "ours.pth", "--fit", "deeper.py", capsys=capsys)
+    assert "does not fit deeper.py: it has no layers.2.blocks.2." in message
+
+
 def test_a_classifier_of_ours_is_told(capsys: pytest.CaptureFixture) -> None:
     model = Classifier({**SWIN}, 10, norm_after_pool=False)
     torch.save({"state_dict": filled(model), "meta": {"epoch": 1}}, "run.pth")
