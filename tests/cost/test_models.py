@@ -65,7 +65,7 @@ def test_a_detector_counts_the_proposals_that_its_rpn_may_return() -> None:
     call = load(DETECTION, (64, 64))
     assert call.what == "50 proposals, 50 masks, without post-processing"
     boxes = 50 * (7 * 7 * 64 * 256 + 256 * 256 + 256 * (11 + 40))
-    masks = 50 * (14 * 14 * 64 * 64 * (2 * 9 + 4) + 28 * 28 * 64 * 10)
+    masks = 50 * (7 * 7 * 64 * 64 * (2 * 9 + 4) + 14 * 14 * 64 * 10)
     assert cost_of(call).by_module["roi_head"] == boxes + masks
 
 

@@ -311,14 +311,14 @@ def test_a_broken_method_is_refused_even_where_another_one_is_chosen(folder: Pat
     assert "no.py does not exist" in message(path, None, ["scratch"])
 
 
-def test_the_digits_suite_compares_scratch_with_mixmae_on_all_tasks() -> None:
+def test_the_digits_suite_compares_scratch_and_three_methods_on_all_tasks() -> None:
     suite = read_suite(DIGITS)
     assert suite.name == "digits"
-    assert list(suite.methods) == ["scratch", "mixmae"]
+    assert list(suite.methods) == ["scratch", "mixmae", "simmim", "um-mae"]
     assert tuple(suite.tasks) == TASKS
-    assert len(suite.cells()) == 7 * len(suite.seeds)
+    assert len(suite.cells()) == 15 * len(suite.seeds)
     assert all(cell.config.is_file() for cell in suite.cells())
 
 
 def test_the_digits_suite_takes_three_seeds() -> None:
-    assert len(read_suite(DIGITS, [0, 1, 2]).cells()) == 21
+    assert len(read_suite(DIGITS, [0, 1, 2]).cells()) == 45
