@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 import mixmae_bench.config
 from mixmae_bench.config import content_hash, find_data, load_config
@@ -94,8 +93,8 @@ def test_there_are_configs_of_every_kind() -> None:
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
 def test_every_config_loads_and_names_a_known_backbone(path: Path) -> None:
     cfg = load_config(path)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        assert MODELS.get(cfg.model.backbone.type) is not None
+    with MODELS.switch_scope_and_registry(cfg.default_scope) as models:
+        assert models.get(cfg.model.backbone.type) is not None
     assert cfg.train_dataloader.dataset.type
     assert cfg.train_cfg.max_epochs > 0
     assert len(content_hash(cfg)) == 16
