@@ -73,6 +73,7 @@ class Partition:
         size: The map's (H, W).
         segments: Number of the segment of every token, int64 (H, W).
         order: Place in the row-major map of every token in the order of segments, int64 (L,).
+        place: Place in the order of segments of every token of the row-major map, int64 (L,).
         bunches: The segments in that order.
     """
 

@@ -19,6 +19,17 @@ from mixmae_bench.transfer.load import load_model, read_state_dict
 from mixmae_bench.verify.models import Classifier
 
 DECODER = dict(dim=512, depth=8, num_heads=16)
+SMALL_SWIN = dict(
+    type="mixmae_bench.Swin",
+    arch=dict(embed_dim=24, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 6)),
+    window_size=4,
+    img_size=128,
+)
+THEIR_SMALL_SWIN = dict(
+    arch=dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[1, 2, 3, 6]),
+    img_size=128,
+    stage_cfgs=dict(block_cfgs=dict(window_size=4)),
+)
 
 
 def build(cfg: dict) -> nn.Module:
@@ -146,15 +157,12 @@ def test_mixmim_classifier_of_mmpretrain(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_simmim_of_mmpretrain(tmp_path: Path) -> None:
-    arch = dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[1, 2, 3, 6])
     theirs = build(
         dict(
             type="SimMIM",
             backbone=dict(
                 type="SimMIMSwinTransformer",
-                arch=arch,
-                img_size=128,
-                stage_cfgs=dict(block_cfgs=dict(window_size=4)),
+                **THEIR_SMALL_SWIN,
             ),
             neck=dict(type="SimMIMLinearDecoder", in_channels=192, encoder_stride=32),
             head=dict(
@@ -164,13 +172,7 @@ def test_simmim_of_mmpretrain(tmp_path: Path) -> None:
             ),
         )
     )
-    backbone = dict(
-        type="mixmae_bench.Swin",
-        arch=dict(embed_dim=24, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 6)),
-        window_size=4,
-        img_size=128,
-    )
-    ours = converted(theirs, MODELS.build(dict(type="mixmae_bench.SimMIM", backbone=backbone)), tmp_path)
+    ours = converted(theirs, MODELS.build(dict(type="mixmae_bench.SimMIM", backbone=SMALL_SWIN)), tmp_path)
     batch = images(128, 2)
     mask = ours.draw_mask(batch)
     expected = theirs.neck(theirs.backbone(batch, mask.float())[0])
@@ -179,27 +181,18 @@ def test_simmim_of_mmpretrain(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_swin_classifier_of_mmpretrain(tmp_path: Path) -> None:
-    arch = dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[1, 2, 3, 6])
     theirs = build(
         dict(
             type="ImageClassifier",
             backbone=dict(
                 type="SwinTransformer",
-                arch=arch,
-                img_size=128,
-                stage_cfgs=dict(block_cfgs=dict(window_size=4)),
+                **THEIR_SMALL_SWIN,
             ),
             neck=dict(type="GlobalAveragePooling"),
             head=dict(type="LinearClsHead", num_classes=10, in_channels=192),
         )
     )
-    backbone = dict(
-        type="mixmae_bench.Swin",
-        arch=dict(embed_dim=24, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 6)),
-        window_size=4,
-        img_size=128,
-    )
-    ours = converted(theirs, Classifier(backbone, 10, norm_after_pool=False), tmp_path)
+    ours = converted(theirs, Classifier(SMALL_SWIN, 10, norm_after_pool=False), tmp_path)
     batch = images(128)
     assert largest_error(ours(batch)["logits"], theirs(batch, mode="tensor")) < 1e-5
 
@@ -217,13 +210,7 @@ def test_swin_of_timm(tmp_path: Path) -> None:
             num_classes=10,
         )
     )
-    backbone = dict(
-        type="mixmae_bench.Swin",
-        arch=dict(embed_dim=24, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 6)),
-        window_size=4,
-        img_size=128,
-    )
-    ours = converted(theirs, Classifier(backbone, 10, norm_after_pool=False), tmp_path)
+    ours = converted(theirs, Classifier(SMALL_SWIN, 10, norm_after_pool=False), tmp_path)
     batch = images(128)
     assert largest_error(ours(batch)["logits"], theirs(batch)) < 1e-5
     microsofts = {
