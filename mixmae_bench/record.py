@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the record's fields; raise it with every change of their meaning."""
 
 
@@ -27,17 +27,32 @@ class Record:
         task: 'pretraining', 'classification', 'detection' or 'segmentation'.
         dataset: Name of the data the task is run on.
         seed: Seed of everything random in this run.
-        key: Hash of all that decides the outcome: config, seed, and what the backbone starts from.
+        key: Hash of all that decides the outcome: config, data, seed, and what the backbone starts from.
+        start: Where the backbone's weights come from: 'random', 'checkpoint' (a given file), or the task of
+            the run before: 'pretraining', or 'classification' with intermediate fine-tuning.
+        parent: `key` of that run, or None.
         metrics: Values by name, in the unit of `METRICS`.
+        errors: Standard errors of metrics over the images they are computed on, by the same names: binomial
+            for top-1, bootstrap for AP and mIoU. The spread over seeds is another thing, and in no one record.
+        resamples: Resamples of the bootstrap, or 0 without one.
+        losses: Mean training loss of every epoch, in order.
         num_samples: Images that the metrics are computed on.
         params: Trainable and frozen parameters of the whole model.
         backbone_params: The same of the backbone.
+        flops: FLOPs of a forward pass of the whole model per image (see `mixmae_bench.cost.flops`); of
+            pretraining, decoder included.
+        image_shape: Height and width in pixels of the image they are counted for.
         config: File of the config, relative to the suite.
         config_hash: Hash of the resolved config.
+        data_hash: Hash of what the data is (see `mixmae_bench.data.content_hash`).
         checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
         checkpoint_filled: Percentage of the backbone that it filled, or None.
-        epochs: Length of the training.
-        effective_batch: Images per optimiser step over all processes.
+        epochs: Length of the training, or None where it is counted in iterations.
+        iterations: Length of the training in batches of one process.
+        lr: Learning rate that the optimiser was given, before layer decay and schedule.
+        processes: Processes that trained together.
+        accumulation: Batches per optimiser step.
+        effective_batch: Images per optimiser step: batch x processes x accumulation.
         images_per_s: Training images per second of wall time, data loading included, or None where the
             last process of the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
@@ -46,6 +61,7 @@ class Record:
         threads: CPU threads that torch used.
         started: When, ISO 8601 in UTC.
         code: Version of this package and, from a checkout, its commit ('+' with local changes).
+        code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.environment`).
         packages: Versions of what computes.
         hardware: CPU, cores and GPU.
     """
@@ -59,15 +75,27 @@ class Record:
     dataset: str
     seed: int
     key: str
+    start: str
+    parent: str | None
     metrics: dict[str, float]
+    errors: dict[str, float]
+    resamples: int
+    losses: list[float]
     num_samples: int
     params: int
     backbone_params: int
+    flops: int
+    image_shape: list[int]
     config: str
     config_hash: str
+    data_hash: str
     checkpoint: str | None
     checkpoint_filled: float | None
-    epochs: int
+    epochs: int | None
+    iterations: int
+    lr: float
+    processes: int
+    accumulation: int
     effective_batch: int
     images_per_s: float | None
     seconds: float
@@ -75,6 +103,7 @@ class Record:
     threads: int
     started: str
     code: str
+    code_hash: str
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
 
