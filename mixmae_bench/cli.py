@@ -41,6 +41,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     run.set_defaults(function=_run)
 
+    status = commands.add_parser(
+        "status", help="what of a suite is done, stale (and why), running, failed or missing"
+    )
+    status.add_argument("suite", help="suite file")
+    status.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
+    status.add_argument("--seeds", help="seeds instead of the suite's, such as 0,1,2")
+    status.set_defaults(function=_status)
+
     verify = commands.add_parser(
         "verify", help="compare with recorded outputs of the official implementations"
     )
@@ -143,6 +151,20 @@ def _run(args: argparse.Namespace) -> int:
         from mixmae_bench.suite.run import default_jobs, run_suite
 
     return 1 if run_suite(suite, work_dir, args.jobs or default_jobs(), console) else 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mixmae_bench.suite.spec import read_suite
+
+    suite = read_suite(args.suite, None if args.seeds is None else _integers(args.seeds))
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.suite.status import show_status
+
+    show_status(suite, args.work_dir or Path("work_dirs") / suite.name, console)
+    return 0
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -1,8 +1,12 @@
 """What a run ran on: versions, hardware, the state of the checkout."""
 
+import ast
+import hashlib
+import importlib.util
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,6 +37,42 @@ def code_version() -> str:
         return mixmae_bench.__version__
     changed = "+" if _git(root, "status", "--porcelain", "--untracked-files=no") else ""
     return f"{mixmae_bench.__version__} ({commit}{changed})"
+
+
+DECIDING = ("backbones", "compat", "data", "methods", "transfer", "precision.py")
+"""Sources of this package that decide the outcome of a run, beside its config."""
+
+
+def code_hash(modules: Iterable[str] = ()) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the sources that decide outcomes.
+
+    Comments, docstrings and layout do not count.
+
+    Args:
+        modules: Further modules that count, by name: what a config names in `custom_imports`.
+    """
+    package = Path(__file__).parent
+    files = [file for name in DECIDING for file in sorted((package / name).rglob("*.py")) or [package / name]]
+    for name in sorted({*modules} - {"mixmae_bench"}):
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin and Path(spec.origin).is_file():
+            files.append(Path(spec.origin))
+    text = "\n".join(_code(file.read_text(encoding="utf-8")) for file in files)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _code(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # A string that stands alone documents.
+            body[:] = [s for s in body if not (isinstance(s, ast.Expr) and _is_text(s.value))]
+    return ast.unparse(tree)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def cores() -> int:

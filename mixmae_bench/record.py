@@ -33,7 +33,7 @@ class Record:
         parent: `key` of that run, or None.
         metrics: Values by name, in the unit of `METRICS`.
         errors: Standard errors of metrics over the images they are computed on, by the same names: binomial
-            for top-1, bootstrap for AP and mIoU. The spread over seeds is another thing, and in no one record.
+            for top-1, bootstrap for AP and mIoU. The spread over seeds is another thing, in no single record.
         resamples: Resamples of the bootstrap, or 0 without one.
         losses: Mean training loss of every epoch, in order.
         num_samples: Images that the metrics are computed on.

@@ -22,12 +22,12 @@ import torch
 import mixmae_bench.suite.run
 from mixmae_bench.cli import main
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.config import content_hash, load_config
+from mixmae_bench.config import content_hash, file_hash, load_config
 from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
 from mixmae_bench.registry import MODELS
-from mixmae_bench.suite.cell import file_hash
-from mixmae_bench.suite.run import cell_keys
-from mixmae_bench.suite.spec import Cell, Suite, read_suite
+from mixmae_bench.suite.plan import Plan
+from mixmae_bench.suite.plan import plan as plan_of
+from mixmae_bench.suite.spec import Suite, read_suite
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "tests" / "smoke"
@@ -105,6 +105,10 @@ def records(smoke: Run) -> dict[str, Record]:
 # One run of everything.
 
 
+def suite_keys(suite: Suite) -> dict[str, str]:
+    return {name: planned.key for name, planned in plan_of(suite).items()}
+
+
 def test_the_suite_runs_to_its_end_without_a_word_on_stderr(smoke: Run) -> None:
     assert (smoke.status, smoke.err) == (0, "")
 
@@ -133,7 +137,7 @@ def test_printed_paths_are_whole_so_that_they_can_be_copied(smoke: Run) -> None:
 
 def test_every_cell_has_one_record_under_the_key_that_the_plan_gave_it(records: dict[str, Record]) -> None:
     assert sorted(records) == sorted(CELLS)
-    assert {cell: record.key for cell, record in records.items()} == cell_keys(read_suite(SUITE, [3]))
+    assert {cell: record.key for cell, record in records.items()} == suite_keys(read_suite(SUITE, [3]))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -263,7 +267,8 @@ def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) 
         "scratch",
         "table.md",
     ]
-    assert list(smoke.folder.rglob(".*")) == []
+    hidden = {path.relative_to(smoke.folder).as_posix() for path in smoke.folder.rglob(".*")}
+    assert hidden == {f"{Path(cell).parent}/.{Path(cell).name}.lock" for cell in CELLS}
     assert sorted(path.name for path in smoke.folder.parent.iterdir()) == ["work"]
 
 
@@ -315,8 +320,8 @@ def test_a_cell_that_was_trained_but_not_recorded_is_evaluated_again_and_not_tra
     assert {name: record for name, record in now.items() if name != cell} == {
         name: record for name, record in records.items() if name != cell
     }
-    same = ("key", "metrics", "checkpoint", "checkpoint_filled", "params", "epochs", "config_hash")
-    for name in same:
+    other = {"images_per_s", "seconds", "peak_memory_mb", "started", "code"}
+    for name in {field.name for field in dataclasses.fields(Record)} - other:
         assert getattr(now[cell], name) == getattr(records[cell], name)
     assert now[cell].images_per_s is None
     assert (repeated.folder / cell / "log.txt").read_text().count("Epoch(train)") == 4
@@ -344,8 +349,8 @@ def plan(
     def ask(folder: Path, suite: Path = SUITE, seeds: str = "3") -> tuple[list[str], str]:
         asked = []
 
-        def note(suite: Suite, todo: list[Cell], *_: object) -> dict[str, str]:
-            asked.extend(cell.name for cell in todo)
+        def note(suite: Suite, todo: dict[str, Plan], *_: object) -> dict[str, str]:
+            asked.extend(todo)
             return {}
 
         monkeypatch.setattr(mixmae_bench.suite.run, "_run_cells", note)
@@ -395,7 +400,7 @@ def test_a_pretraining_is_not_repeated_where_nothing_starts_from_it_any_more(
 def test_a_torn_record_is_warned_about_and_its_cell_is_run_again(plan: Callable, copy: Callable) -> None:
     folder = copy(lambda record: (record.method, record.task) == ("scratch", "detection"))
     with open(folder / "records.jsonl", "a") as file:
-        file.write('{"schema": 1, "suite": "smo')
+        file.write('{"schema": 2, "suite": "smo')
     asked, out = plan(folder)
     assert asked == ["scratch/seed3/detection"]
     assert f"warning: {folder / 'records.jsonl'} line 7 is skipped" in out
@@ -430,26 +435,26 @@ def keys_of(folder: Path, **changes: str) -> dict[str, str]:
         text = f"_base_ = {str(SMOKE / f'{task}.py')!r}\n{changes.get(task, '')}\n"
         (folder / f"{task}.py").write_text(text)
     shutil.copy(SUITE, folder)
-    return cell_keys(read_suite(folder / "suite.yaml", [3]))
+    return suite_keys(read_suite(folder / "suite.yaml", [3]))
 
 
 def test_keys_tell_all_cells_apart_and_depend_on_neither_place_nor_choice(tmp_path: Path) -> None:
-    keys = cell_keys(read_suite(SUITE, [3, 4]))
+    keys = suite_keys(read_suite(SUITE, [3, 4]))
     assert len(set(keys.values())) == len(keys) == 14
     assert keys_of(tmp_path / "elsewhere") == {cell: keys[cell] for cell in CELLS}
-    only = cell_keys(read_suite(SUITE, [4], ["mixmae"]))
+    only = suite_keys(read_suite(SUITE, [4], ["mixmae"]))
     assert only == {cell: keys[cell] for cell in only}
     assert len(only) == 4
 
 
 def test_a_changed_pretraining_changes_its_own_key_and_those_of_what_starts_from_it(tmp_path: Path) -> None:
-    old = cell_keys(read_suite(SUITE, [3]))
+    old = suite_keys(read_suite(SUITE, [3]))
     new = keys_of(tmp_path / "new", pretraining="model = dict(mask_ratio=0.25)")
     assert {cell for cell in CELLS if old[cell] != new[cell]} == {c for c in CELLS if c.startswith("mixmae/")}
 
 
 def test_a_changed_task_changes_the_keys_of_its_own_cells_only(tmp_path: Path) -> None:
-    old = cell_keys(read_suite(SUITE, [3]))
+    old = suite_keys(read_suite(SUITE, [3]))
     new = keys_of(tmp_path / "new", detection="optim_wrapper = dict(optimizer=dict(lr=5e-4))")
     assert {cell for cell in CELLS if old[cell] != new[cell]} == {
         c for c in CELLS if c.endswith("/detection")
@@ -466,7 +471,7 @@ def test_another_content_of_a_checkpoint_changes_the_keys_of_what_starts_from_it
     keys = []
     for content in (b"one", b"two"):
         (tmp_path / "a.pth").write_bytes(content)
-        keys.append(cell_keys(read_suite(path)))
+        keys.append(suite_keys(read_suite(path)))
     assert keys[0]["scratch/seed3/classification"] == keys[1]["scratch/seed3/classification"]
     assert keys[0]["a/seed3/classification"] != keys[1]["a/seed3/classification"]
 

@@ -58,6 +58,11 @@ def load_call(name: str, shape: tuple[int, int] | None, device: str) -> Call:
     cfg = _mmpretrain_config(model_name) if source == "mmpretrain" else load_config(name)
     if "model" not in cfg:
         raise UserError(f"{name} has no model; give the config of a training")
+    return config_call(cfg, shape, device)
+
+
+def config_call(cfg: Config, shape: tuple[int, int] | None, device: str) -> Call:
+    """Build the model of a config; see `load_call`."""
     scope = cfg.get("default_scope") or "mmengine"
     with DefaultScope.overwrite_default_scope(scope), built_on(device):
         model = MODELS.build(cfg.model).eval().to(device)
@@ -89,12 +94,15 @@ def built_on(device: str) -> Iterator[None]:
 def image_shape(model: nn.Module, cfg: Config) -> tuple[int, int]:
     """Return height and width of the images that a model is counted at.
 
-    Detection: 800x1280, mmdet's convention. Segmentation: what the data preprocessor crops or pads to, else
-    512x512. Others: what the tables of the backbone are made for, else 224x224.
+    Detection: 800x1280, mmdet's convention, or the square that the test pipeline resizes to. Segmentation:
+    what the data preprocessor crops or pads to, else 512x512. Others: what the tables of the backbone are
+    made for, else 224x224.
     """
     scope = cfg.get("default_scope")
     if scope == "mmdet":
-        return 800, 1280
+        pipeline = ((cfg.get("test_dataloader") or {}).get("dataset") or {}).get("pipeline") or []
+        width, height = next((t.scale for t in pipeline if t.type == "Resize"), (1333, 800))
+        return (height, width) if height == width else (800, 1280)
     if scope == "mmseg":
         return tuple((cfg.model.get("data_preprocessor") or {}).get("size") or (512, 512))
     if isinstance(getattr(model, "backbone", None), Encoder):

@@ -1,25 +1,32 @@
 """Running one cell of a suite by mmengine's Runner, in this process, and recording it."""
 
 import gc
-import hashlib
 import os
+import shutil
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.bootstrap import RESAMPLES
+from mixmae_bench.config import file_hash, find_data, load_config
+from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
+from mixmae_bench.cost.models import config_call
 from mixmae_bench.environment import code_version, hardware, packages
-from mixmae_bench.record import SCHEMA, Record, append_record
+from mixmae_bench.record import SCHEMA, Record, append_record, read_records
+from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
-from mixmae_bench.suite.spec import Cell
+from mixmae_bench.suite.job import Job, final_checkpoint, reason
+from mixmae_bench.suite.progress import held, note_failure, write_atomically
 
 METRIC_NAMES = {
     "accuracy/top1": ("top1", 1),
@@ -30,51 +37,48 @@ METRIC_NAMES = {
 """The frameworks' names of the metrics that a record keeps, and the factor that makes them percentages."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A cell with all that is needed to run it anywhere.
-
-    Attributes:
-        cell: What to run.
-        suite: Name of the suite.
-        suite_file: Its file.
-        suite_version: Version of the suite.
-        dataset: Name of the data.
-        key: Content hash (see `Record.key`).
-        folder: Where the run writes.
-        records: File that the record is appended to.
-        parent: Folder of the pretraining run to start from, or None.
-        threads: CPU threads for torch.
-    """
-
-    cell: Cell
-    suite: str
-    suite_file: Path
-    suite_version: int
-    dataset: str
-    key: str
-    folder: Path
-    records: Path
-    parent: Path | None
-    threads: int
-
-
-def run_job(job: Job) -> Record:
+def run_job(job: Job) -> Record | None:
     """Train and evaluate a cell, with all it prints in `folder/log.txt`, and append its record.
 
-    A run that was killed goes on from its last checkpoint.
+    A run that was killed goes on from its last checkpoint; what another config, checkpoint or seed left in
+    the folder is removed first.
+
+    Returns:
+        The record, by whichever process it was made, or None where another process is at this cell.
 
     Raises:
         UserError: Where the config, its data or the checkpoint does not fit.
     """
-    _print_into(job.folder / "log.txt")
-    try:
-        return _run(job)
-    except Exception:
-        traceback.print_exc()  # for the log; what is raised goes to the suite's process
-        raise
-    finally:
-        gc.collect()  # a Runner is full of cycles; the next cell needs its memory
+    with held(job.folder) as free:
+        if not free:
+            return None
+        if (record := finished(job)) is not None:
+            return record
+        _prepare(job)
+        _print_into(job.folder / "log.txt")
+        try:
+            return _run(job)
+        except Exception as error:
+            traceback.print_exc()  # for the log; what is raised goes to the suite's process
+            note_failure(job.folder, reason(error))
+            raise
+        finally:
+            gc.collect()  # a Runner is full of cycles; the next cell needs its memory
+
+
+def finished(job: Job) -> Record | None:
+    """Return the record of a cell whose checkpoint is there too, or None."""
+    same = [record for record in read_records(job.records)[0] if record.key == job.plan.key]
+    return same[-1] if same and final_checkpoint(job.folder) else None
+
+
+def _prepare(job: Job) -> None:
+    note = job.folder / "key"
+    if job.folder.exists() and not (note.is_file() and note.read_text(encoding="utf-8") == job.plan.key):
+        shutil.rmtree(job.folder)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, job.plan.key)
+    note_failure(job.folder, None)
 
 
 def _run(job: Job) -> Record:
@@ -82,40 +86,56 @@ def _run(job: Job) -> Record:
     reset_peak_memory()
     torch.set_num_threads(job.threads)
 
-    raw = load_config(job.cell.config)
-    checkpoint = final_checkpoint(job.parent) if job.parent else job.cell.method.checkpoint
+    raw = load_config(job.plan.cell.config)
+    cost, shape = _cost(raw)
+    checkpoint = final_checkpoint(job.parent) if job.parent else job.plan.cell.method.checkpoint
     runner = Runner.from_cfg(_configure(find_data(raw, by_option=False), job, checkpoint))
     runner.train()
 
-    progress = next(hook for hook in runner.hooks if isinstance(hook, ProgressHook))
-    backbone = runner.model.backbone
-    batch = runner.train_dataloader.batch_size
+    progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
+    metrics = _metrics(runner, progress)
+    images = len((runner.val_loop or runner.train_loop).dataloader.dataset)
+    batch = runner.train_dataloader.batch_size * get_world_size()
+    accumulation = runner.optim_wrapper._accumulative_counts
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
         suite_version=job.suite_version,
-        method=job.cell.method.name,
+        method=job.plan.cell.method.name,
         backbone=_backbone_name(raw),
-        task=job.cell.task,
+        task=job.plan.cell.task,
         dataset=job.dataset,
-        seed=job.cell.seed,
-        key=job.key,
-        metrics=_metrics(runner, progress),
-        num_samples=len((runner.val_loop or runner.train_loop).dataloader.dataset),
-        params=_count(runner.model),
-        backbone_params=_count(backbone),
-        config=Path(os.path.relpath(job.cell.config, job.suite_file.parent)).as_posix(),
-        config_hash=content_hash(raw),
+        seed=job.plan.cell.seed,
+        key=job.plan.key,
+        start=job.plan.start,
+        parent=job.plan.parent,
+        metrics=metrics,
+        errors=errors.errors(runner, metrics, images) if runner.val_loop else {},
+        resamples=RESAMPLES if {"box_ap", "miou"} & metrics.keys() else 0,
+        losses=_losses(runner),
+        num_samples=images,
+        params=cost.params,
+        backbone_params=sum(p.numel() for p in runner.model.backbone.parameters()),
+        flops=cost.flops,
+        image_shape=list(shape),
+        config=Path(os.path.relpath(job.plan.cell.config, job.suite_file.parent)).as_posix(),
+        config_hash=job.plan.config_hash,
+        data_hash=job.plan.data_hash,
         checkpoint=file_hash(checkpoint) if checkpoint else None,
-        checkpoint_filled=backbone.audit["filled"] if checkpoint else None,
-        epochs=runner.max_epochs,
-        effective_batch=batch,
+        checkpoint_filled=runner.model.backbone.audit["filled"] if checkpoint else None,
+        epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
+        iterations=runner.max_iters,
+        lr=float(raw.optim_wrapper.optimizer.lr),
+        processes=get_world_size(),
+        accumulation=accumulation,
+        effective_batch=batch * accumulation,
         images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.iters else None,
         seconds=round(time.monotonic() - clock, 1),
         peak_memory_mb=round(peak_memory() / 2**20, 1),
         threads=job.threads,
         started=started.isoformat(timespec="seconds"),
         code=code_version(),
+        code_hash=job.plan.code_hash,
         packages=packages(),
         hardware=hardware(),
     )
@@ -123,35 +143,20 @@ def _run(job: Job) -> Record:
     return record
 
 
-def final_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint of the run in `folder`, or None."""
-    last = folder / "last_checkpoint"
-    if not last.is_file():
-        return None
-    # The note holds an absolute path; the folder may have been moved since.
-    path = folder / Path(last.read_text(encoding="utf-8").strip()).name
-    return path if path.is_file() else None
-
-
-def file_hash(path: Path) -> str:
-    """Return the first 16 hex digits of a file's SHA-256."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
 def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
     """Add to a config what the suite decides: folder, seed, initial checkpoint, progress."""
     cfg.work_dir = str(job.folder)
-    cfg.experiment_name = f"{job.suite}_{job.cell.name.replace('/', '_')}_{job.key}"
+    cfg.experiment_name = f"{job.suite}_{job.plan.cell.name.replace('/', '_')}_{job.plan.key}"
     # By name: the note that mmengine leaves holds the path of where the folder was then.
     last = final_checkpoint(job.folder)
     cfg.resume, cfg.load_from = last is not None, str(last) if last else None
-    cfg.randomness = dict(seed=job.cell.seed)
+    cfg.randomness = dict(seed=job.plan.cell.seed)
     if checkpoint:
         cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
     cfg.custom_hooks = [
         *cfg.get("custom_hooks", []),
         dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
+        dict(type="mixmae_bench.ErrorsHook"),
     ]
     return cfg
 
@@ -159,10 +164,12 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
     """Return the metrics of the last validation, or of pretraining the mean loss of its last epoch."""
     if runner.val_loop is None:
-        window = len(runner.train_dataloader)
-        return {"loss": round(float(runner.message_hub.get_scalar("train/loss").mean(window)), 5)}
+        return {"loss": _losses(runner)[-1]}
     # A run that was killed between its last checkpoint and its record has nothing left to train.
     metrics = progress.metrics or runner.val()
+    for metric in runner.val_evaluator.metrics:
+        if isinstance(metric, CocoMetric):  # without any detection it returns nothing
+            metrics = {f"coco/{kind}_mAP": 0.0 for kind in metric.metrics} | metrics
     return {
         name: round(float(metrics[theirs]) * factor, 4)
         for theirs, (name, factor) in METRIC_NAMES.items()
@@ -176,8 +183,22 @@ def _backbone_name(cfg: Config) -> str:
     return f"{backbone.type.rpartition('.')[2]}-{arch}" if isinstance(arch, str) and arch else backbone.type
 
 
-def _count(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _cost(cfg: Config) -> tuple[Cost, tuple[int, int]]:
+    """Return parameters and FLOPs of a config's model, and height and width of the image they are for."""
+    call = config_call(cfg, None, "meta")
+    cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
+    return cost, call.inputs[0].shape[-2:]
+
+
+def _hook(runner: Runner, kind: type) -> Hook:
+    return next(hook for hook in runner.hooks if isinstance(hook, kind))
+
+
+def _losses(runner: Runner) -> list[float]:
+    """Return the mean training loss of every epoch, those before a resume included."""
+    losses, _ = runner.message_hub.get_scalar("train/loss").data
+    epoch = len(runner.train_dataloader)
+    return [round(float(losses[i : i + epoch].mean()), 5) for i in range(0, len(losses), epoch)]
 
 
 def _print_into(file: Path) -> None:

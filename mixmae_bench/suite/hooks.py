@@ -1,7 +1,5 @@
 """Telling the outside how far a run is, and keeping what the record needs."""
 
-import json
-import os
 import time
 from pathlib import Path
 
@@ -9,13 +7,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mixmae_bench.registry import HOOKS
+from mixmae_bench.suite.progress import write_progress
 
 SECONDS_BETWEEN_WRITES = 0.5
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Writes `{"iter", "max_iters", "text"}` to a file that any process may read at any time.
+    """Writes how far the run is to a file that any process may read at any time.
 
     Attributes:
         metrics: What the last validation returned, in the framework's names.
@@ -46,16 +45,7 @@ class ProgressHook(Hook):
         if now >= self._next_write or done == runner.max_iters:
             self._next_write = now + SECONDS_BETWEEN_WRITES
             text = f"loss {runner.message_hub.get_scalar('train/loss').current():.3f}"
-            write_atomically(
-                self.file, json.dumps({"iter": done, "max_iters": runner.max_iters, "text": text})
-            )
+            write_progress(self.file, done, runner.max_iters, text)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self.metrics = dict(metrics or {})
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small text file so that readers see the old or the new content, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

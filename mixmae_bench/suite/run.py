@@ -1,33 +1,33 @@
 """Planning a suite and running what is missing, side by side, behind one progress bar."""
 
-import hashlib
-import json
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mixmae_bench.config import check_model, content_hash, find_data, load_config
+from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.registry import MODELS
 from mixmae_bench.report.table import metrics_text, suite_table
-from mixmae_bench.suite.cell import Job, file_hash, final_checkpoint, run_job
-from mixmae_bench.suite.hooks import write_atomically
-from mixmae_bench.suite.spec import PRETRAINING, Cell, Suite
+from mixmae_bench.suite.job import Job, final_checkpoint, reason
+from mixmae_bench.suite.plan import Plan, plan
+from mixmae_bench.suite.progress import note_failure, progress, write_atomically
+from mixmae_bench.suite.spec import PRETRAINING, Suite
+from mixmae_bench.suite.workers import Workers
 from mixmae_bench.transfer.load import load_backbone
 
 SECONDS_BETWEEN_LOOKS = 0.25
+SECONDS_BETWEEN_TRIES = 5.0
+"""Before a cell is tried again that another process is at."""
+
+DEATHS = 2
+"""A cell whose process was killed is run again, as it may not have been its fault, until this many times."""
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
@@ -35,6 +35,8 @@ PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 
 def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
+
+    Several such runs on one folder share the work.
 
     Args:
         suite: What to run.
@@ -56,29 +58,25 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
             f"--work-dir {work_dir} cannot be a folder ({error.strerror}); name another"
         ) from error
     records = work_dir / "records.jsonl"
-    keys = cell_keys(suite)
-    done = _done(suite, keys, records, work_dir, console)
-    todo = [cell for cell in suite.cells() if cell.name not in done]
-    total = len(suite.cells())
+    plans = plan(suite)
+    done = _done(plans, records, work_dir, console)
+    todo = {name: planned for name, planned in plans.items() if name not in done}
     console.print(
-        f"suite {suite.name}: {total} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}", **PLAIN
+        f"suite {suite.name}: {len(plans)} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}",
+        **PLAIN,
     )
     failed = {}
     if todo:
-        failed = _run_cells(suite, todo, keys, work_dir, jobs, console)
-    results, _ = read_records(records)
-    results = [r for r in results if r.key in set(keys.values())]
+        failed = _run_cells(suite, todo, work_dir, jobs, console)
+    keys = {planned.key for planned in plans.values()}
+    results = [record for record in read_records(records)[0] if record.key in keys]
     table = suite_table(suite.name, results)
     if results:
         write_atomically(work_dir / "table.md", table)
         console.print(table, **PLAIN)
         console.print(f"written: {work_dir / 'table.md'}, {records}", **PLAIN)
-    for name, reason in failed.items():
-        console.print(
-            f"failed: {name}: {reason}; log: {work_dir / name / 'log.txt'}",
-            style="red",
-            **PLAIN,
-        )
+    for name, why in failed.items():
+        console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
     return len(failed)
 
 
@@ -101,45 +99,40 @@ def check_suite(suite: Suite) -> None:
                 load_backbone(MODELS.build(configs[config].model.backbone), method.checkpoint)
 
 
-def cell_keys(suite: Suite) -> dict[str, str]:
-    """Return the content key of every cell: a hash of its config, its seed and what it starts from."""
-    keys = {}
-    for cell in suite.cells():
-        start = keys[cell.parent] if cell.parent else "random"
-        if cell.method.checkpoint:
-            start = file_hash(cell.method.checkpoint)
-        text = json.dumps([content_hash(load_config(cell.config)), cell.seed, start])
-        keys[cell.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return keys
-
-
-def _done(suite: Suite, keys: dict[str, str], records: Path, work_dir: Path, console: Console) -> set[str]:
-    """Return the cells that have a record; a pretraining that others wait for needs its checkpoint too."""
+def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Console) -> set[str]:
+    """Return the cells that have a record; one that others wait for needs its checkpoint too."""
     found, complaints = read_records(records)
     for complaint in complaints:
         console.print(f"warning: {complaint}", style="yellow", **PLAIN)
-    recorded = {r.key for r in found}
-    done = {name for name, key in keys.items() if key in recorded}
-    for cell in suite.cells():
-        if cell.parent in done and cell.name not in done and final_checkpoint(work_dir / cell.parent) is None:
-            done.discard(cell.parent)
+    code = {record.key: record.code_hash for record in found}
+    done = {name for name, planned in plans.items() if planned.key in code}
+    other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
+    if other:
+        console.print(f"{other} of the cells that are done were made by other code (mixmae-bench status)")
+    for name, planned in plans.items():
+        parent = planned.cell.parent
+        if parent in done and name not in done and final_checkpoint(work_dir / parent) is None:
+            done.discard(parent)
     return done
 
 
 def _run_cells(
-    suite: Suite, todo: list[Cell], keys: dict[str, str], work_dir: Path, jobs: int, console: Console
+    suite: Suite, todo: dict[str, Plan], work_dir: Path, jobs: int, console: Console
 ) -> dict[str, str]:
-    """Run cells in `jobs` processes that live for the whole suite; return the reason of each failure."""
-    names = {cell.name for cell in todo}
+    """Run cells side by side; return the reason of each failure."""
     # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
-    waiting = sorted(todo, key=lambda cell: (cell.task != PRETRAINING, -suite.minutes[cell.task]))
-    running: dict[Future, Cell] = {}
+    waiting = sorted(
+        todo.values(), key=lambda p: (p.cell.task != PRETRAINING, -suite.minutes[p.cell.task])
+    )
+    running: dict[Future, Plan] = {}
     finished: dict[str, float] = {}
     failed: dict[str, str] = {}
+    began: dict[str, float] = {}
+    elsewhere: dict[str, float] = {}  # cells that another process is at, and when to look again
+    deaths: Counter[str] = Counter()
     threads = max(1, cores() // jobs)
     clock = time.monotonic()
-    began: dict[str, float] = {}
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    workers = Workers(jobs)
     bar = Progress(
         TextColumn("{task.fields[count]}"),
         BarColumn(bar_width=24),
@@ -151,93 +144,78 @@ def _run_cells(
         with bar:
             task = bar.add_task("", total=1.0, count="", left="", now="")
             while waiting or running:
-                for cell in list(waiting):
-                    if cell.parent in failed:
-                        waiting.remove(cell)
-                        failed[cell.name] = f"{cell.parent} failed"
-                    elif len(running) < jobs and not (cell.parent in names and cell.parent not in finished):
-                        waiting.remove(cell)
-                        job = _job(suite, cell, keys[cell.name], work_dir, threads)
-                        began[cell.name] = time.monotonic()
-                        running[pool.submit(run_job, job)] = cell
-                for future in wait(running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED).done:
-                    cell = running.pop(future)
-                    try:
-                        _report(future.result(), cell, console)
-                        finished[cell.name] = time.monotonic() - began[cell.name]
-                    except BrokenProcessPool:
-                        # One dead worker ends the pool: what ran beside it is lost with it.
-                        for other in [cell, *running.values(), *waiting]:
-                            failed[other.name] = "a worker process was killed (out of memory?)"
-                        waiting, running = [], {}
-                        break
-                    except Exception as error:
-                        failed[cell.name] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                        console.print(f"failed  {cell.name}", style="red")
-                share, left = _estimate(
-                    suite, todo, running.values(), finished, began, failed, work_dir, jobs
-                )
-                now = " | ".join(f"{c.name} {_progress(work_dir / c.name)[1]}" for c in running.values())
+                now = time.monotonic()
+                for planned in list(waiting):
+                    name, parent = planned.cell.name, planned.cell.parent
+                    if parent in failed:
+                        waiting.remove(planned)
+                        failed[name] = f"{parent} failed"
+                    elif (
+                        workers.free
+                        and elsewhere.get(name, now) <= now
+                        and not (parent in todo and parent not in finished)
+                    ):
+                        waiting.remove(planned)
+                        began[name] = now
+                        running[workers.submit(_job(suite, planned, work_dir, threads))] = planned
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                for future in [future for future in running if future.done()]:
+                    planned = running.pop(future)
+                    name = planned.cell.name
+                    if not workers.release(future):
+                        deaths[name] += 1
+                        if deaths[name] < DEATHS:
+                            waiting.insert(0, planned)  # it goes on from its last checkpoint
+                            continue
+                        failed[name] = f"its process was killed {deaths[name]} times (out of memory?)"
+                        note_failure(work_dir / name, failed[name])
+                    elif error := future.exception():
+                        failed[name] = reason(error)
+                    elif record := future.result():
+                        finished[name] = time.monotonic() - began[name]
+                        _report(record, name, console)
+                    else:
+                        elsewhere[name] = time.monotonic() + SECONDS_BETWEEN_TRIES
+                        waiting.append(planned)
+                    if name in failed:
+                        console.print(f"failed  {name}", style="red")
+                cells = [planned.cell.name for planned in running.values()]
+                share, left = _estimate(suite, todo, cells, finished, began, failed, work_dir, jobs)
                 bar.update(
                     task,
                     completed=share,
                     count=f"{len(finished)}/{len(todo)}",
                     left=f"{_time_text(left)} left",
-                    now=now,
+                    now=" | ".join(f"{name} {progress(work_dir / name)[1]}" for name in cells)
+                    or "waiting for cells of another run",
                 )
     except KeyboardInterrupt:
-        for process in list(pool._processes.values()):
-            process.kill()
         raise UserError("stopped; the same command goes on where it was") from None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        workers.stop()
     console.print(f"ran {len(finished)} of {len(todo)} cells in {_time_text(time.monotonic() - clock)}")
     return failed
 
 
-def _follow_parent() -> None:
-    """Make a worker end when the suite's process does, however that ended, and leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-def _job(suite: Suite, cell: Cell, key: str, work_dir: Path, threads: int) -> Job:
-    """Prepare a cell's folder: what another config, checkpoint or seed left there is removed."""
-    folder = work_dir / cell.name
-    note = folder / "key"
-    if folder.exists() and not (note.is_file() and note.read_text(encoding="utf-8") == key):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, key)
+def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int) -> Job:
+    parent = planned.cell.parent
     return Job(
-        cell=cell,
         suite=suite.name,
         suite_file=suite.path,
         suite_version=suite.version,
         dataset=suite.dataset,
-        key=key,
-        folder=folder,
+        plan=planned,
+        folder=work_dir / planned.cell.name,
         records=work_dir / "records.jsonl",
-        parent=work_dir / cell.parent if cell.parent else None,
+        parent=work_dir / parent if parent else None,
         threads=threads,
     )
 
 
-def _progress(folder: Path) -> tuple[float, str]:
-    """Return the share of a running cell that is done, and its last words."""
-    try:
-        note = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0.0, "starting"
-    share = note["iter"] / note["max_iters"]
-    return share, f"{100 * share:.0f}% {note['text']}" if share < 1 else "evaluating"
-
-
 def _estimate(
     suite: Suite,
-    todo: list[Cell],
-    running: list[Cell],
+    todo: dict[str, Plan],
+    running: list[str],
     finished: dict[str, float],
     began: dict[str, float],
     failed: dict[str, str],
@@ -249,20 +227,20 @@ def _estimate(
     A cell is expected to take as long as the finished ones of its task did, or the suite's `minutes`.
     """
     took: dict[str, list[float]] = {}
-    for cell in todo:
-        if cell.name in finished:
-            took.setdefault(cell.task, []).append(finished[cell.name])
+    tasks = {name: planned.cell.task for name, planned in todo.items()}
+    for name, seconds in finished.items():
+        took.setdefault(tasks[name], []).append(seconds)
     expected = {t: sum(took[t]) / len(took[t]) if t in took else 60 * m for t, m in suite.minutes.items()}
-    shares = {cell.name: _progress(work_dir / cell.name)[0] for cell in running}
+    shares = {name: progress(work_dir / name)[0] for name in running}
     for name, share in shares.items():
         if share > 0.1:  # enough of this run to know its pace
             expected[name] = (time.monotonic() - began[name]) / share
     total = left = 0.0
-    for cell in todo:
-        seconds = expected.get(cell.name, expected[cell.task])
+    for name, task in tasks.items():
+        seconds = expected.get(name, expected[task])
         total += seconds
-        if cell.name not in finished and cell.name not in failed:
-            left += seconds * (1 - shares.get(cell.name, 0.0))
+        if name not in finished and name not in failed:
+            left += seconds * (1 - shares.get(name, 0.0))
     return 1 - left / total, left / min(jobs, max(1, len(todo) - len(finished) - len(failed)))
 
 
@@ -270,9 +248,9 @@ def _time_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _report(record: Record, cell: Cell, console: Console) -> None:
+def _report(record: Record, name: str, console: Console) -> None:
     console.print(
-        f"done  {cell.name}  {metrics_text(record.metrics)}  ({record.seconds:.0f} s)",
+        f"done  {name}  {metrics_text(record.metrics)}  ({record.seconds:.0f} s)",
         **PLAIN,
     )
 

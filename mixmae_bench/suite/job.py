@@ -1,0 +1,48 @@
+"""A cell with all that is needed to run it, and what its folder holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixmae_bench.suite.plan import Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with all that is needed to run it anywhere.
+
+    Attributes:
+        suite: Name of the suite.
+        suite_file: Its file.
+        suite_version: Version of the suite.
+        dataset: Name of the data.
+        plan: What to run.
+        folder: Where the run writes.
+        records: File that the record is appended to.
+        parent: Folder of the pretraining run to start from, or None.
+        threads: CPU threads for torch.
+    """
+
+    suite: str
+    suite_file: Path
+    suite_version: int
+    dataset: str
+    plan: Plan
+    folder: Path
+    records: Path
+    parent: Path | None
+    threads: int
+
+
+def final_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint of the run in `folder`, or None."""
+    last = folder / "last_checkpoint"
+    if not last.is_file():
+        return None
+    # The note holds an absolute path; the folder may have been moved since.
+    path = folder / Path(last.read_text(encoding="utf-8").strip()).name
+    return path if path.is_file() else None
+
+
+def reason(error: Exception) -> str:
+    """Return what to say of a failure in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

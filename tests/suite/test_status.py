@@ -1,0 +1,106 @@
+"""What a suite says of its cells: the state of each and why."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.cli import main
+from mixmae_bench.record import Record, append_record, read_records
+from mixmae_bench.suite.plan import Plan, plan
+from mixmae_bench.suite.progress import held, is_running, note_failure, write_progress
+from mixmae_bench.suite.spec import read_suite
+from mixmae_bench.suite.status import state
+
+ROOT = Path(__file__).parents[2]
+SUITE = ROOT / "tests" / "smoke" / "suite.yaml"
+SAMPLE = read_records(ROOT / "results" / "measured" / "digits" / "records.jsonl")[0][0]
+CELL = "mixmae/seed0/detection"
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, Plan]:
+    return plan(read_suite(SUITE))
+
+
+def record(planned: Plan, **changes: object) -> Record:
+    """Return a record that a run of today would have left."""
+    cell = planned.cell
+    values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(Plan) if f.name != "cell"}
+    values |= dict(method=cell.method.name, task=cell.task, seed=cell.seed, metrics={"box_ap": 31.25})
+    return dataclasses.replace(SAMPLE, **(values | changes))
+
+
+def test_a_cell_without_a_record_is_missing(plans: dict[str, Plan], tmp_path: Path) -> None:
+    assert state(plans[CELL], [], tmp_path).name == "missing"
+
+
+def test_a_cell_with_its_record_is_done_and_shows_its_metrics(plans: dict[str, Plan], tmp_path: Path) -> None:
+    own = state(plans[CELL], [record(plans[CELL])], tmp_path)
+    assert (own.name, own.detail) == ("done", "box AP 31.25")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (dict(config_hash="0" * 16), "config"),
+        (dict(data_hash="0" * 16), "data"),
+        (dict(parent="0" * 16), "checkpoint"),
+        (dict(start="random", parent=None), "checkpoint"),
+    ],
+)
+def test_a_cell_is_stale_by_what_changed_and_by_nothing_else(
+    plans: dict[str, Plan], tmp_path: Path, changes: dict, reason: str
+) -> None:
+    own = state(plans[CELL], [record(plans[CELL], key="0" * 16, **changes)], tmp_path)
+    assert own.name == "stale"
+    assert [part.split(":")[0] for part in own.detail.split(", ")] == [reason]
+
+
+def test_a_cell_of_other_code_is_stale_and_kept(plans: dict[str, Plan], tmp_path: Path) -> None:
+    own = state(plans[CELL], [record(plans[CELL], code_hash="0" * 16, code="0.0.1 (abc)")], tmp_path)
+    assert own.name == "stale"
+    assert own.detail == "code: made by 0.0.1 (abc), kept; box AP 31.25"
+
+
+def test_a_running_cell_shows_how_far_it_is(plans: dict[str, Plan], tmp_path: Path) -> None:
+    folder = tmp_path / CELL
+    with held(folder) as free:
+        assert free
+        folder.mkdir()
+        write_progress(folder / "progress.json", 30, 40, "loss 0.5")
+        own = state(plans[CELL], [], tmp_path)
+    assert (own.name, own.detail) == ("running", "75% loss 0.5")
+    assert state(plans[CELL], [], tmp_path).name == "missing"
+
+
+def test_a_failed_cell_shows_the_error_and_the_log(plans: dict[str, Plan], tmp_path: Path) -> None:
+    folder = tmp_path / CELL
+    folder.mkdir(parents=True)
+    note_failure(folder, "RuntimeError: it broke")
+    own = state(plans[CELL], [], tmp_path)
+    assert (own.name, own.detail) == ("failed", f"RuntimeError: it broke; log: {folder / 'log.txt'}")
+    note_failure(folder, None)
+    assert state(plans[CELL], [], tmp_path).name == "missing"
+
+
+def test_a_cell_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    assert not is_running(tmp_path / "cell")
+    with held(tmp_path / "cell") as first, held(tmp_path / "cell") as second:
+        assert (first, second) == (True, False)
+    assert not is_running(tmp_path / "cell")
+
+
+def test_the_command_lists_every_cell_and_counts_the_states(
+    plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append_record(tmp_path / "records.jsonl", record(plans[CELL]))
+    with open(tmp_path / "records.jsonl", "a", encoding="utf-8") as file:
+        file.write("half a li")
+    assert main(["status", str(SUITE), "--work-dir", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "line 2 is skipped" in out
+    rows = dict(re.findall(r"^ (\S+/seed0/\S+) +(\w+)", out, flags=re.MULTILINE))
+    assert rows == {name: "done" if name == CELL else "missing" for name in plans}
+    assert "1 done, 6 missing; folder" in out
