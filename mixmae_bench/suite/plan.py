@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mixmae_bench.config import content_hash, file_hash, find_data, load_config
+from mixmae_bench.config import content_hash, embedded, file_hash, find_data, load_config
+from mixmae_bench.data.digits import VERSION
 from mixmae_bench.data.identity import data_hash
 from mixmae_bench.environment import code_hash
 from mixmae_bench.suite.spec import Cell, Suite
@@ -36,16 +37,11 @@ def plan(suite: Suite) -> dict[str, Plan]:
     plans: dict[str, Plan] = {}
     for cell in suite.cells():
         parent = plans[cell.parent] if cell.parent else None
-        start = "random"
-        if parent:
-            start = parent.cell.task
-        elif cell.method.checkpoint:
-            start = "checkpoint"
         weights = parent.key if parent else files.get(cell.method.checkpoint)
         config, data, code = configs[cell.config]
         text = json.dumps([config, data, cell.seed, weights])
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        plans[cell.name] = Plan(cell, key, config, data, code, start, parent and parent.key)
+        plans[cell.name] = Plan(cell, key, config, data, code, cell.start, parent and parent.key)
     return plans
 
 
@@ -53,6 +49,7 @@ def _hashes(cfg: Config) -> tuple[str, str, str]:
     """Return the hashes of a config's content, its data and the code that it runs."""
     content = content_hash(cfg)
     imports = cfg.get("custom_imports", {}).get("imports", [])
+    data = [f"digits {VERSION}"] if embedded(cfg) else []
     cfg = find_data(cfg, by_option=False)
-    data = [data_hash(cfg[key].dataset) for key in ("train_dataloader", "val_dataloader") if cfg.get(key)]
-    return content, hashlib.sha256("".join(data).encode()).hexdigest()[:16], code_hash(imports)
+    data += [data_hash(cfg[key].dataset) for key in ("train_dataloader", "val_dataloader") if cfg.get(key)]
+    return content, hashlib.sha256(" ".join(data).encode()).hexdigest()[:16], code_hash(imports)

@@ -95,8 +95,9 @@ def check_suite(suite: Suite) -> None:
         check_model(cfg)
     for method in suite.methods.values():
         if method.checkpoint:
-            for config in suite.tasks.values():
-                load_backbone(MODELS.build(configs[config].model.backbone), method.checkpoint)
+            for task in method.tasks:
+                if task.after is None:
+                    load_backbone(MODELS.build(configs[task.config].model.backbone), method.checkpoint)
 
 
 def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Console) -> set[str]:
@@ -109,7 +110,7 @@ def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Consol
     other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
     if other:
         console.print(f"{other} of the cells that are done were made by other code (mixmae-bench status)")
-    for name, planned in plans.items():
+    for name, planned in reversed(plans.items()):  # last first, as a chain of runs needs every link
         parent = planned.cell.parent
         if parent in done and name not in done and final_checkpoint(work_dir / parent) is None:
             done.discard(parent)
@@ -122,7 +123,7 @@ def _run_cells(
     """Run cells side by side; return the reason of each failure."""
     # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
     waiting = sorted(
-        todo.values(), key=lambda p: (p.cell.task != PRETRAINING, -suite.minutes[p.cell.task])
+        todo.values(), key=lambda p: (p.cell.task != PRETRAINING, -suite.minutes.get(p.cell.task, 1))
     )
     running: dict[Future, Plan] = {}
     finished: dict[str, float] = {}
@@ -203,7 +204,7 @@ def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int) -> Job:
         suite=suite.name,
         suite_file=suite.path,
         suite_version=suite.version,
-        dataset=suite.dataset,
+        dataset=planned.cell.dataset,
         plan=planned,
         folder=work_dir / planned.cell.name,
         records=work_dir / "records.jsonl",
@@ -230,7 +231,8 @@ def _estimate(
     tasks = {name: planned.cell.task for name, planned in todo.items()}
     for name, seconds in finished.items():
         took.setdefault(tasks[name], []).append(seconds)
-    expected = {t: sum(took[t]) / len(took[t]) if t in took else 60 * m for t, m in suite.minutes.items()}
+    expected = {t: 60 * suite.minutes.get(t, 1) for t in (PRETRAINING, *suite.tasks)}
+    expected |= {t: sum(seconds) / len(seconds) for t, seconds in took.items()}
     shares = {name: progress(work_dir / name)[0] for name in running}
     for name, share in shares.items():
         if share > 0.1:  # enough of this run to know its pace

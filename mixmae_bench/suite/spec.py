@@ -9,26 +9,56 @@ import yaml
 from mixmae_bench.errors import UserError, did_you_mean
 
 PRETRAINING = "pretraining"
-TASKS = ("classification", "detection", "segmentation")
+RANDOM, CHECKPOINT = "random", "checkpoint"
+"""What a run starts from, where that is not another run."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A transfer: its config, and the task that it follows and starts from (None: the method's own start)."""
+
+    name: str
+    config: Path
+    after: str | None = None
 
 
 @dataclass(frozen=True)
 class Method:
-    """What a backbone starts from: a pretraining run, a checkpoint, or (neither) random weights."""
+    """What a backbone starts from (a pretraining run, a checkpoint, or random weights), and its tasks."""
 
     name: str
+    tasks: tuple[Task, ...]
     pretrain: Path | None = None
     checkpoint: Path | None = None
+
+    @property
+    def start(self) -> str:
+        """What tasks start from that follow no other."""
+        if self.pretrain:
+            return PRETRAINING
+        return CHECKPOINT if self.checkpoint else RANDOM
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid; `task` is 'pretraining' or one of `TASKS`."""
+    """One run of the grid.
+
+    Attributes:
+        method: Whose run it is.
+        task: 'pretraining' or the name of one of the method's tasks.
+        seed: Seed of everything random in it.
+        config: Its config.
+        dataset: Name of its data.
+        start: What its backbone starts from: 'random', 'checkpoint' (the method's), or the task of the run
+            before it, 'pretraining' or another.
+    """
 
     method: Method
     task: str
     seed: int
     config: Path
+    dataset: str
+    start: str
 
     @property
     def name(self) -> str:
@@ -36,34 +66,54 @@ class Cell:
 
     @property
     def parent(self) -> str | None:
-        """Name of the pretraining cell that this one starts from, if there is one."""
-        if self.task == PRETRAINING or self.method.pretrain is None:
+        """Name of the cell that this one starts from, if there is one."""
+        if self.start in (RANDOM, CHECKPOINT):
             return None
-        return f"{self.method.name}/seed{self.seed}/{PRETRAINING}"
+        return f"{self.method.name}/seed{self.seed}/{self.start}"
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file; see `configs/suites/digits.yaml` for a commented one."""
+    """A suite file; see `configs/suites/digits.yaml` for a commented one.
+
+    Attributes:
+        path: The file.
+        name: Name of the suite.
+        version: Raised with every change that makes results another thing.
+        dataset: Name of the data, or None where the configs' names tell (their part after the last '_').
+        methods: Rows of the grid, by name.
+        seeds: Seeds of every run.
+        minutes: Expected minutes of a run by task, or empty.
+    """
 
     path: Path
     name: str
     version: int
-    dataset: str
+    dataset: str | None
     methods: dict[str, Method]
-    tasks: dict[str, Path]
     seeds: list[int]
     minutes: dict[str, float]
 
+    @property
+    def tasks(self) -> list[str]:
+        """Names of all methods' tasks, pretraining aside, in the order of the file."""
+        return _task_names(self.methods)
+
     def cells(self) -> list[Cell]:
-        """Return the grid, seed by seed, pretraining before what starts from it."""
+        """Return the grid, seed by seed, every run after the one that it starts from."""
         cells = []
         for seed in self.seeds:
             for method in self.methods.values():
                 if method.pretrain:
-                    cells.append(Cell(method, PRETRAINING, seed, method.pretrain))
-                cells += [Cell(method, task, seed, config) for task, config in self.tasks.items()]
+                    data = self._dataset(method.pretrain)
+                    cells.append(Cell(method, PRETRAINING, seed, method.pretrain, data, RANDOM))
+                for task in method.tasks:
+                    start, data = task.after or method.start, self._dataset(task.config)
+                    cells.append(Cell(method, task.name, seed, task.config, data, start))
         return cells
+
+    def _dataset(self, config: Path) -> str:
+        return self.dataset or config.stem.rpartition("_")[2]
 
 
 def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[str] | None = None) -> Suite:
@@ -80,9 +130,7 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"suite {path} is not YAML: {' '.join(str(error).split())}") from error
-    _check_keys(
-        content, ("name", "version", "dataset", "methods", "tasks", "seeds", "minutes"), f"suite {path}"
-    )
+    _check_keys(content, ("name", "version", "methods", "seeds"), ("dataset", "tasks", "minutes"), path)
     seeds = content["seeds"] if seeds is None else seeds
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
         raise UserError(
@@ -92,24 +140,22 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         raise UserError(f"suite {path}: a seed is named twice in {seeds}")
     if not isinstance(content["version"], int) or not isinstance(content["name"], str):
         raise UserError(f"suite {path}: name must be a string and version an integer")
+    if not isinstance(content.get("dataset", ""), str):
+        raise UserError(f"suite {path}: dataset must be a string, not {content['dataset']!r}")
 
-    known = {
-        name: _read_method(name, value, path) for name, value in _mapping(content, "methods", path).items()
-    }
+    shared = _read_tasks(content["tasks"], f"suite {path}", path) if "tasks" in content else None
+    if not isinstance(content["methods"], dict) or not content["methods"]:
+        raise UserError(f"suite {path}: 'methods' must be a mapping with at least one entry")
+    known = {name: _read_method(name, value, shared, path) for name, value in content["methods"].items()}
     chosen = list(known) if methods is None else methods
     for name in chosen:
         if name not in known:
             raise UserError(
                 f"unknown method '{name}': suite {path} has {', '.join(known)}.{did_you_mean(name, known)}"
             )
-    tasks = {}
-    for task, config in _mapping(content, "tasks", path).items():
-        if task not in TASKS:
-            near = did_you_mean(str(task), TASKS)
-            raise UserError(f"suite {path}: unknown task '{task}'; known: {', '.join(TASKS)}.{near}")
-        tasks[task] = _file(config, f"task '{task}'", path)
-    minutes = content["minutes"]
-    if (
+    minutes = content.get("minutes", {})
+    tasks = _task_names(known)
+    if "minutes" in content and (
         not isinstance(minutes, dict)
         or set(minutes) != {PRETRAINING, *tasks}
         or not all(type(value) in (int, float) and value > 0 for value in minutes.values())
@@ -122,35 +168,69 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         path,
         content["name"],
         content["version"],
-        content["dataset"],
+        content.get("dataset"),
         {name: known[name] for name in chosen},
-        tasks,
         seeds,
         minutes,
     )
 
 
-def _read_method(name: str, value: object, path: Path) -> Method:
+def _task_names(methods: dict[str, Method]) -> list[str]:
+    return list(dict.fromkeys(task.name for method in methods.values() for task in method.tasks))
+
+
+def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, path: Path) -> Method:
     value = {} if value is None else value
-    # The name becomes that of a folder, which is removed when its run is stale.
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
-        raise UserError(f"suite {path}: a method's name is letters, digits and .+-_, not {name!r}")
+    _check_name("method", name, path)
     where = f"suite {path}, method '{name}'"
     if not isinstance(value, dict):
         raise UserError(f"{where}: give `pretrain: CONFIG` or `checkpoint: FILE`, not {value!r}")
+    keys = ("pretrain", "checkpoint", "tasks")
     for key in value:
-        if key not in ("pretrain", "checkpoint"):
-            raise UserError(
-                f"{where}: unknown key '{key}'.{did_you_mean(str(key), ('pretrain', 'checkpoint'))}"
-            )
-    if len(value) == 2:
+        if key not in keys:
+            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), keys)}")
+    starts = {key: _file(value[key], where, path) for key in keys[:2] if key in value}
+    if len(starts) == 2:
         raise UserError(f"{where}: give `pretrain` or `checkpoint`, not both")
-    if not value and name != "scratch":
+    if not starts and name != "scratch" and not name.startswith("scratch-"):
         raise UserError(
-            f"unknown method '{name}' in suite {path}: only 'scratch' starts from random weights; "
-            f"give it `pretrain: CONFIG` or `checkpoint: FILE`"
+            f"unknown method '{name}' in suite {path}: only 'scratch' and 'scratch-...' start from random "
+            f"weights; give it `pretrain: CONFIG` or `checkpoint: FILE`"
         )
-    return Method(name, **{key: _file(file, f"method '{name}'", path) for key, file in value.items()})
+    tasks = _read_tasks(value["tasks"], where, path) if "tasks" in value else shared
+    if tasks is None:
+        raise UserError(f"{where} has no tasks; give `tasks`, to it or to the suite")
+    return Method(name, tasks, **starts)
+
+
+def _read_tasks(value: object, where: str, path: Path) -> tuple[Task, ...]:
+    """Read tasks: a config each, or `{config: CONFIG, from: TASK}`, which starts from the result of TASK."""
+    if not isinstance(value, dict) or not value:
+        raise UserError(f"{where}: 'tasks' must be a mapping with at least one entry")
+    tasks: dict[str, Task] = {}
+    for name, entry in value.items():
+        _check_name("task", name, path)
+        place = f"{where}, task '{name}'"
+        if name in (PRETRAINING, RANDOM, CHECKPOINT):
+            raise UserError(f"{place}: a task cannot be called that; choose another name")
+        entry = entry if isinstance(entry, dict) else {"config": entry}
+        for key in entry:
+            if key not in ("config", "from"):
+                raise UserError(f"{place}: unknown key '{key}'.{did_you_mean(str(key), ('config', 'from'))}")
+        if "config" not in entry:
+            raise UserError(f"{place}: key 'config' is missing")
+        after = entry.get("from", PRETRAINING)
+        if after not in [PRETRAINING, *tasks]:
+            near = did_you_mean(str(after), tasks)
+            raise UserError(f"{place}: `from` is '{after}'; give '{PRETRAINING}' or a task above it.{near}")
+        tasks[name] = Task(name, _file(entry["config"], place, path), None if after == PRETRAINING else after)
+    return tuple(tasks.values())
+
+
+def _check_name(what: str, name: object, path: Path) -> None:
+    # It becomes that of a folder, which is removed when its run is stale.
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(f"suite {path}: a {what}'s name is letters, digits and .+-_, not {name!r}")
 
 
 def _file(name: object, where: str, suite: Path) -> Path:
@@ -158,22 +238,17 @@ def _file(name: object, where: str, suite: Path) -> Path:
     file = suite.parent / str(name)
     if not file.is_file():
         near = did_you_mean(file.name, [p.name for p in file.parent.glob("*")])
-        raise UserError(f"suite {suite}, {where}: {file} does not exist; check the path.{near}")
+        raise UserError(f"{where}: {file} does not exist; check the path.{near}")
     return file
 
 
-def _mapping(content: dict, key: str, path: Path) -> dict:
-    if not isinstance(content[key], dict) or not content[key]:
-        raise UserError(f"suite {path}: '{key}' must be a mapping with at least one entry")
-    return content[key]
-
-
-def _check_keys(content: object, known: tuple[str, ...], where: str) -> None:
+def _check_keys(content: object, needed: tuple[str, ...], more: tuple[str, ...], path: Path) -> None:
     if not isinstance(content, dict):
-        raise UserError(f"{where} must be a mapping with the keys {', '.join(known)}")
+        raise UserError(f"suite {path} must be a mapping with the keys {', '.join(needed)}")
     for key in content:
-        if key not in known:
-            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), known)}")
-    for key in known:
+        if key not in (*needed, *more):
+            near = did_you_mean(str(key), (*needed, *more))
+            raise UserError(f"suite {path}: unknown key '{key}'.{near}")
+    for key in needed:
         if key not in content:
-            raise UserError(f"{where}: key '{key}' is missing")
+            raise UserError(f"suite {path}: key '{key}' is missing")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.suite.spec import PRETRAINING, TASKS, Cell, Method, Suite, read_suite
+from mixmae_bench.suite.spec import PRETRAINING, Cell, Method, Suite, Task, read_suite
 
-DIGITS = Path(__file__).parents[2] / "configs" / "suites" / "digits.yaml"
+SUITES = Path(__file__).parents[2] / "configs" / "suites"
+DIGITS = SUITES / "digits.yaml"
 
 CONTENT = {
     "name": "name: test",
@@ -47,17 +48,17 @@ def message(path: Path, *args: object) -> str:
 
 def test_a_suite_is_read_as_written_with_files_relative_to_its_own_folder(folder: Path) -> None:
     path = write(folder)
+    tasks = (Task("classification", folder / "classify.py"), Task("detection", folder / "more" / "detect.py"))
     assert read_suite(path) == Suite(
         path=path,
         name="test",
         version=3,
         dataset="digits",
         methods={
-            "scratch": Method("scratch"),
-            "mixmae": Method("mixmae", pretrain=folder / "pretrain.py"),
-            "theirs": Method("theirs", checkpoint=folder / "theirs.pth"),
+            "scratch": Method("scratch", tasks),
+            "mixmae": Method("mixmae", tasks, pretrain=folder / "pretrain.py"),
+            "theirs": Method("theirs", tasks, checkpoint=folder / "theirs.pth"),
         },
-        tasks={"classification": folder / "classify.py", "detection": folder / "more" / "detect.py"},
         seeds=[4, 1],
         minutes={"pretraining": 2.5, "classification": 1, "detection": 3},
     )
@@ -69,7 +70,8 @@ def test_a_path_given_as_text_or_absolute_in_the_file_works(folder: Path) -> Non
         tasks=f"tasks: {{classification: {folder / 'classify.py'}}}",
         minutes="minutes: {pretraining: 1, classification: 1}",
     )
-    assert read_suite(str(path)).tasks == {"classification": folder / "classify.py"}
+    (task,) = read_suite(str(path)).methods["scratch"].tasks
+    assert task == Task("classification", folder / "classify.py")
 
 
 def test_cells_go_seed_by_seed_with_pretraining_before_what_starts_from_it(folder: Path) -> None:
@@ -138,10 +140,12 @@ def test_a_method_named_twice_by_the_caller_is_run_once(folder: Path) -> None:
 
 
 def test_a_method_of_another_name_may_start_from_a_checkpoint_in_the_file_of_a_suite(folder: Path) -> None:
-    (cell, _) = read_suite(write(folder), [0], ["theirs"]).cells()
+    suite = read_suite(write(folder), [0], ["theirs"])
+    (cell, _) = suite.cells()
     assert cell == Cell(
-        Method("theirs", None, folder / "theirs.pth"), "classification", 0, folder / "classify.py"
+        suite.methods["theirs"], "classification", 0, folder / "classify.py", "digits", "checkpoint"
     )
+    assert cell.parent is None
 
 
 @pytest.mark.parametrize("name", ["suite.yaml", "none.yaml", "nowhere/suite.yaml"])
@@ -177,12 +181,10 @@ def test_a_file_that_is_not_yaml_is_called_so_in_one_line(folder: Path, content:
 def test_a_file_that_is_no_mapping_is_told_which_keys_it_needs(folder: Path, content: str) -> None:
     path = folder / "suite.yaml"
     path.write_text(content)
-    assert message(path) == (
-        f"suite {path} must be a mapping with the keys name, version, dataset, methods, tasks, seeds, minutes"
-    )
+    assert message(path) == (f"suite {path} must be a mapping with the keys name, version, methods, seeds")
 
 
-@pytest.mark.parametrize("key", CONTENT)
+@pytest.mark.parametrize("key", ["name", "version", "methods", "seeds"])
 def test_a_missing_key_is_named(folder: Path, key: str) -> None:
     path = write(folder, **{key: None})
     assert message(path) == f"suite {path}: key '{key}' is missing"
@@ -241,12 +243,33 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         # Tasks.
         ({"tasks": "tasks: {}"}, ["'tasks' must be a mapping with at least one entry"]),
         ({"tasks": "tasks: [classification]"}, ["'tasks' must be a mapping"]),
+        ({"tasks": None}, ["method 'scratch' has no tasks", "give `tasks`"]),
+        ({"tasks": "tasks: {pretraining: classify.py}"}, ["task 'pretraining'", "choose another name"]),
+        ({"tasks": "tasks: {random: classify.py}"}, ["task 'random'", "choose another name"]),
+        ({"tasks": "tasks: {1: classify.py}"}, ["a task's name is letters, digits", "not 1"]),
+        ({"tasks": "tasks: {../up: classify.py}"}, ["a task's name is letters, digits", "not '../up'"]),
+        ({"tasks": "tasks: {a: {from: pretraining}}"}, ["task 'a'", "key 'config' is missing"]),
         (
-            {"tasks": "tasks: {clasification: classify.py}"},
-            ["unknown task 'clasification'", ", ".join(TASKS), "Did you mean 'classification'?"],
+            {"tasks": "tasks: {a: {config: classify.py, form: b}}"},
+            ["task 'a'", "unknown key 'form'", "Did you mean 'from'?"],
         ),
-        ({"tasks": "tasks: {pretraining: classify.py}"}, ["unknown task 'pretraining'", ", ".join(TASKS)]),
-        ({"tasks": "tasks: {1: classify.py}"}, ["unknown task '1'", ", ".join(TASKS)]),
+        (
+            {"tasks": "tasks: {clss: classify.py, a: {config: classify.py, from: class}}"},
+            ["task 'a'", "`from` is 'class'", "'pretraining' or a task above it", "Did you mean 'clss'?"],
+        ),
+        (
+            {"tasks": "tasks: {a: {config: classify.py, from: b}, b: classify.py}"},
+            ["task 'a'", "`from` is 'b'", "a task above it"],
+        ),
+        ({"tasks": "tasks: {a: {config: classify.py, from: a}}"}, ["`from` is 'a'", "a task above it"]),
+        ({"tasks": "tasks: {a: {config: classify.py, from: [b]}}"}, ["task 'a'", "`from` is"]),
+        (
+            {"methods": "methods: {scratch: {tasks: {a: no.py}}}"},
+            ["method 'scratch', task 'a'", "no.py does not exist"],
+        ),
+        ({"methods": "methods: {scratch: {tasks: }}"}, ["method 'scratch'", "'tasks' must be a mapping"]),
+        ({"dataset": "dataset: 3"}, ["dataset must be a string, not 3"]),
+        ({"dataset": "dataset: "}, ["dataset must be a string, not None"]),
         (
             {"tasks": "tasks: {classification: clasify.py}"},
             ["task 'classification'", "clasify.py does not exist", "Did you mean 'classify.py'?"],
@@ -315,10 +338,68 @@ def test_the_digits_suite_compares_scratch_and_three_methods_on_all_tasks() -> N
     suite = read_suite(DIGITS)
     assert suite.name == "digits"
     assert list(suite.methods) == ["scratch", "mixmae", "simmim", "um-mae"]
-    assert tuple(suite.tasks) == TASKS
+    assert suite.tasks == ["classification", "detection", "segmentation"]
     assert len(suite.cells()) == 15 * len(suite.seeds)
     assert all(cell.config.is_file() for cell in suite.cells())
 
 
 def test_the_digits_suite_takes_three_seeds() -> None:
     assert len(read_suite(DIGITS, [0, 1, 2]).cells()) == 45
+
+
+@pytest.fixture
+def chained(folder: Path) -> Suite:
+    """Two methods with tasks of their own, one with the suite's; no data set and no minutes are given."""
+    (folder / "b1_in1k.py").touch()
+    (folder / "b2_coco.py").touch()
+    path = write(
+        folder,
+        dataset=None,
+        minutes=None,
+        methods="methods: {"
+        "scratch-b: {tasks: {in1k: b1_in1k.py, coco: {config: b2_coco.py, from: pretraining}}}, "
+        "mixmae-b: {pretrain: pretrain.py, tasks: "
+        "{in1k: b1_in1k.py, coco: {config: b2_coco.py, from: in1k}, "
+        "again: {config: b2_coco.py, from: coco}}}, "
+        "theirs: {checkpoint: theirs.pth}}",
+    )
+    return read_suite(path, [0])
+
+
+def test_a_method_with_tasks_of_its_own_runs_those_instead_of_the_suites(chained: Suite) -> None:
+    configs = {cell.name: cell.config.name for cell in chained.cells()}
+    assert configs == {
+        "scratch-b/seed0/in1k": "b1_in1k.py",
+        "scratch-b/seed0/coco": "b2_coco.py",
+        "mixmae-b/seed0/pretraining": "pretrain.py",
+        "mixmae-b/seed0/in1k": "b1_in1k.py",
+        "mixmae-b/seed0/coco": "b2_coco.py",
+        "mixmae-b/seed0/again": "b2_coco.py",
+        "theirs/seed0/classification": "classify.py",
+        "theirs/seed0/detection": "detect.py",
+    }
+    assert chained.tasks == ["in1k", "coco", "again", "classification", "detection"]
+
+
+def test_a_task_may_start_from_the_result_of_a_task_above_it(chained: Suite) -> None:
+    starts = {cell.name: (cell.start, cell.parent) for cell in chained.cells()}
+    assert starts == {
+        "scratch-b/seed0/in1k": ("random", None),
+        "scratch-b/seed0/coco": ("random", None),
+        "mixmae-b/seed0/pretraining": ("random", None),
+        "mixmae-b/seed0/in1k": ("pretraining", "mixmae-b/seed0/pretraining"),
+        "mixmae-b/seed0/coco": ("in1k", "mixmae-b/seed0/in1k"),
+        "mixmae-b/seed0/again": ("coco", "mixmae-b/seed0/coco"),
+        "theirs/seed0/classification": ("checkpoint", None),
+        "theirs/seed0/detection": ("checkpoint", None),
+    }
+
+
+def test_without_a_data_set_in_the_suite_the_configs_names_tell_it(chained: Suite, folder: Path) -> None:
+    data = {cell.task: cell.dataset for cell in chained.cells()}
+    assert (data["in1k"], data["coco"]) == ("in1k", "coco")
+    assert {cell.dataset for cell in read_suite(write(folder)).cells()} == {"digits"}
+
+
+def test_minutes_may_be_left_out(chained: Suite) -> None:
+    assert chained.minutes == {}
