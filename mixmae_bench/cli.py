@@ -39,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument(
         "--jobs", type=int, help="cells to run side by side (default: one per core, at most 4; 1 on a GPU)"
     )
+    run.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
+    )
     run.set_defaults(function=_run)
 
     status = commands.add_parser(
@@ -150,7 +153,8 @@ def _run(args: argparse.Namespace) -> int:
         # Here, as importing torch and mmengine takes seconds.
         from mixmae_bench.suite.run import default_jobs, run_suite
 
-    return 1 if run_suite(suite, work_dir, args.jobs or default_jobs(), console) else 0
+    failed = run_suite(suite, work_dir, args.jobs or default_jobs(), args.auto_scale_lr, console)
+    return 1 if failed else 0
 
 
 def _status(args: argparse.Namespace) -> int:

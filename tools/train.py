@@ -4,6 +4,7 @@ import sys
 
 from mmengine.runner import Runner
 
+from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.train import configure, existing, parse, parser, use_amp
 
@@ -14,9 +15,13 @@ def main() -> int:
     options.add_argument(
         "--resume", nargs="?", const="auto", help="go on from the latest checkpoint, or from this one"
     )
+    options.add_argument(
+        SCALE, action="store_true", help="scale the learning rate to the effective batch"
+    )
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
     args = parse(options)
     cfg = configure(args)
+    fit_lr(cfg, processes(args.launcher), args.auto_scale_lr)
     if args.amp:
         use_amp(cfg)
     if args.resume:

@@ -16,6 +16,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mixmae_bench.batch import fit_lr
 from mixmae_bench.bootstrap import RESAMPLES
 from mixmae_bench.config import file_hash, find_data, load_config
 from mixmae_bench.cost.flops import Cost, count
@@ -89,7 +90,9 @@ def _run(job: Job) -> Record:
     raw = load_config(job.plan.cell.config)
     cost, shape = _cost(raw)
     checkpoint = final_checkpoint(job.parent) if job.parent else job.plan.cell.method.checkpoint
-    runner = Runner.from_cfg(_configure(find_data(raw, by_option=False), job, checkpoint))
+    cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
+    fit_lr(cfg, get_world_size(), job.rescale)
+    runner = Runner.from_cfg(cfg)
     runner.train()
 
     progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
@@ -125,7 +128,7 @@ def _run(job: Job) -> Record:
         checkpoint_filled=runner.model.backbone.audit["filled"] if checkpoint else None,
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,
-        lr=float(raw.optim_wrapper.optimizer.lr),
+        lr=float(cfg.optim_wrapper.optimizer.lr),
         processes=get_world_size(),
         accumulation=accumulation,
         effective_batch=batch * accumulation,

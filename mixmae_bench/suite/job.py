@@ -20,6 +20,7 @@ class Job:
         records: File that the record is appended to.
         parent: Folder of the pretraining run to start from, or None.
         threads: CPU threads for torch.
+        rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
     """
 
     suite: str
@@ -31,6 +32,7 @@ class Job:
     records: Path
     parent: Path | None
     threads: int
+    rescale: bool
 
 
 def final_checkpoint(folder: Path) -> Path | None:

@@ -26,8 +26,12 @@ class Plan:
     parent: str | None
 
 
-def plan(suite: Suite) -> dict[str, Plan]:
+def plan(suite: Suite, rescale: bool = False) -> dict[str, Plan]:
     """Return the plan of every cell by its name, in the order of `Suite.cells`.
+
+    Args:
+        suite: Whose cells.
+        rescale: Whether learning rates are scaled to the effective batch (see `batch.fit_lr`).
 
     Raises:
         UserError: Where a config or its data is missing.
@@ -39,7 +43,7 @@ def plan(suite: Suite) -> dict[str, Plan]:
         parent = plans[cell.parent] if cell.parent else None
         weights = parent.key if parent else files.get(cell.method.checkpoint)
         config, data, code = configs[cell.config]
-        text = json.dumps([config, data, cell.seed, weights])
+        text = json.dumps([config, data, cell.seed, weights, *(["rescaled"] if rescale else [])])
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         plans[cell.name] = Plan(cell, key, config, data, code, cell.start, parent and parent.key)
     return plans

@@ -1,5 +1,6 @@
 """Planning a suite and running what is missing, side by side, behind one progress bar."""
 
+import copy
 import time
 from collections import Counter
 from concurrent.futures import Future
@@ -9,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mixmae_bench.batch import fit_lr
 from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
@@ -33,7 +35,7 @@ PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
 
 
-def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
+def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: Console) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
 
     Several such runs on one folder share the work.
@@ -42,6 +44,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
         suite: What to run.
         work_dir: Folder of all results; every cell gets a folder of its own in it.
         jobs: Cells to run side by side; they share the CPU's cores evenly.
+        rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
         console: Where the progress and the table go.
 
     Returns:
@@ -50,7 +53,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
     Raises:
         UserError: Where a config, its data or a checkpoint does not fit, before anything is run.
     """
-    check_suite(suite)
+    check_suite(suite, rescale)
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,7 +61,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
             f"--work-dir {work_dir} cannot be a folder ({error.strerror}); name another"
         ) from error
     records = work_dir / "records.jsonl"
-    plans = plan(suite)
+    plans = plan(suite, rescale)
     done = _done(plans, records, work_dir, console)
     todo = {name: planned for name, planned in plans.items() if name not in done}
     console.print(
@@ -67,7 +70,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
     )
     failed = {}
     if todo:
-        failed = _run_cells(suite, todo, work_dir, jobs, console)
+        failed = _run_cells(suite, todo, work_dir, jobs, rescale, console)
     keys = {planned.key for planned in plans.values()}
     results = [record for record in read_records(records)[0] if record.key in keys]
     table = suite_table(suite.name, results)
@@ -80,7 +83,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, console: Console) -> int:
     return len(failed)
 
 
-def check_suite(suite: Suite) -> None:
+def check_suite(suite: Suite, rescale: bool) -> None:
     """Read every config, look for its data and try every given checkpoint, before anything is run.
 
     Raises:
@@ -93,6 +96,7 @@ def check_suite(suite: Suite) -> None:
                 raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
         find_data(cfg, by_option=False)
         check_model(cfg)
+        fit_lr(copy.deepcopy(cfg), 1, rescale)
     for method in suite.methods.values():
         if method.checkpoint:
             for task in method.tasks:
@@ -118,7 +122,7 @@ def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Consol
 
 
 def _run_cells(
-    suite: Suite, todo: dict[str, Plan], work_dir: Path, jobs: int, console: Console
+    suite: Suite, todo: dict[str, Plan], work_dir: Path, jobs: int, rescale: bool, console: Console
 ) -> dict[str, str]:
     """Run cells side by side; return the reason of each failure."""
     # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
@@ -158,7 +162,7 @@ def _run_cells(
                     ):
                         waiting.remove(planned)
                         began[name] = now
-                        running[workers.submit(_job(suite, planned, work_dir, threads))] = planned
+                        running[workers.submit(_job(suite, planned, work_dir, threads, rescale))] = planned
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 for future in [future for future in running if future.done()]:
                     planned = running.pop(future)
@@ -198,7 +202,7 @@ def _run_cells(
     return failed
 
 
-def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int) -> Job:
+def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int, rescale: bool) -> Job:
     parent = planned.cell.parent
     return Job(
         suite=suite.name,
@@ -210,6 +214,7 @@ def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int) -> Job:
         records=work_dir / "records.jsonl",
         parent=work_dir / parent if parent else None,
         threads=threads,
+        rescale=rescale,
     )
 
 
