@@ -1,0 +1,5 @@
+"""ImageNet-1K for pretraining at 224 px, as MixMAE (Sense-X/MixMIM at 2b2f5a9) and MAE: mmpretrain's own."""
+
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
+
+train_dataloader = dict(drop_last=True)

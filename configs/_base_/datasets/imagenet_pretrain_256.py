@@ -1,0 +1,17 @@
+"""ImageNet-1K for pretraining at 256 px, for UM-MAE: crops and flip of MAE, which its code is built on."""
+
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(
+        type="RandomResizedCrop",
+        scale=256,
+        crop_ratio_range=(0.2, 1.0),
+        backend="pillow",
+        interpolation="bicubic",
+    ),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackInputs"),
+]
+train_dataloader = dict(drop_last=True, dataset=dict(pipeline=train_pipeline))
