@@ -1,7 +1,7 @@
 """MixMAE pretraining of Swin-B/W14 on ImageNet-1K, 600 epochs.
 
-Recipe: the official repository (Sense-X/MixMIM at 2b2f5a9). Published: 85.1 % top-1 after fine-tuning at
-224 px, 86.3 % at 384 px (the repository's README; arXiv 2205.13137).
+Recipe: the official repository (Sense-X/MixMIM at 2b2f5a9). Published: 85.1 % top-1 after fine-tuning at 224
+px, 86.3 % at 384 px (the repository's README; arXiv 2205.13137).
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """UM-MAE pretraining of PVT-S on ImageNet-1K, 200 epochs.
 
-Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 79.31 % top-1 after fine-tuning at
-256 px (the repository's README).
+Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 79.31 % top-1 after fine-tuning at 256
+px (the repository's README).
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """UM-MAE pretraining of its Swin-L on ImageNet-1K, 800 epochs.
 
-Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 85.2 % top-1 after fine-tuning at
-256 px (the repository's README; 85.3 % in an earlier version of it). Windows of 8 on packed maps, as there.
+Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 85.2 % top-1 after fine-tuning at 256
+px (the repository's README; 85.3 % in an earlier version of it). Windows of 8 on packed maps, as there.
 """
 
 _base_ = [

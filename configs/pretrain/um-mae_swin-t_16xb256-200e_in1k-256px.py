@@ -1,7 +1,7 @@
 """UM-MAE pretraining of its Swin-T on ImageNet-1K, 200 epochs.
 
-Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 82.04 % top-1 after fine-tuning at
-256 px (the repository's README). Windows of 8 on packed maps, as there.
+Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 82.04 % top-1 after fine-tuning at 256
+px (the repository's README). Windows of 8 on packed maps, as there.
 """
 
 _base_ = [

@@ -1,0 +1,24 @@
+"""CIFAR-100, enlarged to 224 px: 100 classes. The data set gives decoded RGB images."""
+
+_base_ = "./imagenet_finetune_224.py"
+
+data_preprocessor = dict(num_classes=100, to_rgb=False)
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type="CIFAR100",
+        data_root="data/cifar100",
+        split="train",
+        pipeline=_base_.train_pipeline[1:],
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type="CIFAR100",
+        data_root="data/cifar100",
+        split="test",
+        pipeline=_base_.test_pipeline[1:],
+    ),
+)
+test_dataloader = val_dataloader

@@ -1,0 +1,7 @@
+"""ImageNet-1K for fine-tuning at 224 px, as in all recipes here: RandAugment, erasing; 224 of 256 px."""
+
+_base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
+
+train_dataloader = dict(num_workers=8, persistent_workers=True, drop_last=True)
+val_dataloader = dict(num_workers=8, persistent_workers=True)
+test_dataloader = val_dataloader

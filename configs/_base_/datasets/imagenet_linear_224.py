@@ -1,0 +1,11 @@
+"""ImageNet-1K for linear probing at 224 px, as MAE (arXiv 2111.06377, appendix A): crops and flips alone."""
+
+_base_ = "./imagenet_finetune_224.py"
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomResizedCrop", scale=224, backend="pillow", interpolation="bicubic"),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackInputs"),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

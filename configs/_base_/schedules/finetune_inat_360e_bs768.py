@@ -1,0 +1,23 @@
+"""Fine-tuning on iNaturalist from a classifier of ImageNet, as DeiT (facebookresearch/deit issue 105)."""
+
+lr = 7.5e-5
+optim_wrapper = dict(
+    type="mixmae_bench.Bf16OptimWrapper",
+    optimizer=dict(type="AdamW", lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-6, by_epoch=True, end=5, convert_to_iter_based=True),
+    dict(
+        type="CosineAnnealingLR",
+        by_epoch=True,
+        begin=5,
+        end=360,
+        eta_min_ratio=1e-6 / lr,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(by_epoch=True, max_epochs=360, val_interval=10)
+val_cfg = dict()
+test_cfg = dict()
+auto_scale_lr = dict(base_batch_size=768)
