@@ -58,7 +58,7 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
     Raises:
         UserError: Where a data folder or an annotation file is missing.
     """
-    if embedded(cfg):
+    if _mentions(cfg.to_dict(), EMBEDDED):
         try:
             root = build_digits()
         except OSError as error:
@@ -117,11 +117,6 @@ def _check_dataset(dataset: ConfigDict, key: str, config: str, by_option: bool) 
                     else "data_root in the config"
                 )
             )
-
-
-def embedded(cfg: Config) -> bool:
-    """Whether a config, before `find_data`, is on the embedded digits."""
-    return _mentions(cfg.to_dict(), EMBEDDED)
 
 
 def _mentions(node: object, text: str) -> bool:

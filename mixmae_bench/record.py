@@ -44,7 +44,7 @@ class Record:
         image_shape: Height and width in pixels of the image they are counted for.
         config: File of the config, relative to the suite.
         config_hash: Hash of the resolved config.
-        data_hash: Hash of what the data is (see `mixmae_bench.data.content_hash`).
+        data_hash: Hash of what the data is (see `mixmae_bench.data.identity`).
         checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
         checkpoint_filled: Percentage of the backbone that it filled, or None.
         epochs: Length of the training, or None where it is counted in iterations.

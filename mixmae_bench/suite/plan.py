@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mixmae_bench.config import content_hash, embedded, file_hash, find_data, load_config
-from mixmae_bench.data.digits import VERSION
+from mixmae_bench.config import content_hash, file_hash, find_data, load_config
 from mixmae_bench.data.identity import data_hash
 from mixmae_bench.environment import code_hash
 from mixmae_bench.suite.spec import Cell, Suite
@@ -53,7 +52,6 @@ def _hashes(cfg: Config) -> tuple[str, str, str]:
     """Return the hashes of a config's content, its data and the code that it runs."""
     content = content_hash(cfg)
     imports = cfg.get("custom_imports", {}).get("imports", [])
-    data = [f"digits {VERSION}"] if embedded(cfg) else []
     cfg = find_data(cfg, by_option=False)
-    data += [data_hash(cfg[key].dataset) for key in ("train_dataloader", "val_dataloader") if cfg.get(key)]
+    data = [data_hash(cfg[key].dataset) for key in ("train_dataloader", "val_dataloader") if cfg.get(key)]
     return content, hashlib.sha256(" ".join(data).encode()).hexdigest()[:16], code_hash(imports)
