@@ -52,6 +52,20 @@ def main(argv: list[str] | None = None) -> int:
     status.add_argument("--seeds", help="seeds instead of the suite's, such as 0,1,2")
     status.set_defaults(function=_status)
 
+    validate = commands.add_parser(
+        "validate", help="prove that configs build, load, train and evaluate, on tiny data sets"
+    )
+    validate.add_argument(
+        "targets",
+        nargs="*",
+        type=Path,
+        default=[Path("configs")],
+        help="configs, suites or folders of configs (default: configs)",
+    )
+    validate.add_argument("--full", action="store_true", help="models at their full width")
+    validate.add_argument("--checkpoint", type=Path, help="one to try in the backbone of every config")
+    validate.set_defaults(function=_validate)
+
     verify = commands.add_parser(
         "verify", help="compare with recorded outputs of the official implementations"
     )
@@ -169,6 +183,16 @@ def _status(args: argparse.Namespace) -> int:
 
     show_status(suite, args.work_dir or Path("work_dirs") / suite.name, console)
     return 0
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.validate.run import validate
+
+    return 1 if validate(args.targets, args.full, args.checkpoint, console) else 0
 
 
 def _verify(args: argparse.Namespace) -> int:

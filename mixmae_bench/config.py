@@ -63,7 +63,7 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
             root = build_digits()
         except OSError as error:
             raise UserError(str(error)) from error
-        cfg = Config(_replace(cfg.to_dict(), EMBEDDED, str(root)), filename=cfg.filename)
+        cfg = relocate(cfg, EMBEDDED, root)
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         dataset = cfg.get(loader, {}).get("dataset") if cfg.get(loader) else None
         key = f"{loader}.dataset"
@@ -72,6 +72,11 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
         if dataset:
             _check_dataset(dataset, key, cfg.filename, by_option)
     return cfg
+
+
+def relocate(cfg: Config, folder: str, new: Path) -> Config:
+    """Return `cfg` with every path in a data folder leading into another one."""
+    return Config(_replace(cfg.to_dict(), folder, str(new)), filename=cfg.filename)
 
 
 def check_model(cfg: Config) -> None:

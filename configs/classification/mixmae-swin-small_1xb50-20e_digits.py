@@ -23,4 +23,3 @@ param_scheduler = [
 train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=20)
 val_cfg = dict()
 test_cfg = dict()
-auto_scale_lr = dict(base_batch_size=50)

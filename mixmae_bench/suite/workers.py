@@ -1,5 +1,7 @@
 """Processes that run cells on this machine."""
 
+import contextlib
+import io
 import multiprocessing
 import os
 import signal
@@ -51,7 +53,8 @@ class Workers:
 
 
 def _run(job: Job) -> Record | None:
-    with warnings.catch_warnings(action="ignore"):  # of what the frameworks lack; here, before there is a log
+    # What the frameworks say of packages that they lack; there is no log yet.
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         from mixmae_bench.suite.cell import run_job
 
     return run_job(job)

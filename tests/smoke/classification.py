@@ -8,4 +8,3 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
 val_dataloader = dict(dataset=dict(indices=16))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=2, val_interval=2)
-auto_scale_lr = dict(base_batch_size=8)

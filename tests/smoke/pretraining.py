@@ -6,4 +6,3 @@ train_dataloader = dict(batch_size=8, dataset=dict(indices=16))
 param_scheduler = []
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
 train_cfg = dict(max_epochs=2)
-auto_scale_lr = dict(base_batch_size=8)

@@ -2,4 +2,8 @@
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 
-train_dataloader = dict(drop_last=True)
+train_dataloader = dict(
+    drop_last=True,
+    # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
+    collate_fn=dict(_delete_=True, type="default_collate"),
+)

@@ -14,4 +14,9 @@ train_pipeline = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackInputs"),
 ]
-train_dataloader = dict(drop_last=True, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    drop_last=True,
+    # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
+    collate_fn=dict(_delete_=True, type="default_collate"),
+    dataset=dict(pipeline=train_pipeline),
+)

@@ -14,4 +14,3 @@ param_scheduler = [
 ]
 train_cfg = dict(by_epoch=True, max_epochs=20)
 custom_hooks = [dict(type="mixmae_bench.ReconstructionHook", interval=20)]
-auto_scale_lr = dict(base_batch_size=64)

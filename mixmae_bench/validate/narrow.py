@@ -1,0 +1,86 @@
+"""A copy of a config whose model has fewer channels and blocks, and all else as it is.
+
+Windows, strides, tables, image sizes, heads and losses stay: what a config can get wrong does not depend on
+its widths. Only backbones and methods of this package are narrowed; others are taken whole.
+"""
+
+import copy
+import sys
+
+import torch
+from mmengine.config import Config, ConfigDict
+
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.swin import named_arch
+from mixmae_bench.registry import MODELS
+
+WIDTHS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels", "channels")
+"""Keys of necks and heads that hold numbers of channels."""
+
+FACTOR = 4
+"""How much narrower necks and heads are; 64 of 256 channels still go into 32 groups."""
+
+DEPTH = 2
+"""Blocks per stage, so that one of them is shifted."""
+
+READERS = ("neck", "head", "decode_head", "auxiliary_head")
+"""Parts that may take their input from the backbone."""
+
+
+def narrow(cfg: Config) -> Config:
+    """Return a copy with a narrow model, or a plain copy where the backbone is not of this package."""
+    cfg = copy.deepcopy(cfg)
+    model = cfg.model
+    kind = MODELS.get(model.backbone.type)
+    if not (isinstance(kind, type) and issubclass(kind, Encoder)):
+        return cfg
+    before = _channels(model.backbone)
+    known = sys.modules[kind.__module__].ARCHS
+    default = "small" if "small" in known and "base" not in known else "base"
+    model.backbone.arch = narrow_arch(named_arch(model.backbone.get("arch", default), known))
+    widths = dict(zip(before, _channels(model.backbone), strict=True))
+    for name, part in model.items():
+        if isinstance(part, dict) and name not in ("backbone", "data_preprocessor", "train_cfg", "test_cfg"):
+            # Behind a neck of mmdet, heads take their input from the neck.
+            reads = name in READERS and (name == "neck" or model.get("neck", {}).get("type") != "FPN")
+            _narrow(part, widths if reads else {})
+    return cfg
+
+
+def narrow_arch(arch: dict) -> dict:
+    """Return a narrow architecture of one of this package's backbones, with heads as wide as before."""
+    if "embed_dims" in arch:  # a pyramid
+        return {**arch, "embed_dims": [dim // 2 for dim in arch["embed_dims"]], "depths": [DEPTH] * 4}
+    if "depth" in arch:  # a plain ViT
+        width = arch["embed_dim"] // arch["num_heads"]
+        return {**arch, "embed_dim": 2 * width, "num_heads": 2, "depth": DEPTH}
+    first = arch["num_heads"][0]
+    return {
+        **arch,
+        "embed_dim": arch["embed_dim"] // first,
+        "num_heads": [heads // first for heads in arch["num_heads"]],
+        "depths": [DEPTH for _ in arch["depths"]],
+    }
+
+
+def _narrow(part: ConfigDict, widths: dict[int, int]) -> None:
+    """Narrow a part of a model in place; what it takes from the backbone is translated by `widths`."""
+    if "dim" in part and "depth" in part:  # a decoder of this package's methods
+        heads = part.num_heads // FACTOR
+        part.update(dim=part.dim // FACTOR, depth=DEPTH, num_heads=heads)
+    for key, value in part.items():
+        if key in WIDTHS:
+            own = widths if key == "in_channels" else {}
+            part[key] = (
+                [own.get(v, v // FACTOR) for v in value]
+                if isinstance(value, list | tuple)
+                else own.get(value, value // FACTOR)
+            )
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, dict):
+                _narrow(child, {})
+
+
+def _channels(backbone: ConfigDict) -> list[int]:
+    with torch.device("meta"):
+        return MODELS.build(dict(backbone)).out_channels

@@ -1,0 +1,113 @@
+"""The command `mixmae-bench validate`: a table of configs, what each took, and its first error."""
+
+import multiprocessing
+import tempfile
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mixmae_bench.environment import cores
+from mixmae_bench.errors import UserError
+from mixmae_bench.suite.spec import read_suite
+from mixmae_bench.validate.step import Proof, make_data, prove
+
+BASES = "_base_"
+"""Folder of what configs are made of, which does not train by itself."""
+
+
+def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: Console) -> int:
+    """Prove configs and print a row for each; return how many failed.
+
+    Args:
+        targets: Configs, suites, and folders of configs.
+        full: Whether to take models at their full width.
+        checkpoint: One to try in every backbone, or None.
+        console: Where the progress and the table go.
+
+    Raises:
+        UserError: Where a target does not exist or holds no config.
+    """
+    configs = find_configs(targets)
+    work = Path(tempfile.mkdtemp(prefix="mixmae-bench-validate-"))
+    console.print(f"{len(configs)} configs; logs in {work}", soft_wrap=True, highlight=False)
+    make_data(work / "data")
+    proofs: dict[Path, Proof] = {}
+    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), _one_thread)
+    with pool, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("validating", total=len(configs))
+        futures: dict[Future[Proof], Path] = {
+            pool.submit(prove, config, work / "data", work / _folder(config), full, checkpoint): config
+            for config in configs
+        }
+        for future in as_completed(futures):
+            proofs[futures[future]] = future.result()
+            progress.advance(task)
+    console.print(_table([proofs[config] for config in configs]))
+    failed = [proof for proof in proofs.values() if proof.error]
+    for proof in failed:
+        console.print(
+            f"failed: {_name(proof.config)}: {proof.error}; log: {work / _folder(proof.config) / 'log.txt'}",
+            style="red",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+    console.print(f"{len(configs) - len(failed)} of {len(configs)} configs build, train and evaluate")
+    return len(failed)
+
+
+def find_configs(targets: list[Path]) -> list[Path]:
+    """Return the configs that files, suites and folders mean, each once.
+
+    Raises:
+        UserError: Where a target does not exist or holds no config.
+    """
+    configs: list[Path] = []
+    for target in targets:
+        if target.suffix == ".yaml":
+            configs += [cell.config for cell in read_suite(target).cells()]
+        elif target.is_dir():
+            configs += sorted(p for p in target.rglob("*.py") if BASES not in p.parts)
+        elif target.is_file():
+            configs.append(target)
+        else:
+            raise UserError(f"{target} does not exist; give configs, suites or folders of configs")
+    if not configs:
+        names = ", ".join(map(str, targets))
+        raise UserError(f"no config in {names}; give configs, suites or folders of configs")
+    return list(dict.fromkeys(path.resolve() for path in configs))
+
+
+def _name(config: Path) -> str:
+    return f"{config.parent.name}/{config.stem}"
+
+
+def _folder(config: Path) -> str:
+    return _name(config).replace("/", "_")
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _table(proofs: list[Proof]) -> Table:
+    table = Table(box=None)
+    table.add_column("config", no_wrap=True)
+    for title in ("params (M)", "seconds", "peak MB"):
+        table.add_column(title, justify="right")
+    table.add_column("")
+    for proof in proofs:
+        params = f"{proof.params / 1e6:.1f}" if proof.params else ""
+        table.add_row(
+            _name(proof.config),
+            params,
+            f"{proof.seconds:.0f}",
+            f"{proof.peak_memory_mb:.0f}",
+            "[red]failed[/]" if proof.error else "ok",
+        )
+    return table

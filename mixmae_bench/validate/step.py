@@ -1,0 +1,161 @@
+"""One config on a tiny data set: training steps, a checkpoint, an evaluation, through mmengine's Runner."""
+
+import contextlib
+import copy
+import os
+import re
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from mixmae_bench.batch import fit_lr
+from mixmae_bench.config import check_model, find_data, load_config, relocate
+from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
+from mixmae_bench.cost.models import built_on
+from mixmae_bench.data.tiny import make_tiny
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import MODELS
+from mixmae_bench.transfer.load import load_backbone
+from mixmae_bench.validate.narrow import narrow
+
+TINY = {
+    "data/imagenet": "imagenet",
+    "data/iNaturalist2018": "inat2018",
+    "data/iNaturalist2019": "inat2019",
+    "data/places205": "places205",
+    "data/places365": "places365",
+    "data/cifar100": "cifar100",
+    "data/coco": "coco",
+    "data/ade/ADEChallengeData2016": "ade20k",
+}
+"""The folders that configs name, and the tiny data set that takes the place of each."""
+
+IMAGES = 4
+"""Of each half of a data set: two steps of two images."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What came of a config.
+
+    Attributes:
+        config: Its file.
+        params: Parameters of the whole model at its full width, or None where that could not be built.
+        seconds: Wall time of all that was done.
+        peak_memory_mb: Largest memory meanwhile.
+        error: The first error in one line, or None.
+    """
+
+    config: Path
+    params: int | None
+    seconds: float
+    peak_memory_mb: float
+    error: str | None
+
+
+def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path | None) -> Proof:
+    """Build, audit, train and evaluate a config; all it prints goes to `log.txt` of its folder.
+
+    Args:
+        config: The config.
+        data: Folder of the tiny data sets (see `make_data`).
+        folder: Where the run writes.
+        full: Whether to take the model at its full width.
+        checkpoint: One to try in the full-size backbone, or None.
+    """
+    started, params, error = time.monotonic(), None, None
+    reset_peak_memory()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "log.txt", "w", encoding="utf-8") as log, _printing_into(log):
+        try:
+            cfg = load_config(config)
+            params = _params(cfg)
+            check_model(cfg)
+            fit_lr(copy.deepcopy(cfg), _processes(config), rescale=False)
+            if checkpoint:
+                with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+                    load_backbone(MODELS.build(cfg.model.backbone), checkpoint)
+            _run(cfg if full else narrow(cfg), data, folder)
+        except Exception as failure:  # a config can fail in any way
+            traceback.print_exc()
+            kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
+            error = " ".join(f"{kind}{failure}".split())[:300]
+    return Proof(
+        config, params, round(time.monotonic() - started, 1), round(peak_memory() / 2**20), error
+    )
+
+
+def make_data(data: Path) -> None:
+    """Make a tiny data set of every official layout."""
+    for name in TINY.values():
+        make_tiny(name, data / name)
+    for half in ("train", "val"):  # mmpretrain wants all 1,000 folders of classes
+        folder = data / "imagenet" / half
+        image = next(folder.rglob("*.JPEG"))
+        for number in range(1000 - len(list(folder.iterdir()))):
+            (folder / f"x{number:08d}").mkdir()
+            (folder / f"x{number:08d}" / image.name).hardlink_to(image)
+
+
+def _params(cfg: Config) -> int:
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"), built_on("meta"):
+        return sum(p.numel() for p in MODELS.build(cfg.model).parameters())
+
+
+def _processes(config: Path) -> int:
+    """Return the processes that a config's name tells: 16 of '16xb128'."""
+    told = re.search(r"_(\d+)xb\d+", config.stem)
+    if not told:
+        raise UserError(f"config {config}: the name does not tell processes and batch, such as 16xb128")
+    return int(told[1])
+
+
+def _run(cfg: Config, data: Path, folder: Path) -> None:
+    for root, name in TINY.items():
+        cfg = relocate(cfg, root, data / name)
+    for key in ("train_dataloader", "val_dataloader"):
+        if cfg.get(key):
+            cfg[key].update(batch_size=2, num_workers=0, persistent_workers=False)
+            _dataset(cfg[key]).indices = IMAGES
+    cfg = find_data(cfg, by_option=False)
+    cfg.work_dir = str(folder)
+    steps = IMAGES // 2
+    if "max_epochs" in cfg.train_cfg:
+        cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    else:
+        cfg.train_cfg.update(max_iters=steps, val_interval=steps)
+    if not torch.cuda.is_available():
+        cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
+    Runner.from_cfg(cfg).train()
+
+
+def _dataset(loader: ConfigDict) -> ConfigDict:
+    dataset = loader.dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+@contextlib.contextmanager
+def _printing_into(log):
+    """Send everything that this process prints, C code included, into a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for own, number in zip(kept, (1, 2), strict=True):
+            os.dup2(own, number)
+            os.close(own)
