@@ -1,0 +1,17 @@
+"""Mask R-CNN with synchronised batch norm, two convolutions in the RPN and four before the box head.
+
+As in the SimMIM runs of ggjy/FastMIM.pytorch at 03a70ff and in mmdet's configs/simple_copy_paste, whose
+MMSyncBN in the heads is torch's now, as that takes images without proposals.
+"""
+
+_base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
+
+norm_cfg = dict(type="SyncBN", requires_grad=True)
+model = dict(
+    neck=dict(norm_cfg=norm_cfg),
+    rpn_head=dict(num_convs=2),
+    roi_head=dict(
+        bbox_head=dict(type="Shared4Conv1FCBBoxHead", conv_out_channels=256, norm_cfg=norm_cfg),
+        mask_head=dict(norm_cfg=norm_cfg),
+    ),
+)
