@@ -4,6 +4,7 @@ mmengine imports `<scope>.registry` when a config names a type of that scope, an
 when a type is first looked up, so `type='mixmae_bench.MixMAESwin'` works from any OpenMMLab config.
 """
 
+from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
@@ -21,6 +22,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
+DATASETS = _child(_DATASETS, "data.sets")
 HOOKS = _child(_HOOKS, "suite.hooks", "pictures")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
