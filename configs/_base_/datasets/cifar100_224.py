@@ -6,7 +6,7 @@ data_preprocessor = dict(num_classes=100, to_rgb=False)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CIFAR100",
+        type="mixmae_bench.CIFAR100",
         data_root="data/cifar100",
         split="train",
         pipeline=_base_.train_pipeline[1:],
@@ -15,7 +15,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CIFAR100",
+        type="mixmae_bench.CIFAR100",
         data_root="data/cifar100",
         split="test",
         pipeline=_base_.test_pipeline[1:],

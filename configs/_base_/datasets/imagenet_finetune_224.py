@@ -2,6 +2,7 @@
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 
-train_dataloader = dict(num_workers=8, persistent_workers=True, drop_last=True)
-val_dataloader = dict(num_workers=8, persistent_workers=True)
+dataset = dict(type="mixmae_bench.ImageNet")
+train_dataloader = dict(num_workers=8, persistent_workers=True, drop_last=True, dataset=dataset)
+val_dataloader = dict(num_workers=8, persistent_workers=True, dataset=dataset)
 test_dataloader = val_dataloader

@@ -1,7 +1,7 @@
-"""10 % of ImageNet-1K's labels: SimCLR's list of images, as `meta/train_10percent.txt` (name and class)."""
+"""10 % of ImageNet-1K's labels: SimCLR's list of images, as `meta/10percent.txt`."""
 
 _base_ = "./imagenet_finetune_224.py"
 
 train_dataloader = dict(
-    dataset=dict(split="", data_prefix="train", ann_file="meta/train_10percent.txt"),
+    dataset=dict(split="", data_prefix="train", ann_file="meta/10percent.txt"),
 )

@@ -1,7 +1,7 @@
-"""1 % of ImageNet-1K's labels: SimCLR's list of images, as `meta/train_1percent.txt` (name and class)."""
+"""1 % of ImageNet-1K's labels: SimCLR's list of images, as `meta/1percent.txt`."""
 
 _base_ = "./imagenet_finetune_224.py"
 
 train_dataloader = dict(
-    dataset=dict(split="", data_prefix="train", ann_file="meta/train_1percent.txt"),
+    dataset=dict(split="", data_prefix="train", ann_file="meta/1percent.txt"),
 )

@@ -1,4 +1,4 @@
-"""ImageNet-1K for pretraining at 224 px, as MixMAE (Sense-X/MixMIM at 2b2f5a9) and MAE: mmpretrain's own."""
+"""ImageNet-1K for pretraining at 224 px, as MixMAE (Sense-X/MixMIM at 2b2f5a9) and MAE."""
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 
@@ -6,4 +6,5 @@ train_dataloader = dict(
     drop_last=True,
     # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
     collate_fn=dict(_delete_=True, type="default_collate"),
+    dataset=dict(type="mixmae_bench.ImageNet"),
 )

@@ -18,5 +18,5 @@ train_dataloader = dict(
     drop_last=True,
     # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
     collate_fn=dict(_delete_=True, type="default_collate"),
-    dataset=dict(pipeline=train_pipeline),
+    dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
 )

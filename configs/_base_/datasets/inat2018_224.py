@@ -1,4 +1,4 @@
-"""iNaturalist 2018: 8,142 classes; a text list (path, class) of each half beside its images."""
+"""iNaturalist 2018: 8,142 classes; the competition's files."""
 
 _base_ = "./imagenet_finetune_224.py"
 
@@ -6,20 +6,18 @@ data_preprocessor = dict(num_classes=8142)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.INaturalist",
         data_root="data/iNaturalist2018",
-        data_prefix="",
-        ann_file="train.txt",
+        ann_file="train2018.json",
         pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.INaturalist",
         data_root="data/iNaturalist2018",
-        data_prefix="",
-        ann_file="val.txt",
+        ann_file="val2018.json",
         pipeline=_base_.test_pipeline,
     ),
 )

@@ -1,4 +1,4 @@
-"""iNaturalist 2019: 1,010 classes; a text list (path, class) of each half beside its images."""
+"""iNaturalist 2019: 1,010 classes; the competition's files."""
 
 _base_ = "./imagenet_finetune_224.py"
 
@@ -6,20 +6,18 @@ data_preprocessor = dict(num_classes=1010)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.INaturalist",
         data_root="data/iNaturalist2019",
-        data_prefix="",
-        ann_file="train.txt",
+        ann_file="train2019.json",
         pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.INaturalist",
         data_root="data/iNaturalist2019",
-        data_prefix="",
-        ann_file="val.txt",
+        ann_file="val2019.json",
         pipeline=_base_.test_pipeline,
     ),
 )

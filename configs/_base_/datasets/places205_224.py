@@ -1,4 +1,4 @@
-"""Places205: 205 classes; its lists `train_places205.csv` and `val_places205.csv`, blanks for commas."""
+"""Places205: 205 classes; the archive of images and its lists."""
 
 _base_ = "./imagenet_finetune_224.py"
 
@@ -6,20 +6,20 @@ data_preprocessor = dict(num_classes=205)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.Places205",
         data_root="data/places205",
-        data_prefix="images",
-        ann_file="train.txt",
+        data_prefix="data/vision/torralba/deeplearning/images256",
+        ann_file="trainvalsplit_places205/train_places205.csv",
         pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.Places205",
         data_root="data/places205",
-        data_prefix="images",
-        ann_file="val.txt",
+        data_prefix="data/vision/torralba/deeplearning/images256",
+        ann_file="trainvalsplit_places205/val_places205.csv",
         pipeline=_base_.test_pipeline,
     ),
 )

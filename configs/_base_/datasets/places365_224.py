@@ -1,4 +1,4 @@
-"""Places365-Standard at 256 px: 365 classes; folders of classes for training and validation."""
+"""Places365-Standard at 256 px: 365 classes; the archives of images and the lists."""
 
 _base_ = "./imagenet_finetune_224.py"
 
@@ -6,18 +6,20 @@ data_preprocessor = dict(num_classes=365)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.Places365",
         data_root="data/places365",
-        data_prefix="train",
+        data_prefix="data_256",
+        ann_file="places365_train_standard.txt",
         pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type="CustomDataset",
+        type="mixmae_bench.Places365",
         data_root="data/places365",
-        data_prefix="val",
+        data_prefix="val_256",
+        ann_file="places365_val.txt",
         pipeline=_base_.test_pipeline,
     ),
 )
