@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import Registry
 
 from mixmae_bench.compat import openmmlab
@@ -26,3 +27,4 @@ DATASETS = _child(_DATASETS, "data.sets")
 HOOKS = _child(_HOOKS, "suite.hooks", "pictures")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
+TRANSFORMS = _child(_TRANSFORMS, "data.images", "data.seg_maps")
