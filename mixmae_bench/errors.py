@@ -10,6 +10,10 @@ class UserError(Exception):
     The command line prints it without a traceback and exits with status 2.
     """
 
+    def __str__(self) -> str:
+        # From a worker of a DataLoader it comes with that process's traceback in front.
+        return super().__str__().rpartition("mixmae_bench.errors.UserError: ")[2].strip()
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` for the known name nearest to `name`, or an empty string."""

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mixmae_bench.config import check_model, find_data, load_config
+from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.errors import UserError
 
 
@@ -55,6 +56,7 @@ def configure(args: argparse.Namespace) -> Config:
     check_model(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    allow_skips(cfg)
     if not torch.cuda.is_available():
         cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
     return cfg

@@ -22,6 +22,7 @@ from mixmae_bench.config import file_hash, find_data, load_config
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
+from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.errors import ErrorsHook
@@ -91,6 +92,7 @@ def _run(job: Job) -> Record:
     cost, shape = _cost(raw)
     checkpoint = final_checkpoint(job.parent) if job.parent else job.plan.cell.method.checkpoint
     cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
+    allow_skips(cfg)
     fit_lr(cfg, get_world_size(), job.rescale)
     runner = Runner.from_cfg(cfg)
     runner.train()

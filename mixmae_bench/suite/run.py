@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mixmae_bench.batch import fit_lr
 from mixmae_bench.config import check_model, find_data, load_config
+from mixmae_bench.data.checks import check_datasets
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.record import Record, read_records
@@ -94,7 +95,7 @@ def check_suite(suite: Suite, rescale: bool) -> None:
         for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
             if not cfg.get(key):
                 raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
-        find_data(cfg, by_option=False)
+        check_datasets(find_data(cfg, by_option=False))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), 1, rescale)
     for method in suite.methods.values():
