@@ -23,6 +23,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         grid: Tokens (rows, columns) of the first stage that its tables are made for.
         audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
         norm: Of the last stage's map.
+        with_cp: Whether blocks keep no activations for the backward pass (see `checkpointing.call`).
     """
 
     out_channels: list[int]
@@ -30,8 +31,11 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     grid: tuple[int, int]
     audit: dict
     norm: nn.Module
+    with_cp: bool
 
-    def __init__(self, out_indices: tuple[int, ...], num_stages: int, init_cfg: dict | None) -> None:
+    def __init__(
+        self, out_indices: tuple[int, ...], num_stages: int, with_cp: bool, init_cfg: dict | None
+    ) -> None:
         if not all(-num_stages <= i < num_stages for i in out_indices):
             raise ValueError(f"out_indices {tuple(out_indices)} of an encoder with {num_stages} stages")
         if init_cfg and init_cfg.get("type") != "Pretrained":
@@ -40,6 +44,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
             )
         super().__init__(init_cfg)
         self.out_indices = tuple(i % num_stages for i in out_indices)
+        self.with_cp = with_cp
 
     def add_out_norms(self) -> None:
         """Add the norms of the stages before the last, which only dense tasks read.

@@ -40,6 +40,7 @@ class MixMAESwin(WindowTransformer):
         mlp_ratio: See `WindowTransformer`.
         drop_path_rate: See `WindowTransformer`.
         out_indices: See `WindowTransformer`.
+        with_cp: See `WindowTransformer`.
         init_cfg: See `WindowTransformer`.
     """
 
@@ -51,10 +52,13 @@ class MixMAESwin(WindowTransformer):
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
         out_indices: tuple[int, ...] = (-1,),
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         arch = named_arch(arch, ARCHS)
-        super().__init__(arch, img_size, patch_size, mlp_ratio, drop_path_rate, False, out_indices, init_cfg)
+        super().__init__(
+            arch, img_size, patch_size, mlp_ratio, drop_path_rate, False, out_indices, with_cp, init_cfg
+        )
         table = sincos_table(arch["embed_dim"], self.grid)
         self.absolute_pos_embed = nn.Parameter(table, requires_grad=False)
         self.apply(xavier_init)

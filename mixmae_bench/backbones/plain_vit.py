@@ -8,6 +8,7 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.checkpointing import call
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.mixmae_swin import xavier_init
 from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
@@ -32,6 +33,7 @@ class PlainViT(Encoder):
         patch_size: Pixels per token.
         mlp_ratio: Hidden width of the MLPs in units of their width.
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
+        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
     """
 
@@ -42,10 +44,11 @@ class PlainViT(Encoder):
         patch_size: int = 16,
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.0,
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         arch = named_arch(arch, ARCHS)
-        super().__init__((0,), 1, init_cfg)
+        super().__init__((0,), 1, with_cp, init_cfg)
         dim = arch["embed_dim"]
         self.out_channels = [dim]
         self.out_strides = [patch_size]
@@ -91,7 +94,7 @@ class PlainViT(Encoder):
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
-            sequence = block(sequence)
+            sequence = call(block, sequence, with_cp=self.with_cp)
         return sequence
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

@@ -59,6 +59,7 @@ class WindowTransformer(Encoder):
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
         shifted: Whether every second block shifts its windows.
         out_indices: Stages that `forward` returns.
+        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
 
     Raises:
@@ -76,12 +77,13 @@ class WindowTransformer(Encoder):
         drop_path_rate: float,
         shifted: bool,
         out_indices: tuple[int, ...],
+        with_cp: bool,
         init_cfg: dict | None,
     ) -> None:
         dim, depths = arch["embed_dim"], tuple(arch["depths"])
         windows = arch["window_size"]
         windows = [windows] * len(depths) if isinstance(windows, int) else windows
-        super().__init__(out_indices, len(depths), init_cfg)
+        super().__init__(out_indices, len(depths), with_cp, init_cfg)
         self.depths = depths
         self.out_channels = [dim * 2**i for i in range(len(depths))]
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
@@ -126,7 +128,7 @@ class WindowTransformer(Encoder):
             tokens = tokens + table
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-            tokens = run_blocks(stage.blocks, tokens, stage_groups)
+            tokens = run_blocks(stage.blocks, tokens, stage_groups, with_cp=self.with_cp)
             yield tokens
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens)
@@ -188,6 +190,7 @@ class Swin(WindowTransformer):
         drop_path_rate: See `WindowTransformer`.
         ape: Whether a learnt position table is added to the tokens (S2: published models have none).
         out_indices: See `WindowTransformer`.
+        with_cp: See `WindowTransformer`.
         init_cfg: See `WindowTransformer`.
     """
 
@@ -201,10 +204,13 @@ class Swin(WindowTransformer):
         drop_path_rate: float = 0.0,
         ape: bool = False,
         out_indices: tuple[int, ...] = (-1,),
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         arch = {**named_arch(arch, ARCHS), "window_size": window_size}
-        super().__init__(arch, img_size, patch_size, mlp_ratio, drop_path_rate, True, out_indices, init_cfg)
+        super().__init__(
+            arch, img_size, patch_size, mlp_ratio, drop_path_rate, True, out_indices, with_cp, init_cfg
+        )
         self.absolute_pos_embed = None
         if ape:
             self.absolute_pos_embed = nn.Parameter(

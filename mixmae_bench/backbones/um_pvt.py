@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.checkpointing import call
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.swin import named_arch
@@ -107,6 +108,7 @@ class UMPVT(Encoder):
         learn_positions: Whether the table is trained.
         final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
         out_indices: Stages that `forward` returns.
+        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
     """
 
@@ -119,11 +121,12 @@ class UMPVT(Encoder):
         learn_positions: bool = False,
         final_norm: bool = True,
         out_indices: tuple[int, ...] = (-1,),
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         arch = named_arch(arch, ARCHS)
         depths = tuple(arch["depths"])
-        super().__init__(out_indices, len(depths), init_cfg)
+        super().__init__(out_indices, len(depths), with_cp, init_cfg)
         self.depths = depths
         self.out_channels = list(arch["embed_dims"])
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
@@ -165,7 +168,7 @@ class UMPVT(Encoder):
         blocks = iter(self.blocks)
         for depth in self.depths:
             for _ in range(depth):
-                tokens = next(blocks)(tokens, packed=positions is not None)
+                tokens = call(next(blocks), tokens, positions is not None, with_cp=self.with_cp)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

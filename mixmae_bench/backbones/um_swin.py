@@ -126,6 +126,7 @@ class UMSwin(Encoder):
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
         final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
         out_indices: Stages that `forward` returns.
+        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
     """
 
@@ -139,11 +140,12 @@ class UMSwin(Encoder):
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
         out_indices: tuple[int, ...] = (-1,),
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         arch = named_arch(arch, ARCHS)
         dim, depths = arch["embed_dim"], tuple(arch["depths"])
-        super().__init__(out_indices, len(depths), init_cfg)
+        super().__init__(out_indices, len(depths), with_cp, init_cfg)
         self.depths = depths
         self.out_channels = [dim * 2**i for i in range(len(depths))]
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
@@ -194,7 +196,7 @@ class UMSwin(Encoder):
                 # The top-left token stands for the four; half positions are not rounded.
                 positions = None if positions is None else positions[:, ::2, ::2] / 2
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-            tokens = run_blocks(blocks, tokens, stage_groups, positions)
+            tokens = run_blocks(blocks, tokens, stage_groups, positions, self.with_cp)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.checkpointing import call
+
 _whole_windows = False
 
 
@@ -188,7 +190,11 @@ def _permute(tokens: Tensor, order: Tensor, back: Tensor) -> Tensor:
 
 
 def run_blocks(
-    blocks: Iterable[nn.Module], maps: Tensor, groups: Tensor | None, positions: Tensor | None = None
+    blocks: Iterable[nn.Module],
+    maps: Tensor,
+    groups: Tensor | None,
+    positions: Tensor | None = None,
+    with_cp: bool = False,
 ) -> Tensor:
     """Run blocks of window attention at one resolution; tokens are reordered only where windows change.
 
@@ -198,6 +204,7 @@ def run_blocks(
         maps: (B, H, W, C).
         groups: Integer map (H, W), from 0, or None for one group.
         positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
+        with_cp: See `checkpointing.call`.
 
     Returns:
         (B, H, W, C).
@@ -214,7 +221,8 @@ def run_blocks(
         elif cut is not here:
             tokens = _permute(tokens, here.place[cut.order], cut.place[here.order])
         here = cut
-        tokens = block(tokens, cut) if positions is None else block(tokens, cut, cut.arrange(positions))
+        args = (tokens, cut) if positions is None else (tokens, cut, cut.arrange(positions))
+        tokens = call(block, *args, with_cp=with_cp)
     return here.restore(tokens)
 
 
