@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.positions import ResizedTables
 from mixmae_bench.transfer.load import load_backbone
 
 
@@ -24,6 +25,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
         norm: Of the last stage's map.
         with_cp: Whether blocks keep no activations for the backward pass (see `checkpointing.call`).
+        resized_tables: The position table, if there is one, at other sizes.
     """
 
     out_channels: list[int]
@@ -32,6 +34,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     audit: dict
     norm: nn.Module
     with_cp: bool
+    resized_tables: ResizedTables
 
     def __init__(
         self, out_indices: tuple[int, ...], num_stages: int, with_cp: bool, init_cfg: dict | None
@@ -45,6 +48,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         super().__init__(init_cfg)
         self.out_indices = tuple(i % num_stages for i in out_indices)
         self.with_cp = with_cp
+        self.resized_tables = ResizedTables()
 
     def add_out_norms(self) -> None:
         """Add the norms of the stages before the last, which only dense tasks read.

@@ -90,7 +90,8 @@ class PlainViT(Encoder):
     def sequence(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         """As `encode_sequence`, before the norm."""
         size = tuple(tokens.shape[1:3])
-        tokens = tokens + table_positions(self.pos_embed[:, 1:], self.grid, size, positions)
+        table = table_positions(self.pos_embed[:, 1:], self.grid, size, positions, self.resized_tables)
+        tokens = tokens + table
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:

@@ -124,8 +124,9 @@ class WindowTransformer(Encoder):
     ) -> Iterator[Tensor]:
         if self.absolute_pos_embed is not None:
             size = tuple(tokens.shape[1:3])
-            table = table_positions(self.absolute_pos_embed, self.grid, size, positions)
-            tokens = tokens + table
+            tokens = tokens + table_positions(
+                self.absolute_pos_embed, self.grid, size, positions, self.resized_tables
+            )
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
             tokens = run_blocks(stage.blocks, tokens, stage_groups, with_cp=self.with_cp)

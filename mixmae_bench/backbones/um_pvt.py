@@ -164,7 +164,8 @@ class UMPVT(Encoder):
                 "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
             )
         size = tuple(tokens.shape[1:3])
-        tokens = tokens + table_positions(self.pos_embed, self.grid, size, positions)
+        table = table_positions(self.pos_embed, self.grid, size, positions, self.resized_tables)
+        tokens = tokens + table
         blocks = iter(self.blocks)
         for depth in self.depths:
             for _ in range(depth):
