@@ -35,7 +35,8 @@ class UMMAE(Method):
             reproduces that, and fits official checkpoints; False gives every cell its own.
 
     Raises:
-        UserError: Where `secondary_ratio` is outside [0, 1) or `cell` does not fit the encoder.
+        UserError: Where `secondary_ratio` is outside [0, 1), or `cell` or the image size does not fit the
+            encoder.
     """
 
     expand = 2  # visible cells per side that a feature of the last stage stands for
@@ -60,6 +61,14 @@ class UMMAE(Method):
         super().__init__(backbone, data_preprocessor, init_cfg)
         self.cell = cell
         self.check_cell(self.expand)
+        first, last = self.backbone.out_strides[0], self.backbone.out_strides[-1]
+        for side in (cells * first for cells in self.backbone.grid):
+            if side % (2 * last):
+                raise UserError(
+                    f"{type(self).__name__} packs images of {side} px into maps of {side // 2} px, which the last "
+                    f"stride of {type(self.backbone).__name__} ({last} px) does not divide; "
+                    f"make backbone.img_size a multiple of {2 * last}"
+                )
         self.secondary_ratio = secondary_ratio
         self.norm_pix = norm_pix
         self.official_positions = official_positions
