@@ -27,6 +27,7 @@ from mixmae_bench.config import check_model, load_config
 from mixmae_bench.cost.models import built_on
 from mixmae_bench.data.tiny import make_tiny
 from mixmae_bench.registry import MODELS
+from mixmae_bench.suite.spec import Cell, read_suite
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FOLDERS = ("pretrain", "classification", "detection", "segmentation")
@@ -298,3 +299,26 @@ def test_data_is_read_in_its_published_layout_and_goes_through_the_pipelines(
             assert item["inputs"].shape[1:] == (size, size)
         if "lsj" in name and loader is cfg.train_dataloader:
             assert item["inputs"].shape[1:] == (1024, 1024)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "transfer", "controlled"])
+def test_a_suite_starts_every_backbone_from_one_of_its_kind(name: str) -> None:
+    cells = {cell.name: cell for cell in read_suite(CONFIGS / "suites" / f"{name}.yaml").cells()}
+
+    def backbone(cell: Cell) -> tuple[type, list[int], tuple[int, ...]]:
+        found = build(cell.config.resolve().relative_to(CONFIGS).with_suffix("").as_posix()).backbone
+        return type(found), found.out_channels, found.depths
+
+    children = [cell for cell in cells.values() if cell.parent]
+    assert len(children) > 15
+    for cell in children:
+        assert backbone(cell) == backbone(cells[cell.parent])
+
+
+def test_intermediate_fine_tuning_is_where_the_recipes_have_it() -> None:
+    cells = read_suite(CONFIGS / "suites" / "transfer.yaml").cells()
+    after_imagenet = {(cell.method.name, cell.task) for cell in cells if cell.start == "in1k"}
+    assert {("um-mae-swin-t", "coco-gfl"), ("um-mae-swin-t", "ade20k"), ("simmim-swin-b", "coco-lsj")} < (
+        after_imagenet
+    )
+    assert ("mixmae-swin-b", "coco-1x") not in after_imagenet
