@@ -130,7 +130,7 @@ PRETRAINING = {  # lr, epochs, drop path; docs of the official repositories
     "um-mae_pvt-s_16xb256-200e_in1k-256px": (2.4e-3, 10, 21.0),
     "um-mae_swin-l_32xb128-800e_in1k-256px": (2.4e-3, 40, 194.9),
     "simmim_mixmae-swin-b-w14_16xb128-300e_in1k": (1.2e-3, 40, 87.3),
-    "um-mae_mixmae-swin-b-w14_16xb128-300e_in1k": (1.2e-3, 40, 87.3),
+    "um-mae_mixmae-swin-b-w14_16xb128-300e_in1k-256px": (1.2e-3, 40, 87.3),
 }
 
 
