@@ -1,57 +1,110 @@
-"""The table of a suite, as Markdown: one row per method, mean and standard error over seeds."""
+"""The table that every report is made of, and its text as Markdown, CSV and LaTeX."""
 
-from collections.abc import Iterable
-from statistics import fmean, stdev
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from mixmae_bench.record import METRICS, Record
+NUMBERS = set("0123456789.,±+-GM% ")
+ABSENT = "not sourced"
+"""What stands in place of a number that no source was found for."""
 
-COLUMNS = {"top1": "top-1 ↑", "box_ap": "box AP ↑", "mask_ap": "mask AP ↑", "miou": "mIoU ↑"}
 
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
 
-def suite_table(name: str, records: Iterable[Record]) -> str:
-    """Return the table of a suite: a row per method and backbone, a column per metric of transfer.
-
-    A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)). With one
-    seed there is no such error, and the cell says so by having none.
+    Attributes:
+        title: What it is about.
+        columns: Titles of the columns.
+        rows: One text per column; an empty one where there is nothing.
+        notes: What to know, one line each, below it.
     """
-    # A cell that was recorded twice counts once, by its last record.
-    cells = {(r.method, r.backbone, r.task, r.seed): r for r in records}
-    transfer = [r for r in cells.values() if not r.metrics.keys() <= {"loss"}]
-    rows = {}
-    for record in transfer:
-        rows.setdefault((record.method, record.backbone), []).append(record)
-    # Random weights first, then by name: the order does not depend on which cell finished first.
-    order = sorted(rows, key=lambda row: (row[0] != "scratch", row))
-    seeds = sorted({r.seed for r in transfer})
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+
+def markdown(table: Table) -> str:
+    """Return a heading, the table and its notes, as Markdown."""
+    return f"# {table.title}\n\n{markdown_body(table)}"
+
+
+def markdown_body(table: Table) -> str:
+    """Return the table and its notes without a heading."""
     lines = [
-        f"# {name}",
+        _pipes(table.columns),
+        _pipes(["---:" if right else "---" for right in _numeric(table)]),
+        *(_pipes([cell.replace("|", "\\|") for cell in row]) for row in table.rows),
         "",
-        "| method | backbone | " + " | ".join(COLUMNS.values()) + " | seeds |",
-        "| --- | --- |" + " ---: |" * (len(COLUMNS) + 1),
+        *table.notes,
     ]
-    for method, backbone in order:
-        own = rows[method, backbone]
-        values = [mean_and_error([r.metrics[m] for r in own if m in r.metrics]) for m in COLUMNS]
-        lines.append(f"| {method} | {backbone} | {' | '.join(values)} | {len({r.seed for r in own})} |")
-    lines += [
-        "",
-        f"Seeds: {', '.join(map(str, seeds))}. Mean ± standard error over seeds (none with one seed).",
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Return columns and rows as CSV (RFC 4180, but lines end in a newline alone); notes are left out."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    return text.getvalue()
+
+
+def latex(table: Table) -> str:
+    """Return a `table` with `tabular` and rules of booktabs; notes are comments below it."""
+    places = "".join("r" if right else "l" for right in _numeric(table))
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        f"\\caption{{{_escaped(table.title)}}}",
+        f"\\begin{{tabular}}{{{places}}}",
+        "\\toprule",
+        _ampersands(table.columns),
+        "\\midrule",
+        *map(_ampersands, table.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+        *(f"% {line}" for line in table.notes),
     ]
-    lines += [f"{title}: {METRICS[metric]}." for metric, title in COLUMNS.items()]
     return "\n".join(lines) + "\n"
 
 
-def mean_and_error(values: list[float]) -> str:
-    """Write values of several seeds as '81.23 ± 0.45', one value as '81.23', none as an empty cell."""
-    if not values:
-        return ""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{fmean(values):.2f} ± {stdev(values) / len(values) ** 0.5:.2f}"
+FORMATS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": to_csv, "latex": latex}
+"""Renderers by the name that `mixmae-bench table --format` takes."""
 
 
-def metrics_text(metrics: dict[str, float]) -> str:
-    """Write the metrics of one record in one line."""
-    return ", ".join(
-        f"{COLUMNS.get(name, name).removesuffix(' ↑')} {value:.2f}" for name, value in metrics.items()
-    )
+def _numeric(table: Table) -> list[bool]:
+    """Tell which columns are numbers, which stand on the right; one without any text is, too."""
+    columns = range(len(table.columns))
+    return [all(row[i] == ABSENT or set(row[i]) <= NUMBERS for row in table.rows) for i in columns]
+
+
+def _pipes(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _ampersands(cells: list[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "≤": r"$\leq$",
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

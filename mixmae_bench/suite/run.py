@@ -17,7 +17,8 @@ from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.registry import MODELS
-from mixmae_bench.report.table import metrics_text, suite_table
+from mixmae_bench.report.suite import metrics_text, suite_table
+from mixmae_bench.report.table import markdown
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import note_failure, progress, write_atomically
@@ -74,7 +75,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: C
         failed = _run_cells(suite, todo, work_dir, jobs, rescale, console)
     keys = {planned.key for planned in plans.values()}
     results = [record for record in read_records(records)[0] if record.key in keys]
-    table = suite_table(suite.name, results)
+    table = markdown(suite_table(suite.name, results))
     if results:
         write_atomically(work_dir / "table.md", table)
         console.print(table, **PLAIN)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mixmae_bench.record import Record, read_records
-from mixmae_bench.report.table import metrics_text
+from mixmae_bench.report.suite import metrics_text
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import failure, is_running, progress
 from mixmae_bench.suite.spec import Suite

@@ -4,19 +4,28 @@ import math
 import random
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from mixmae_bench.record import METRICS, SCHEMA, Record
-from mixmae_bench.report.table import COLUMNS, mean_and_error, metrics_text, suite_table
+from mixmae_bench.report import suite
+from mixmae_bench.report.suite import COLUMNS, mean_and_error, metrics_text
+from mixmae_bench.report.table import markdown
 
 TITLES = ["method", "backbone", "top-1 ↑", "box AP ↑", "mask AP ↑", "mIoU ↑", "seeds"]
+COSTS = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
 TASKS = {
     "pretraining": ("loss",),
     "classification": ("top1",),
     "detection": ("box_ap", "mask_ap"),
     "segmentation": ("miou",),
 }
+
+
+def suite_table(name: str, records: Iterable[Record]) -> str:
+    return markdown(suite.suite_table(name, records))
 
 
 def record(method: str, seed: int, backbone: str = "MixMAESwin-small", **metrics: float) -> Record:
@@ -189,6 +198,33 @@ def test_pretraining_makes_no_row_and_no_seed() -> None:
     assert "Seeds: 0." in table
 
 
+def test_costs_are_the_backbones_parameters_the_classifiers_flops_and_the_pretrainings() -> None:
+    records = [
+        replace(record("mixmae", 0, loss=0.5), flops=24_707_072, seconds=100.0),
+        replace(record("mixmae", 1, loss=0.5), flops=24_707_072, seconds=151.0),
+        replace(record("mixmae", 0, box_ap=1.0), flops=9_999_999_999),
+        replace(record("mixmae", 0, top1=1.0), flops=16_350_000_000),
+        record("scratch", 0, box_ap=1.0),
+    ]
+    scratch, mixmae = rows(suite_table("s", records))
+    assert [mixmae[title] for title in COSTS] == ["0.94 M", "16.35 G", "24.7 M", "126"]
+    assert [scratch[title] for title in COSTS] == ["0.94 M", "", "", ""]
+
+
+def test_data_sets_and_protocols_of_one_metric_are_not_averaged_together() -> None:
+    records = [
+        record("mixmae", 0, top1=80.0),
+        replace(record("mixmae", 0, top1=60.0), task="linear"),
+        replace(record("mixmae", 0, top1=50.0), dataset="places205"),
+        record("mixmae", 0, miou=40.0),
+    ]
+    (row,) = rows(suite_table("s", records))
+    assert row["top-1 ↑ (classification, digits)"] == "80.00"
+    assert row["top-1 ↑ (linear, digits)"] == "60.00"
+    assert row["top-1 ↑ (classification, places205)"] == "50.00"
+    assert row["mIoU ↑"] == "40.00"
+
+
 def test_a_cell_recorded_twice_is_one_value_of_one_seed() -> None:
     once = record("mixmae", 0, top1=80.0)
     other = record("mixmae", 1, top1=90.0)
@@ -205,7 +241,7 @@ def test_seeds_are_listed_once_and_in_order() -> None:
 def test_the_table_names_the_suite_its_columns_and_their_units() -> None:
     table = suite_table("digits", grid())
     assert table.startswith("# digits\n\n| ")
-    assert list(rows(table)[0]) == TITLES
+    assert list(rows(table)[0]) == TITLES[:2] + COSTS + TITLES[2:]
     for metric, title in COLUMNS.items():
         assert f"{title}: {METRICS[metric]}." in table
     assert table.endswith(".\n")
@@ -223,7 +259,7 @@ def test_one_line_of_metrics_uses_the_titles_of_the_table() -> None:
 
 def test_reading_records_and_making_tables_imports_no_torch_nor_openmmlab() -> None:
     code = (
-        "import sys, mixmae_bench.report.table, mixmae_bench.record\n"
+        "import sys, mixmae_bench.report.suite, mixmae_bench.report.published\n"
         "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )

@@ -1,0 +1,102 @@
+"""The table of a suite: one row per method, mean and standard error over seeds."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from statistics import fmean, stdev
+
+from mixmae_bench.record import METRICS, Record
+from mixmae_bench.report.table import Table
+
+COLUMNS = {"top1": "top-1 ↑", "box_ap": "box AP ↑", "mask_ap": "mask AP ↑", "miou": "mIoU ↑"}
+
+
+def suite_table(name: str, records: Iterable[Record]) -> Table:
+    """Return the table of a suite: a row per method and backbone, a column per metric of transfer.
+
+    A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)). With one
+    seed there is no such error, and the cell says so by having none. Costs stand before: the backbone's
+    parameters, FLOPs of the classifier, and what pretraining took.
+    """
+    cells = latest(records)
+    transfer = [r for r in cells if r.task != "pretraining"]
+    rows: dict[tuple[str, str], list[Record]] = {}
+    for record in transfer:
+        rows.setdefault((record.method, record.backbone), []).append(record)
+    columns = _columns(transfer)
+    table = []
+    # Random weights first, then by name: the order does not depend on which cell finished first.
+    for method, backbone in sorted(rows, key=lambda row: (row[0] != "scratch", row)):
+        own = rows[method, backbone]
+        row = (method, backbone, "pretraining")
+        pretraining = [r for r in cells if (r.method, r.backbone, r.task) == row]
+        table.append(
+            [
+                method,
+                backbone,
+                parameters(max(r.backbone_params for r in own)),
+                flops([r.flops for r in own if r.task == "classification"]),
+                flops([r.flops for r in pretraining]),
+                f"{fmean(r.seconds for r in pretraining):.0f}" if pretraining else "",
+                *(
+                    mean_and_error([r.metrics[m] for r in own if m in r.metrics and of(r)])
+                    for m, of in columns.values()
+                ),
+                str(len({r.seed for r in own})),
+            ]
+        )
+    costs = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
+    seeds = sorted({r.seed for r in transfer})
+    notes = [
+        f"Seeds: {', '.join(map(str, seeds))}. Mean ± standard error over seeds (none with one seed).",
+        "params: of the backbone. FLOPs: of the classifier; pretraining FLOPs: decoder included; both per "
+        "image, a multiply-add is 1. pretraining s: wall time, mean over seeds.",
+        *(f"{title}: {METRICS[metric]}." for metric, title in COLUMNS.items()),
+    ]
+    return Table(name, ["method", "backbone", *costs, *columns, "seeds"], table, notes)
+
+
+def _columns(transfer: list[Record]) -> dict[str, tuple[str, Callable[[Record], bool]]]:
+    """Return title -> metric and whose; one column per task and data set where several have the metric."""
+    columns = {}
+    for metric, title in COLUMNS.items():
+        tasks = sorted({(r.task, r.dataset) for r in transfer if metric in r.metrics})
+        if len(tasks) < 2:
+            columns[title] = (metric, lambda record: True)
+        for task, data in tasks if len(tasks) > 1 else []:
+            of = partial(lambda wanted, record: (record.task, record.dataset) == wanted, (task, data))
+            columns[f"{title} ({task}, {data})"] = (metric, of)
+    return columns
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """Drop what was recorded again: of a cell of a suite, the last record counts."""
+    return list({(r.suite, r.method, r.backbone, r.task, r.dataset, r.seed): r for r in records}.values())
+
+
+def mean_and_error(values: list[float]) -> str:
+    """Write values of several seeds as '81.23 ± 0.45', one value as '81.23', none as an empty cell."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{fmean(values):.2f} ± {stdev(values) / len(values) ** 0.5:.2f}"
+
+
+def parameters(number: int) -> str:
+    """Write a number of parameters in millions, such as '88.34 M'."""
+    return f"{number / 1e6:.2f} M"
+
+
+def flops(numbers: list[int]) -> str:
+    """Write FLOPs of one model, of which every seed has its record, in G or M; an empty cell without."""
+    if not numbers:
+        return ""
+    most = max(numbers)
+    return f"{most / 1e9:.2f} G" if most >= 1e9 else f"{most / 1e6:.1f} M"
+
+
+def metrics_text(metrics: dict[str, float]) -> str:
+    """Write the metrics of one record in one line."""
+    return ", ".join(
+        f"{COLUMNS.get(name, name).removesuffix(' ↑')} {value:.2f}" for name, value in metrics.items()
+    )
