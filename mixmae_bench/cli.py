@@ -112,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         default="meta",
         help="meta (default: no memory, no arithmetic), or cpu or cuda for models that look at values",
     )
+    flops.add_argument("--record", type=Path, metavar="FILE", help="add the counts to a JSON-lines file")
     flops.set_defaults(function=_flops)
 
     reconstruct = commands.add_parser(
@@ -226,8 +227,11 @@ def _flops(args: argparse.Namespace) -> int:
     console = Console()
     with console.status("starting"):
         from mixmae_bench.cost.table import show_cost
+        from mixmae_bench.record import append_record
     for model in args.models:
-        show_cost(model, args.shape, args.device, console)
+        count = show_cost(model, args.shape, args.device, console)
+        if args.record:
+            append_record(args.record, count)
     return 0
 
 

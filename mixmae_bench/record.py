@@ -5,10 +5,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+T = TypeVar("T")
 
 SCHEMA = 2
 """Version of the record's fields; raise it with every change of their meaning."""
@@ -134,7 +136,12 @@ def append_record(path: Path, record: "DataclassInstance") -> None:
 
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
-    """Read all records of a file; a missing file has none.
+    """Read all records of a file; see `read_lines`."""
+    return read_lines(path, Record, SCHEMA)
+
+
+def read_lines(path: Path, kind: type[T], schema: int) -> tuple[list[T], list[str]]:
+    """Read a JSON-lines file of dataclasses that have a field `schema`; a missing file has none.
 
     Returns:
         The records, and one complaint, with its line number, for every line that is none.
@@ -143,21 +150,21 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(_parse(line))
+            records.append(_parse(line, kind, schema))
         except (ValueError, TypeError) as error:
             complaints.append(f"{path} line {number} is skipped: {error}")
     return records, complaints
 
 
-def _parse(line: bytes) -> Record:
+def _parse(line: bytes, kind: type[T], schema: int) -> T:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
-    if values.get("schema") != SCHEMA:
-        raise ValueError(f"schema {values.get('schema')!r}, this version reads {SCHEMA}")
-    names = {f.name for f in fields(Record)}
+    if values.get("schema") != schema:
+        raise ValueError(f"schema {values.get('schema')!r}, this version reads {schema}")
+    names = {f.name for f in fields(kind)}
     if values.keys() != names:
         raise ValueError(
             f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ names))}"
         )
-    return Record(**values)
+    return kind(**values)

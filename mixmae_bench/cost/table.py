@@ -6,11 +6,13 @@ from torch import nn
 
 from mixmae_bench.cost.flops import Cost, count, size, trained
 from mixmae_bench.cost.models import load_call
+from mixmae_bench.counts import SCHEMA, Count
+from mixmae_bench.environment import code_version, packages
 from mixmae_bench.errors import UserError
 
 
-def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Console) -> None:
-    """Print parameters and FLOPs of a model and of its parts.
+def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Console) -> Count:
+    """Print parameters and FLOPs of a model and of its parts, and return them.
 
     Args:
         name: See `load_call`.
@@ -38,6 +40,8 @@ def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Co
         f"\n{name}: one image of {height}x{width} px{call.what and ', '}{call.what}", highlight=False
     )
     console.print(cost_table(call.model, cost))
+    about = (code_version(), packages())
+    return Count(SCHEMA, name, [height, width], call.what, cost.params, cost.trainable, cost.flops, *about)
 
 
 def cost_table(model: nn.Module, cost: Cost) -> Table:
