@@ -144,6 +144,28 @@ def main(argv: list[str] | None = None) -> int:
     speed.add_argument("--record", type=Path, metavar="FILE", help="add the results to a JSON-lines file")
     speed.set_defaults(function=_speed)
 
+    table = commands.add_parser(
+        "table", help="published values beside measured ones, or the table of a suite"
+    )
+    table.add_argument(
+        "name",
+        nargs="?",
+        help="imagenet, coco, ade20k, classification, pretraining-cost, controlled, digits; records for all "
+        "records as they are",
+    )
+    table.add_argument("--all", action="store_true", help="every table, as results/README.md (Markdown)")
+    table.add_argument("--format", choices=["md", "csv", "latex"], default="md", help="default: md")
+    table.add_argument(
+        "--records",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="records instead of results/measured",
+    )
+    table.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+    table.set_defaults(function=_table)
+
     doctor = commands.add_parser(
         "doctor", help="print versions, device and ops, and any conflict with its remedy"
     )
@@ -251,6 +273,27 @@ def _speed(args: argparse.Namespace) -> int:
     if args.record:
         for speed in speeds:
             append_record(args.record, speed)
+    return 0
+
+
+def _table(args: argparse.Namespace) -> int:
+    from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
+    from mixmae_bench.report.table import FORMATS
+
+    if args.all == bool(args.name):
+        raise UserError(f"give the name of a table or --all; tables: {', '.join(NAMES)}")
+    if args.all and args.format != "md":
+        raise UserError("--all is Markdown; give the name of one table for another format")
+    results = read_results(files=args.records)
+    text = results_page(results) if args.all else FORMATS[args.format](make_table(args.name, results))
+    for complaint in results.complaints:
+        print(complaint, file=sys.stderr)
+    if args.out:
+        from mixmae_bench.suite.progress import write_atomically
+
+        write_atomically(args.out, text)
+    else:
+        sys.stdout.write(text)
     return 0
 
 

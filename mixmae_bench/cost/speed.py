@@ -7,7 +7,6 @@ step, so that what else the machine does falls on all alike; ratios are of media
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 
@@ -21,65 +20,8 @@ from mixmae_bench.cost.models import load_call
 from mixmae_bench.cost.steps import DTYPES, Setting, Steps
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
+from mixmae_bench.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.precision import computes_bfloat16
-
-SCHEMA = 1
-"""Version of the fields of `Speed`."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What one model reached, one JSON line where it is recorded.
-
-    Attributes:
-        schema: Version of these fields.
-        model: Config or name.
-        step: 'training' (loss, gradients, fused AdamW) or 'inference'.
-        dtype: Number format of the forward pass; weights are float32.
-        batch: Images per step.
-        shape: Height and width of the images.
-        compile: Whether torch.compile was used.
-        device: 'cpu' or 'cuda'.
-        threads: CPU threads.
-        steps: Timed steps, after warm-up.
-        images_per_s: By the median step; `slowest` and `fastest` by those.
-        slowest: See there.
-        fastest: See there.
-        peak_memory_mb: What model, optimiser and step took at most, frameworks not included.
-        flops: Of a forward pass, per image (see `mixmae_bench.cost.flops`).
-        matmul_flops_per_s: What a large matrix product reaches here in this format.
-        started: When, ISO 8601 in UTC.
-        code: See `mixmae_bench.record.Record`, as the next two.
-        packages: See there.
-        hardware: See there.
-    """
-
-    schema: int
-    model: str
-    step: str
-    dtype: str
-    batch: int
-    shape: tuple[int, int]
-    compile: bool
-    device: str
-    threads: int
-    steps: int
-    images_per_s: float
-    slowest: float
-    fastest: float
-    peak_memory_mb: float
-    flops: int
-    matmul_flops_per_s: float
-    started: str
-    code: str
-    packages: dict[str, str]
-    hardware: dict[str, str | int | None]
-
-    @property
-    def utilisation(self) -> float:
-        """FLOPs per second as a share of a large matrix product's; training is three forward passes."""
-        passes = 3 if self.step == "training" else 1
-        return passes * self.flops * self.images_per_s / self.matmul_flops_per_s
 
 
 def settings_of(
@@ -198,7 +140,7 @@ def _speed(
     about: dict,
 ) -> Speed:
     return Speed(
-        schema=SCHEMA,
+        schema=SPEED_SCHEMA,
         model=setting.model,
         step="inference" if setting.inference else "training",
         dtype=setting.dtype,

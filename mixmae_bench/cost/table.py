@@ -6,9 +6,9 @@ from torch import nn
 
 from mixmae_bench.cost.flops import Cost, count, size, trained
 from mixmae_bench.cost.models import load_call
-from mixmae_bench.counts import SCHEMA, Count
 from mixmae_bench.environment import code_version, packages
 from mixmae_bench.errors import UserError
+from mixmae_bench.measurements import COUNT_SCHEMA, Count
 
 
 def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Console) -> Count:
@@ -40,8 +40,9 @@ def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Co
         f"\n{name}: one image of {height}x{width} px{call.what and ', '}{call.what}", highlight=False
     )
     console.print(cost_table(call.model, cost))
-    about = (code_version(), packages())
-    return Count(SCHEMA, name, [height, width], call.what, cost.params, cost.trainable, cost.flops, *about)
+    size_and_pass = ([height, width], call.what)
+    costs = (cost.params, cost.trainable, cost.flops)
+    return Count(COUNT_SCHEMA, name, *size_and_pass, *costs, code_version(), packages())
 
 
 def cost_table(model: nn.Module, cost: Cost) -> Table:

@@ -47,7 +47,9 @@ def suite_table(name: str, records: Iterable[Record]) -> Table:
     costs = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
     seeds = sorted({r.seed for r in transfer})
     notes = [
-        f"Seeds: {', '.join(map(str, seeds))}. Mean ± standard error over seeds (none with one seed).",
+        f"Seeds: {', '.join(map(str, seeds))}. Mean ± standard error over seeds (none with one seed)."
+        if seeds
+        else "Not run: there are no records of this suite.",
         "params: of the backbone. FLOPs: of the classifier; pretraining FLOPs: decoder included; both per "
         "image, a multiply-add is 1. pretraining s: wall time, mean over seeds.",
         *(f"{title}: {METRICS[metric]}." for metric, title in COLUMNS.items()),

@@ -76,7 +76,7 @@ FORMATS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": to_csv, "la
 
 
 def _numeric(table: Table) -> list[bool]:
-    """Tell which columns are numbers, which stand on the right; one without any text is, too."""
+    """Tell which columns hold nothing but numbers and empty cells: they stand on the right."""
     columns = range(len(table.columns))
     return [all(row[i] == ABSENT or set(row[i]) <= NUMBERS for row in table.rows) for i in columns]
 

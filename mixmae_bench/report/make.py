@@ -1,0 +1,131 @@
+"""Tables by name, and results/README.md: pure functions of the files under results/. Needs no torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
+from mixmae_bench.record import Record, read_lines, read_records
+from mixmae_bench.report.papers import paper_table
+from mixmae_bench.report.pretraining import pretraining_table
+from mixmae_bench.report.published import Published, read_published
+from mixmae_bench.report.suite import suite_table
+from mixmae_bench.report.table import Table, markdown_body
+
+RESULTS = Path(__file__).parents[2] / "results"
+"""The committed results of a checkout."""
+
+PAPERS = {
+    "imagenet": "ImageNet-1K, fine-tuning",
+    "coco": "COCO, detection and instance segmentation",
+    "ade20k": "ADE20K, semantic segmentation",
+    "classification": "Other data sets, and linear probes",
+}
+SUITES = {"controlled": "All methods on one backbone", "digits": "digits"}
+NAMES = (*PAPERS, "pretraining-cost", *SUITES, "records")
+"""What `mixmae-bench table` knows; 'records' is every record as it is."""
+
+HEAD = """# Results
+
+Made by `mixmae-bench table --all --out results/README.md` from [published](published) (values of papers, each
+with its source) and [measured](measured) (records of this code). Do not edit.
+"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What there is to make tables of.
+
+    Attributes:
+        published: Rows by table.
+        records: Of runs of suites.
+        counts: Parameters and FLOPs.
+        speeds: Images per second.
+        complaints: A line for each line of a file that is no record.
+    """
+
+    published: dict[str, list[Published]]
+    records: list[Record]
+    counts: list[Count]
+    speeds: list[Speed]
+    complaints: list[str]
+
+
+def read_results(folder: Path = RESULTS, files: Sequence[Path] = ()) -> Results:
+    """Read published and measured results.
+
+    Args:
+        folder: With `published` and `measured`.
+        files: Records of runs to read instead of those of the folder.
+
+    Raises:
+        UserError: Where published values are not as they should be, or one of `files` does not exist.
+    """
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"records {file} do not exist; give the records.jsonl of a run")
+    measured, complaints = folder / "measured", []
+
+    def read(paths: Sequence[Path], reader: Callable[[Path], tuple[list, list[str]]]) -> list:
+        lines = []
+        for path in paths:
+            own, wrong = reader(path)
+            lines += own
+            complaints.extend(wrong)
+        return lines
+
+    return Results(
+        read_published(folder / "published"),
+        read(files or sorted(measured.rglob("records.jsonl")), read_records),
+        read(sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)),
+        read(sorted(measured.glob("speed/*.jsonl")), lambda path: read_lines(path, Speed, SPEED_SCHEMA)),
+        complaints,
+    )
+
+
+def make_table(name: str, results: Results) -> Table:
+    """Return one of `NAMES`.
+
+    Raises:
+        UserError: Where there is no such table.
+    """
+    if name in PAPERS:
+        return paper_table(PAPERS[name], results.published[name], results.counts, results.records)
+    if name == "pretraining-cost":
+        rows = results.published[name]
+        return pretraining_table(rows, results.counts, results.records, results.speeds)
+    if name in SUITES:
+        return suite_table(SUITES[name], [r for r in results.records if r.suite == name])
+    if name == "records":
+        return records_table(results.records)
+    raise UserError(f"unknown table '{name}'; known: {', '.join(NAMES)}.{did_you_mean(name, NAMES)}")
+
+
+def records_table(records: Sequence[Record]) -> Table:
+    """Return a row per record; what holds several values has a column for each, such as 'metrics.top1'."""
+    rows = [_flat(record) for record in records]
+    names = [field.name for field in fields(Record)]
+    # Of fields that hold several values, the names differ between records.
+    columns = sorted({c for row in rows for c in row}, key=lambda c: (names.index(c.partition(".")[0]), c))
+    return Table("records", columns, [[row.get(column, "") for column in columns] for row in rows])
+
+
+def _flat(record: Record) -> dict[str, str]:
+    row = {}
+    for name, value in asdict(record).items():
+        if isinstance(value, dict):
+            row |= {f"{name}.{key}": _text(own) for key, own in value.items()}
+        else:
+            row[name] = " ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+    return row
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def results_page(results: Results) -> str:
+    """Return the text of results/README.md: every table but the plain records."""
+    tables = [make_table(name, results) for name in NAMES if name != "records"]
+    return HEAD + "".join(f"\n## {table.title}\n\n{markdown_body(table)}" for table in tables)

@@ -1,0 +1,125 @@
+"""Published values beside what is counted and measured here: a row per published one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from mixmae_bench.measurements import Count
+from mixmae_bench.record import Record
+from mixmae_bench.report.published import VALUES, Published
+from mixmae_bench.report.suite import latest
+from mixmae_bench.report.table import ABSENT, Table
+from mixmae_bench.report.verdict import (
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    RULE,
+    WITHIN_NOISE,
+    measured,
+    verdict,
+)
+
+METRICS = {"top1": "top-1", "box_ap": "box AP", "mask_ap": "mask AP", "miou": "mIoU", "miou_ms": "mIoU ms"}
+"""Titles of metrics; `miou_ms` is not measured here."""
+
+WORST = (NOT_REPRODUCED, WITHIN_NOISE, REPRODUCED)
+
+
+def paper_table(
+    title: str, rows: Sequence[Published], counts: Iterable[Count], records: Sequence[Record]
+) -> Table:
+    """Return published values beside this code's: FLOPs by `counts`, metrics by `records`.
+
+    A record belongs to a row where its config is the row's, and the pretraining that it descends from is of
+    the row's pretraining config; from a given checkpoint, where its method is named METHOD-EPOCHSe, as in
+    mixmae-600e.
+    """
+    counted = {count.model: count for count in counts}
+    metrics = [m for m in METRICS if any(m in row.values for row in rows)]
+    several = len({row.dataset for row in rows}) > 1
+    columns = ["data set"] if several else []
+    columns += ["method", "backbone", "protocol", "px", "pretraining", "epochs"]
+    columns += ["params (M)", "params here (M)", "FLOPs (G)", "FLOPs here (G)"]
+    for metric in metrics:
+        name = METRICS[metric]
+        columns += [name] if metric == "miou_ms" else [name, f"{name} here", f"{name} difference"]
+    table, shapes = [], set()
+    for row, own in zip(rows, _joined(rows, records), strict=True):
+        count = counted.get(row.model or "")
+        shapes |= {tuple(count.shape)} if count else set()
+        cells = [row.dataset] if several else []
+        cells += [row.method, backbone(row), row.protocol or "", number(row.resolution)]
+        cells += [row.pretrain_data or "", number(row.pretrain_epochs)]
+        cells += [number(row.params_m), _scaled(count and count.params, 1e6)]
+        cells += [number(row.flops_g), _scaled(count and count.flops, 1e9)]
+        verdicts = []
+        for metric in metrics:
+            published, here = row.values.get(metric), measured(own, metric)
+            cells.append(ABSENT if published is None and metric in row.values else number(published))
+            if metric == "miou_ms":
+                continue
+            known = published is not None and here is not None
+            cells += [str(here or ""), f"{here.mean - published:+.2f}" if known else ""]
+            verdicts.append(verdict(published, here))
+        cells.append(next((v for v in WORST if v in verdicts), NOT_RUN if NOT_RUN in verdicts else ""))
+        table.append([*cells, row.source.key if row.source else ""])
+    notes = [
+        f"Here: by this code, with the model and the pretraining that results/published names. '{ABSENT}': no "
+        "source was found that shows the value. Difference: here minus published.",
+        "FLOPs: per image, a multiply-add is 1; published ones at their source's size of images, here at "
+        f"{', '.join(f'{height}x{width}' for height, width in sorted(shapes))} px.",
+        RULE,
+        *(f"{METRICS[m]}: {VALUES[m]}." for m in metrics),
+        *source_notes(rows),
+    ]
+    return Table(title, [*columns, "verdict", "source"], table, notes)
+
+
+def source_notes(rows: Sequence[Published]) -> list[str]:
+    """Return a line per source, and one per row of which sources say several things."""
+    sources = {source.key: source for row in rows for source in row.sources}
+    lines = [f"- source {key} ({sources[key].kind}): {sources[key].cite}" for key in sorted(sources)]
+    for row in rows:
+        if row.why:
+            epochs = f", {row.pretrain_epochs} epochs" if row.pretrain_epochs else ""
+            others = "; ".join(f"{_listed(other.values)} ({other.source.key})" for other in row.also)
+            lines.append(f"- {row.method} {backbone(row)}{epochs}: also {others}. Shown: {row.why}.")
+    return lines
+
+
+def backbone(row: Published) -> str:
+    """Write backbone and window, such as 'Swin-B/W14'."""
+    return f"{row.backbone}/W{row.window}" if row.window else row.backbone
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{METRICS.get(name, name)} {number(value)}" for name, value in values.items())
+
+
+def number(value: float | None) -> str:
+    """Write a number as its source does; nothing for None."""
+    return "" if value is None else repr(value)
+
+
+def _scaled(value: int | None, unit: float) -> str:
+    return "" if value is None else f"{value / unit:.2f}"
+
+
+def _joined(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[list[Record]]:
+    by_key = {record.key: record for record in records}
+    cells = latest(records)
+    for row in rows:
+        of_config = [r for r in cells if row.model and _stem(r.config) == _stem(row.model)]
+        yield [r for r in of_config if _fits(row, r, by_key)]
+
+
+def _fits(row: Published, record: Record, by_key: dict[str, Record]) -> bool:
+    first = record
+    while first.parent in by_key:
+        first = by_key[first.parent]
+    if first.task == "pretraining":
+        return row.pretrain is not None and _stem(first.config) == _stem(row.pretrain)
+    return record.method == f"{row.method.lower()}-{row.pretrain_epochs}e"
+
+
+def _stem(config: str) -> str:
+    return PurePosixPath(config).stem
