@@ -166,6 +166,20 @@ def main(argv: list[str] | None = None) -> int:
     table.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
     table.set_defaults(function=_table)
 
+    data = commands.add_parser("data", help="data sets: is one whole, and readable?")
+    check = data.add_subparsers(dest="data_command", required=True).add_parser(
+        "check", help="compare a data set with what is published, and try every file"
+    )
+    check.add_argument(
+        "name", help="imagenet, inat2018, inat2019, places205, places365, cifar100, coco, ade20k or digits"
+    )
+    check.add_argument("folder", type=Path, help="folder of the data set, in the published layout")
+    check.add_argument("--quick", action="store_true", help="look if files are there, decode none")
+    check.add_argument(
+        "--list", type=Path, metavar="FILE", help="list of all problems (default: NAME_problems.txt)"
+    )
+    check.set_defaults(function=_data_check)
+
     doctor = commands.add_parser(
         "doctor", help="print versions, device and ops, and any conflict with its remedy"
     )
@@ -295,6 +309,17 @@ def _table(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.data.check import check_data
+
+    listing = args.list or Path(f"{args.name}_problems.txt")
+    return 1 if check_data(args.name, args.folder, args.quick, listing, console) else 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
