@@ -111,7 +111,10 @@ def _cifar100(root: Path, rng: np.random.Generator) -> None:
 
 
 def _coco(root: Path, rng: np.random.Generator) -> None:
-    """Four images per half: two or three objects, one with a crowd, one empty, one with a tiny object."""
+    """Four images per half: two or three objects, one with a crowd, one empty, one with a tiny object.
+
+    With `stuffthingmaps`, which semantic heads need: a class of 0 to 181 per pixel, 255 for none.
+    """
     from mmdet.datasets import CocoDataset  # imports mmdet: only when COCO is asked for
 
     categories = [
@@ -125,6 +128,8 @@ def _coco(root: Path, rng: np.random.Generator) -> None:
             id_ = 100 * (half + 1) + number
             name = f"{id_:012d}.jpg"
             _save(root / split / name, _noise(rng))
+            stuff = np.repeat(np.array([0, 91, 181, 255], dtype=np.uint8), SIZE[1] // 4)
+            _save(root / "stuffthingmaps" / split / f"{id_:012d}.png", np.tile(stuff, (SIZE[0], 1)))
             images.append(dict(id=id_, file_name=name, height=SIZE[0], width=SIZE[1]))
             for side in ((20, 14), (20, 14, 12), (), (4,))[number]:
                 annotations.append(_object(len(annotations) + 1, id_, rng, side))

@@ -65,8 +65,8 @@ class UMMAE(Method):
         for side in (cells * first for cells in self.backbone.grid):
             if side % (2 * last):
                 raise UserError(
-                    f"{type(self).__name__} packs images of {side} px into maps of {side // 2} px, which the last "
-                    f"stride of {type(self.backbone).__name__} ({last} px) does not divide; "
+                    f"{type(self).__name__} packs images of {side} px into maps of {side // 2} px, which the "
+                    f"last stride of {type(self.backbone).__name__} ({last} px) does not divide; "
                     f"make backbone.img_size a multiple of {2 * last}"
                 )
         self.secondary_ratio = secondary_ratio

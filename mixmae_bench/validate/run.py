@@ -2,17 +2,20 @@
 
 import multiprocessing
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.spec import read_suite
 from mixmae_bench.validate.step import Proof, make_data, prove
+
+PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
+"""How to print names and paths: whole, and as they are."""
 
 BASES = "_base_"
 """Folder of what configs are made of, which does not train by itself."""
@@ -32,7 +35,7 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
     """
     configs = find_configs(targets)
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-validate-"))
-    console.print(f"{len(configs)} configs; logs in {work}", soft_wrap=True, highlight=False)
+    console.print(f"{len(configs)} configs; logs in {work}", **PLAIN)
     make_data(work / "data")
     proofs: dict[Path, Proof] = {}
     pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), _one_thread)
@@ -45,17 +48,17 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
         for future in as_completed(futures):
             proofs[futures[future]] = future.result()
             progress.advance(task)
-    console.print(_table([proofs[config] for config in configs]))
+    for row in _rows([proofs[config] for config in configs]):
+        console.print(row, **PLAIN)
     failed = [proof for proof in proofs.values() if proof.error]
     for proof in failed:
         console.print(
             f"failed: {_name(proof.config)}: {proof.error}; log: {work / _folder(proof.config) / 'log.txt'}",
             style="red",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
+            **PLAIN,
         )
-    console.print(f"{len(configs) - len(failed)} of {len(configs)} configs build, train and evaluate")
+    passed = len(configs) - len(failed)
+    console.print(f"{passed} of {len(configs)} configs build, train and evaluate", **PLAIN)
     return len(failed)
 
 
@@ -95,19 +98,11 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _table(proofs: list[Proof]) -> Table:
-    table = Table(box=None)
-    table.add_column("config", no_wrap=True)
-    for title in ("params (M)", "seconds", "peak MB"):
-        table.add_column(title, justify="right")
-    table.add_column("")
+def _rows(proofs: list[Proof]) -> Iterator[str]:
+    width = max(len(_name(proof.config)) for proof in proofs)
+    yield f"{'config':{width}}  params (M)  seconds  peak MB"
     for proof in proofs:
         params = f"{proof.params / 1e6:.1f}" if proof.params else ""
-        table.add_row(
-            _name(proof.config),
-            params,
-            f"{proof.seconds:.0f}",
-            f"{proof.peak_memory_mb:.0f}",
-            "[red]failed[/]" if proof.error else "ok",
-        )
-    return table
+        took = f"{proof.seconds:7.0f}  {proof.peak_memory_mb:7.0f}"
+        result = "failed" if proof.error else "ok"
+        yield f"{_name(proof.config):{width}}  {params:>10}  {took}  {result}"

@@ -33,7 +33,7 @@ TINY = {
     "data/places365": "places365",
     "data/cifar100": "cifar100",
     "data/coco": "coco",
-    "data/ade/ADEChallengeData2016": "ade20k",
+    "data/ADEChallengeData2016": "ade20k",
 }
 """The folders that configs name, and the tiny data set that takes the place of each."""
 
@@ -96,12 +96,6 @@ def make_data(data: Path) -> None:
     """Make a tiny data set of every official layout."""
     for name in TINY.values():
         make_tiny(name, data / name)
-    for half in ("train", "val"):  # mmpretrain wants all 1,000 folders of classes
-        folder = data / "imagenet" / half
-        image = next(folder.rglob("*.JPEG"))
-        for number in range(1000 - len(list(folder.iterdir()))):
-            (folder / f"x{number:08d}").mkdir()
-            (folder / f"x{number:08d}" / image.name).hardlink_to(image)
 
 
 def _params(cfg: Config) -> int:
