@@ -42,6 +42,15 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument(
         "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
     )
+    run.add_argument(
+        "--dry-run", action="store_true", help="only say what every run takes, from its config; needs no data"
+    )
+    run.add_argument(
+        "--flops-per-s",
+        type=float,
+        metavar="N",
+        help="for --dry-run: multiply-adds per second of one GPU, such as 1.5e14",
+    )
     run.set_defaults(function=_run)
 
     status = commands.add_parser(
@@ -200,6 +209,13 @@ def _run(args: argparse.Namespace) -> int:
     suite = read_suite(args.suite, seeds, args.methods.split(",") if args.methods else None)
     work_dir = args.work_dir or Path("work_dirs") / suite.name
     console = Console()
+    if args.flops_per_s is not None and not (args.dry_run and args.flops_per_s > 0):
+        raise UserError("--flops-per-s goes with --dry-run and is above 0")
+    if args.dry_run:
+        with console.status("starting"):
+            from mixmae_bench.suite.estimate import show_estimate
+        show_estimate(suite, args.flops_per_s, console)
+        return 0
     with console.status("starting"):
         # Here, as importing torch and mmengine takes seconds.
         from mixmae_bench.suite.run import default_jobs, run_suite

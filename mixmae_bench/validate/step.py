@@ -87,9 +87,7 @@ def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path |
             traceback.print_exc()
             kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
             error = " ".join(f"{kind}{failure}".split())[:300]
-    return Proof(
-        config, params, round(time.monotonic() - started, 1), round(peak_memory() / 2**20), error
-    )
+    return Proof(config, params, round(time.monotonic() - started, 1), round(peak_memory() / 2**20), error)
 
 
 def make_data(data: Path) -> None:

@@ -1,0 +1,188 @@
+"""What a suite takes before it is started: FLOPs of every run from its config; no data, no training.
+
+A run costs 3 x (images trained on) forward passes, as a backward pass costs two (1 x with a frozen backbone),
+and one per image of every evaluation. FLOPs are those of `mixmae_bench.cost.flops` (one multiply-add is one),
+at the sizes that `mixmae-bench flops` counts at, which stand for those of random crops and whole images.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
+from rich.console import Console
+from rich.table import Table
+
+from mixmae_bench.config import EMBEDDED, load_config
+from mixmae_bench.cost.flops import count
+from mixmae_bench.cost.models import config_call
+from mixmae_bench.data.digits import DigitsConfig
+from mixmae_bench.errors import UserError
+from mixmae_bench.suite.spec import Cell, Suite
+
+UTILISATION = 0.15
+FLOPS_PER_S = 989e12 / 2 * UTILISATION
+"""An H100's dense bfloat16 peak (989e12, where a multiply-add counts twice), at an assumed utilisation."""
+
+IMAGES = {
+    "data/imagenet": (1_281_167, 50_000),
+    "data/iNaturalist2018": (437_513, 24_426),
+    "data/iNaturalist2019": (265_213, 3_030),
+    "data/places205": (2_448_873, 20_500),
+    "data/places365": (1_803_460, 36_500),
+    "data/cifar100": (50_000, 10_000),
+    "data/coco": (117_266, 5_000),  # without the 1,021 images that have no object
+    "data/ADEChallengeData2016": (20_210, 2_000),
+    # Shares of ImageNet's training set, by their list.
+    "data/imagenet/meta/1percent.txt": (12_811, 50_000),
+    "data/imagenet/meta/10percent.txt": (128_116, 50_000),
+    **{
+        f"{EMBEDDED}/{task}": tuple(
+            getattr(DigitsConfig, field.name) for field in fields(DigitsConfig) if field.name.startswith(task)
+        )
+        for task in ("pretrain", "classification", "detection", "segmentation")
+    },
+}
+"""Images for training and validation by data_root, as published."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a cell takes.
+
+    Attributes:
+        cell: The cell.
+        flops: FLOPs of a forward pass per image.
+        trained: Images trained on, each as often as it is seen.
+        evaluated: Images evaluated, likewise.
+        passes: Forward passes that a training step costs.
+        gpus: Processes that the config is written for.
+    """
+
+    cell: Cell
+    flops: int
+    trained: int
+    evaluated: int
+    passes: int
+    gpus: int
+
+    @property
+    def total(self) -> int:
+        """FLOPs of the whole run."""
+        return self.flops * (self.passes * self.trained + self.evaluated)
+
+
+def estimate(suite: Suite) -> Iterator[Estimate]:
+    """Yield what every cell takes, in the order of `Suite.cells`.
+
+    Raises:
+        UserError: Where a config is missing something, or the size of its data is not known.
+    """
+    known: dict[str, tuple[int, int]] = {}
+    for cell in suite.cells():
+        cfg = load_config(cell.config)
+        text = json.dumps(cfg.model.to_dict(), default=str, sort_keys=True)
+        if text not in known:
+            known[text] = _forward(cfg)
+        flops, passes = known[text]
+        yield Estimate(cell, flops, *_images(cfg), passes, _gpus(cfg))
+
+
+def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> None:
+    """Print what every run of a suite takes, and the sums.
+
+    Args:
+        suite: The suite.
+        flops_per_s: Speed of one GPU, or None for `FLOPS_PER_S`.
+        console: Where to print.
+    """
+    speed = flops_per_s or FLOPS_PER_S
+    table = Table("method", "task", "from", box=None)
+    for title in ("images (M)", "FLOPs/image (G)", "FLOPs (E)", "GPUs", "GPU hours", "hours"):
+        table.add_column(title, justify="right")
+    hours: dict[str, float] = {}
+    seeds = len(suite.seeds)
+    with console.status("counting"):
+        for item in estimate(suite):
+            name = item.cell.method.name
+            own = item.total / speed / 3600
+            if item.cell.seed != suite.seeds[0]:
+                hours[name] += own
+                continue
+            if name not in hours and hours:
+                table.add_section()
+            hours[name] = hours.get(name, 0.0) + own
+            table.add_row(
+                name,
+                item.cell.task,
+                item.cell.start,
+                _number(item.trained / 1e6),
+                _number(item.flops / 1e9),
+                _number(item.total / 1e18),
+                str(item.gpus),
+                _number(own),
+                _number(own / item.gpus),
+            )
+    console.print(table)
+    for name, sum_ in hours.items():
+        console.print(f"{name}: {_number(sum_)} GPU hours", highlight=False)
+    assumed = "" if flops_per_s else f" (an H100's bfloat16 peak at an assumed {UTILISATION:.0%})"
+    console.print(
+        f"suite {suite.name}, {seeds} seed{'s' * (seeds > 1)}: {_number(sum(hours.values()))} GPU hours at "
+        f"{speed:.3g} multiply-adds per second and GPU{assumed}; --flops-per-s takes another speed",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _forward(cfg: Config) -> tuple[int, int]:
+    """Return the FLOPs of a forward pass per image, and how many of them a training step costs."""
+    MMLogger.get_current_instance().setLevel("WARNING")
+    with warnings.catch_warnings(action="ignore"):  # of the frameworks about their own configs
+        call = config_call(cfg, None, "meta")
+        cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
+    frozen = not any(p.requires_grad for p in call.model.backbone.parameters())
+    return cost.flops, 1 if frozen else 3
+
+
+def _images(cfg: Config) -> tuple[int, int]:
+    """Return how many images a run trains on and how many it evaluates, each as often as it is seen."""
+    train, (_, val) = _size(cfg.train_dataloader.dataset, cfg)[0], (0, 0)
+    if cfg.get("val_dataloader"):
+        val = _size(cfg.val_dataloader.dataset, cfg)[1]
+    length = cfg.train_cfg.get("max_epochs") or cfg.train_cfg.max_iters
+    evaluations = math.ceil(length / cfg.train_cfg.get("val_interval", 1))
+    trained = length * (train if "max_epochs" in cfg.train_cfg else _batch(cfg))
+    return trained, evaluations * val
+
+
+def _size(dataset: ConfigDict, cfg: Config) -> tuple[int, int]:
+    while "dataset" in dataset:  # wrappers such as RepeatDataset
+        dataset = dataset["dataset"]
+    root = Path(dataset.get("data_root") or ".")
+    found = IMAGES.get((root / dataset.get("ann_file", "")).as_posix()) or IMAGES.get(root.as_posix())
+    if found is None:
+        raise UserError(
+            f"config {cfg.filename}: how many images {root} has is not known; known: {', '.join(IMAGES)}"
+        )
+    indices = dataset.get("indices")
+    return (indices, indices) if indices else (found[0], found[-1])
+
+
+def _batch(cfg: Config) -> int:
+    own = cfg.train_dataloader.batch_size
+    return (cfg.get("auto_scale_lr") or {}).get("base_batch_size", own)
+
+
+def _gpus(cfg: Config) -> int:
+    accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)
+    return max(1, _batch(cfg) // (cfg.train_dataloader.batch_size * accumulation))
+
+
+def _number(value: float) -> str:
+    """Write a number with three digits, or whole where it has more."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

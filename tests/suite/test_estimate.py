@@ -1,0 +1,83 @@
+"""The dry run: what a suite takes, by hand and from configs alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.cli import main
+from mixmae_bench.config import load_config
+from mixmae_bench.errors import UserError
+from mixmae_bench.suite.estimate import _images, estimate
+from mixmae_bench.suite.spec import read_suite
+
+ROOT = Path(__file__).parents[2]
+OFFICIAL = json.loads((ROOT / "tests" / "reference" / "sizes.json").read_text())["models"]
+
+
+def suite_of(folder: Path, text: str) -> Path:
+    path = folder / "suite.yaml"
+    path.write_text(f"name: test\nversion: 1\nseeds: [0]\n{text.replace('CONFIGS', str(ROOT / 'configs'))}")
+    return path
+
+
+def test_paper_runs_by_hand(tmp_path: Path) -> None:
+    path = suite_of(
+        tmp_path,
+        "methods: {mixmae: {pretrain: CONFIGS/pretrain/mixmae_swin-b-w14_16xb128-600e_in1k.py, tasks: {"
+        "in1k: CONFIGS/classification/mixmae_swin-b-w14_8xb128-100e_in1k.py, "
+        "linear: CONFIGS/classification/mixmae_swin-b-w14_8xb2048-linear-90e_in1k.py}}}",
+    )
+    pretraining, tuning, probe = estimate(read_suite(path))
+    assert pretraining.flops == OFFICIAL["mixmae_pre:mixmim_base"]["flops"]
+    assert tuning.flops == probe.flops == OFFICIAL["mixmae_ft:mixmim_base"]["flops"]
+    assert [item.trained for item in (pretraining, tuning, probe)] == [1_281_167 * n for n in (600, 100, 90)]
+    assert [item.evaluated for item in (pretraining, tuning, probe)] == [0, 10 * 50_000, 9 * 50_000]
+    assert [item.passes for item in (pretraining, tuning, probe)] == [3, 3, 1]  # a probe's backbone is frozen
+    assert [item.gpus for item in (pretraining, tuning, probe)] == [16, 8, 8]
+    assert tuning.total == tuning.flops * (3 * tuning.trained + tuning.evaluated)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("segmentation/upernet_mixmae_swin-b-w14_8xb2-160k_ade20k-512px", (160_000 * 16, 10 * 2000)),
+        ("detection/mask-rcnn_mixmae_swin-b-w14_8xb2-lsj-3x_coco", (36 * 117_266, 3 * 5000)),
+        ("classification/mixmae_swin-b-w14_8xb64-200e_in1k-1pct", (200 * 12_811, 20 * 50_000)),
+        ("pretrain/mixmae_mixmae-swin-small_1xb64-20e_digits", (20 * 4000, 0)),
+        ("classification/mixmae-swin-small_1xb50-20e_digits", (20 * 1000, 800)),
+    ],
+)
+def test_images_of_iterations_wrapped_sets_shares_and_digits(config: str, expected: tuple[int, int]) -> None:
+    assert _images(load_config(ROOT / "configs" / f"{config}.py")) == expected
+
+
+def test_data_of_unknown_size_is_named() -> None:
+    cfg = load_config(ROOT / "configs" / "classification" / "mixmae-swin-small_1xb50-20e_digits.py")
+    cfg.train_dataloader.dataset.data_root = "data/mine"
+    with pytest.raises(UserError, match=r"how many images data/mine has is not known; known: data/imagenet"):
+        _images(cfg)
+
+
+def test_a_dry_run_needs_no_data_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("MIXMAE_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.chdir(tmp_path)
+    suite = str(ROOT / "configs" / "suites" / "digits.yaml")
+    options = ["--methods", "scratch", "--seeds", "0,1"]
+    assert main(["run", suite, "--dry-run", "--flops-per-s", "1e6", *options]) == 0
+    out = capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["scratch"]]
+    assert [row[1] for row in rows] == ["classification", "detection", "segmentation"]
+    hours = sum(float(row[-2].replace(",", "")) for row in rows)
+    total = float(out.split("2 seeds: ")[1].split(" GPU hours")[0].replace(",", ""))
+    assert total == pytest.approx(2 * hours, rel=0.01)  # a row is one seed; sums are all
+    assert "1e+06 multiply-adds per second" in out
+
+
+def test_a_speed_without_a_dry_run_is_refused(capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", str(ROOT / "configs" / "suites" / "digits.yaml"), "--flops-per-s", "1e14"]) == 2
+    assert "--flops-per-s goes with --dry-run" in capsys.readouterr().err
