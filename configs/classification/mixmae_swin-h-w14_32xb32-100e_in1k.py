@@ -11,7 +11,7 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(arch="huge", drop_path_rate=0.3),
+    backbone=dict(arch="huge", drop_path_rate=0.3, with_cp=True),
     head=dict(in_channels=2816),
 )
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.7, head_decays=True))

@@ -12,7 +12,7 @@ _base_ = [
 
 model = dict(
     type="mixmae_bench.MixMAE",
-    backbone=dict(type="mixmae_bench.MixMAESwin", arch="huge"),
+    backbone=dict(type="mixmae_bench.MixMAESwin", arch="huge", with_cp=True),
     decoder=dict(dim=512, depth=8, num_heads=16),
     mask_ratio=0.5,
     norm_pix=True,

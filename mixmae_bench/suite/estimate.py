@@ -9,7 +9,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -20,7 +20,7 @@ from rich.table import Table
 from mixmae_bench.config import EMBEDDED, load_config
 from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import config_call
-from mixmae_bench.data.digits import DigitsConfig
+from mixmae_bench.data.official import OFFICIAL
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.spec import Cell, Suite
 
@@ -28,26 +28,27 @@ UTILISATION = 0.15
 FLOPS_PER_S = 989e12 / 2 * UTILISATION
 """An H100's dense bfloat16 peak (989e12, where a multiply-add counts twice), at an assumed utilisation."""
 
+ROOTS = {
+    "data/imagenet": "imagenet",
+    "data/iNaturalist2018": "inat2018",
+    "data/iNaturalist2019": "inat2019",
+    "data/places205": "places205",
+    "data/places365": "places365",
+    "data/cifar100": "cifar100",
+    "data/coco": "coco",
+    "data/ADEChallengeData2016": "ade20k",
+}
 IMAGES = {
-    "data/imagenet": (1_281_167, 50_000),
-    "data/iNaturalist2018": (437_513, 24_426),
-    "data/iNaturalist2019": (265_213, 3_030),
-    "data/places205": (2_448_873, 20_500),
-    "data/places365": (1_803_460, 36_500),
-    "data/cifar100": (50_000, 10_000),
-    "data/coco": (117_266, 5_000),  # without the 1,021 images that have no object
-    "data/ADEChallengeData2016": (20_210, 2_000),
+    **{root: tuple(part.images for part in OFFICIAL[name]) for root, name in ROOTS.items()},
     # Shares of ImageNet's training set, by their list.
     "data/imagenet/meta/1percent.txt": (12_811, 50_000),
     "data/imagenet/meta/10percent.txt": (128_116, 50_000),
     **{
-        f"{EMBEDDED}/{task}": tuple(
-            getattr(DigitsConfig, field.name) for field in fields(DigitsConfig) if field.name.startswith(task)
-        )
+        f"{EMBEDDED}/{task}": tuple(part.images for part in OFFICIAL["digits"] if part.name.startswith(task))
         for task in ("pretrain", "classification", "detection", "segmentation")
     },
 }
-"""Images for training and validation by data_root, as published."""
+"""Images for training and validation by data_root, or by list."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,8 @@ def _forward(cfg: Config) -> tuple[int, int]:
 
 def _images(cfg: Config) -> tuple[int, int]:
     """Return how many images a run trains on and how many it evaluates, each as often as it is seen."""
-    train, (_, val) = _size(cfg.train_dataloader.dataset, cfg)[0], (0, 0)
-    if cfg.get("val_dataloader"):
-        val = _size(cfg.val_dataloader.dataset, cfg)[1]
+    train = _size(cfg.train_dataloader.dataset, cfg)[0]
+    val = _size(cfg.val_dataloader.dataset, cfg)[1] if cfg.get("val_dataloader") else 0
     length = cfg.train_cfg.get("max_epochs") or cfg.train_cfg.max_iters
     evaluations = math.ceil(length / cfg.train_cfg.get("val_interval", 1))
     trained = length * (train if "max_epochs" in cfg.train_cfg else _batch(cfg))
