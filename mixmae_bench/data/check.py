@@ -2,11 +2,12 @@
 
 import contextlib
 import io
-import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import Pool
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,7 @@ from mixmae_bench.suite.progress import write_atomically
 
 EXAMPLES = 10
 FILES_AT_A_TIME = 64
+QUICK_THREADS = 16
 
 
 @dataclass
@@ -125,9 +127,9 @@ def _looks(
     shown = dict(console=console, transient=True, disable=not console.is_terminal)
     with Progress(*columns, **shown) as progress:
         task = progress.add_task(f"{part.name}: files", total=len(dataset))
-        with multiprocessing.Pool(
-            1 if quick else cores(), initializer=cv2.setNumThreads, initargs=(1,)
-        ) as pool:
+        # Looking waits for the disk, decoding for the processor.
+        pool = ThreadPool(QUICK_THREADS) if quick else Pool(cores(), cv2.setNumThreads, (1,))
+        with pool:
             look = partial(_look, classes=part.classes, quick=quick)
             for result in pool.imap(look, items, FILES_AT_A_TIME):
                 progress.advance(task)
