@@ -238,11 +238,16 @@ def attend(qkv: Tensor, num_heads: int, bias: Tensor) -> Tensor:
         (B, k, n, C).
     """
     B, k, n, _ = qkv.shape
+    bias = bias.to(qkv.dtype)
+    if bias.shape[:2] == (1, 1):  # the same for all segments of all images: they are one batch, uncopied
+        query, key, value = qkv.reshape(B * k, n, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
+        return out.transpose(1, 2).reshape(B, k, n, -1)
     query, key, value = qkv.view(B, k, n, 3, num_heads, -1).unbind(3)
     # Segments and heads share an axis, so that one bias of batch 1 serves all images.
     query, key, value = (t.transpose(2, 3).flatten(1, 2) for t in (query, key, value))
     bias = bias.expand(-1, k, -1, -1, -1).flatten(1, 2)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     return out.view(B, k, num_heads, n, -1).transpose(2, 3).reshape(B, k, n, -1)
 
 
