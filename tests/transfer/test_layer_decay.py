@@ -3,6 +3,7 @@
 That the published recipes come out parameter by parameter is checked by `mixmae-bench verify`.
 """
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,11 @@ def test_a_rate_that_reaches_no_parameter_is_refused() -> None:
     with pytest.raises(UserError, match="MixMAESwin has no trained parameter below"):
         wrap(model, layer_decay_rate=0.5)
     assert len(rules(model, wrap(model))) == 4
+
+
+@pytest.mark.parametrize("package", ["mmdet", "mmseg"])
+def test_the_swin_of_another_package_which_says_no_depths_is_refused_by_name(package: str) -> None:
+    swin = import_module(f"{package}.models.backbones.swin").SwinTransformer
+    backbone = swin(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
+    with pytest.raises(UserError, match="SwinTransformer as backbone of Model has no get_layer_depth"):
+        wrap(Model(backbone), layer_decay_rate=0.5)
