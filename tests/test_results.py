@@ -6,6 +6,7 @@ import pytest
 
 from mixmae_bench.config import content_hash, load_config
 from mixmae_bench.record import read_records
+from mixmae_bench.report.make import read_results, results_page
 from mixmae_bench.report.suite import suite_table
 from mixmae_bench.report.table import markdown_body
 from mixmae_bench.suite.spec import read_suite
@@ -38,3 +39,27 @@ def test_the_tables_shown_are_those_of_the_records(file: Path) -> None:
     records, _ = read_records(DIGITS / "records.jsonl")
     table = markdown_body(suite_table("digits", records)).strip()
     assert table in file.read_text(encoding="utf-8")
+
+
+def test_the_page_of_results_is_that_of_the_published_values_and_the_records() -> None:
+    page = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    assert page == results_page(read_results(ROOT / "results")), (
+        "run: mixmae-bench table --all --out results/README.md"
+    )
+
+
+def test_every_model_that_a_published_table_names_is_counted() -> None:
+    results = read_results(ROOT / "results")
+    assert results.complaints == []
+    counted = {count.model: count for count in results.counts}
+    for rows in results.published.values():
+        for row in rows:
+            assert {row.model, row.pretrain} - {None} <= counted.keys(), f"{row.method} {row.backbone}"
+
+
+def test_counted_flops_are_near_the_published_ones_of_classifiers() -> None:
+    results = read_results(ROOT / "results")
+    counted = {count.model: count.flops / 1e9 for count in results.counts}
+    for row in results.published["imagenet"]:
+        if row.model and row.flops_g:
+            assert counted[row.model] == pytest.approx(row.flops_g, rel=0.01), f"{row.method} {row.backbone}"

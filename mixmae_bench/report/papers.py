@@ -63,8 +63,8 @@ def paper_table(
         cells.append(next((v for v in WORST if v in verdicts), NOT_RUN if NOT_RUN in verdicts else ""))
         table.append([*cells, row.source.key if row.source else ""])
     notes = [
-        f"Here: by this code, with the model and the pretraining that results/published names. '{ABSENT}': "
-        "no source was found that shows the value. Difference: here minus published.",
+        f"Here: by this code, with the configs that results/published names. '{ABSENT}': no "
+        "source was found that shows the value. Difference: here minus published.",
         "FLOPs: per image, a multiply-add is 1; published ones at their source's size of images, here at "
         f"{', '.join(f'{height}x{width}' for height, width in sorted(shapes))} px.",
         RULE,

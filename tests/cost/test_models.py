@@ -10,6 +10,8 @@ from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.cli import main
 from mixmae_bench.cost import Cost, count
 from mixmae_bench.cost.models import Call, built_on, load_call
+from mixmae_bench.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.record import read_lines
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAIN = CONFIGS / "pretrain" / "mixmae_mixmae-swin-small_1xb64-20e_digits.py"
@@ -95,6 +97,18 @@ def test_the_command_prints_one_table_per_model(capsys: pytest.CaptureFixture) -
     assert "total 1.06 1.05 0.025" in out
     assert "layer4 8.39 8.39 0.008" in out
     assert "in none" not in out
+
+
+def test_counts_are_recorded_with_what_they_are_of(tmp_path: Path) -> None:
+    file = tmp_path / "flops.jsonl"
+    assert main(["flops", "timm:resnet18", str(PRETRAIN), "--shape", "32", "32", "--record", str(file)]) == 0
+    (resnet, pretraining), complaints = read_lines(file, Count, COUNT_SCHEMA)
+    assert complaints == []
+    assert (resnet.model, resnet.shape, resnet.what) == ("timm:resnet18", [32, 32], "")
+    assert resnet.params == 11689512
+    assert pretraining.what == "pretraining, decoder included"
+    assert pretraining.trainable < pretraining.params == 1057556
+    assert pretraining.flops == 24707072
 
 
 @pytest.mark.parametrize(

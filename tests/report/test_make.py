@@ -1,0 +1,196 @@
+"""Tables by name: published values joined with records, bad lines of records, and the command."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from report_records import record
+
+from mixmae_bench.cli import main
+from mixmae_bench.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.record import Record, append_record
+from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
+from mixmae_bench.report.papers import paper_table
+from mixmae_bench.report.published import Other, Published, Source
+from mixmae_bench.report.table import FORMATS, Table
+
+PAPER = Source("paper", "paper", "arXiv 1")
+FINETUNE = "configs/classification/mixmae_ft.py"
+LONG = Published(
+    "MixMAE",
+    "Swin-B",
+    "ImageNet-1K",
+    {"top1": 85.1},
+    PAPER,
+    window=14,
+    pretrain_epochs=600,
+    flops_g=16.3,
+    model=FINETUNE,
+    pretrain="configs/pretrain/mixmae_600e.py",
+)
+SHORT = replace(LONG, values={"top1": 84.6}, pretrain_epochs=300, pretrain="configs/pretrain/mixmae_300e.py")
+
+
+def runs(method: str, pretrain: str, top1: float, seeds: int = 1) -> list[Record]:
+    """Return records of pretraining and fine-tuning, the second from the first."""
+    records = []
+    for seed in range(seeds):
+        first = replace(
+            record(method, seed, loss=0.5), config=f"../pretrain/{pretrain}.py", key=f"{method}{seed}"
+        )
+        second = replace(record(method, seed, top1=top1 + seed), config="../classification/mixmae_ft.py")
+        records += [first, replace(second, parent=first.key, errors={"top1": 0.1})]
+    return records
+
+
+def cells(table: Table) -> list[dict[str, str]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def test_a_run_stands_beside_the_value_of_its_own_pretraining() -> None:
+    table = paper_table("t", [SHORT, LONG], [], runs("mixmae", "mixmae_600e", 84.7))
+    short, long = cells(table)
+    assert (short["top-1 here"], short["verdict"]) == ("", "not run")
+    assert long["backbone"] == "Swin-B/W14"
+    assert [long[c] for c in ("top-1", "top-1 here", "top-1 difference", "verdict", "source")] == [
+        "85.1",
+        "84.70 ± 0.10",
+        "-0.40",
+        "not reproduced",
+        "paper",
+    ]
+
+
+def test_seeds_are_joined_in_one_cell() -> None:
+    (row,) = cells(paper_table("t", [LONG], [], runs("mixmae", "mixmae_600e", 84.7, seeds=2)))
+    # 84.7 and 85.7: the standard error over seeds is 0.5, with 0.1 over images 0.51.
+    assert (row["top-1 here"], row["verdict"]) == ("85.20 ± 0.51", "within noise")
+
+
+def test_a_run_from_a_checkpoint_belongs_to_the_row_that_its_method_names() -> None:
+    run = replace(
+        record("mixmae-300e", 0, top1=84.6), config="../classification/mixmae_ft.py", start="checkpoint"
+    )
+    short, long = cells(paper_table("t", [SHORT, LONG], [], [run]))
+    assert (short["verdict"], long["verdict"]) == ("reproduced", "not run")
+
+
+def test_runs_of_another_config_are_not_joined() -> None:
+    other = [
+        replace(r, config="../classification/mixmae_linear.py") for r in runs("mixmae", "mixmae_600e", 85.1)
+    ]
+    (row,) = cells(paper_table("t", [LONG], [], other))
+    assert row["verdict"] == "not run"
+
+
+def test_the_verdict_on_several_metrics_is_the_worst() -> None:
+    row = replace(LONG, values={"box_ap": 50.0, "mask_ap": 45.0})
+    run = replace(
+        record("mixmae-600e", 0, box_ap=50.0, mask_ap=40.0), config="x/mixmae_ft.py", start="checkpoint"
+    )
+    (joined,) = cells(paper_table("t", [row], [], [run]))
+    assert (joined["box AP difference"], joined["mask AP difference"]) == ("+0.00", "-5.00")
+    assert joined["verdict"] == "not reproduced"
+
+
+def test_what_is_counted_stands_beside_what_is_published() -> None:
+    count = Count(COUNT_SCHEMA, FINETUNE, [224, 224], "", 88_344_352, 88_143_648, 16_316_051_456, "0", {})
+    table = paper_table("t", [LONG, replace(LONG, model=None)], [count], [])
+    first, second = cells(table)
+    assert [first[c] for c in ("params here (M)", "FLOPs (G)", "FLOPs here (G)")] == [
+        "88.34",
+        "16.3",
+        "16.32",
+    ]
+    assert second["FLOPs here (G)"] == ""
+    assert any("here at 224x224 px" in note for note in table.notes)
+
+
+def test_a_value_without_a_source_says_so_and_sources_are_listed() -> None:
+    zoo = Source("zoo", "model-zoo", "zoo/x.yml")
+    rows = [
+        replace(LONG, values={"top1": None}, source=None),
+        replace(LONG, also=(Other({"top1": 84.9}, zoo),), why="the authors' own"),
+    ]
+    table = paper_table("t", rows, [], [])
+    assert [row["top-1"] for row in cells(table)] == ["not sourced", "85.1"]
+    assert "- source paper (paper): arXiv 1" in table.notes
+    assert "- source zoo (model-zoo): zoo/x.yml" in table.notes
+    assert "- MixMAE Swin-B/W14, 600 epochs: also top-1 84.9 (zoo). Shown: the authors' own." in table.notes
+
+
+def test_a_broken_line_and_one_of_a_future_version_are_told_and_the_rest_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "records.jsonl"
+    append_record(file, record("mixmae", 0, top1=80.0))
+    with open(file, "a", encoding="utf-8") as lines:
+        lines.write('{"schema": 2, "sui\n')
+        lines.write(json.dumps({**asdict(record("mixmae", 1, top1=0.0)), "schema": 99}) + "\n")
+    append_record(file, record("mixmae", 2, top1=90.0))
+    assert main(["table", "digits", "--records", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "85.00 ± 5.00" in out
+    first, second = err.splitlines()
+    assert first.startswith(f"{file} line 2 is skipped: ")
+    assert second == f"{file} line 3 is skipped: schema 99, this version reads 2"
+
+
+def test_records_are_exported_one_row_each_with_a_column_per_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "records.jsonl"
+    append_record(file, record("mixmae", 0, loss=0.5))
+    append_record(file, replace(record("mixmae", 0, top1=80.0), errors={"top1": 1.5}, losses=[2.0, 1.0]))
+    assert main(["table", "records", "--format", "csv", "--records", str(file)]) == 0
+    first, second = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (first["metrics.loss"], first["metrics.top1"], first["errors.top1"]) == ("0.5", "", "")
+    assert (second["metrics.loss"], second["metrics.top1"], second["errors.top1"]) == ("", "80.0", "1.5")
+    assert (second["losses"], second["parent"], second["image_shape"]) == ("2.0 1.0", "", "64 64")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["imagenett"], "unknown table 'imagenett'; known: imagenet, coco"),
+        (["imagenett"], "Did you mean 'imagenet'?"),
+        ([], "give the name of a table or --all"),
+        (["digits", "--all"], "give the name of a table or --all"),
+        (["--all", "--format", "csv"], "--all is Markdown"),
+        (["digits", "--records", "nowhere.jsonl"], "records nowhere.jsonl do not exist"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], says: str) -> None:
+    assert main(["table", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_every_table_is_the_same_bytes_when_made_twice_in_every_format() -> None:
+    once, again = read_results(), read_results()
+    for name in NAMES:
+        for text in FORMATS.values():
+            assert text(make_table(name, once)) == text(make_table(name, again))
+
+
+def test_the_table_can_be_written_to_a_file(tmp_path: Path) -> None:
+    assert main(["table", "--all", "--out", str(tmp_path / "README.md")]) == 0
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == results_page(read_results())
+
+
+def test_tables_import_no_torch_nor_openmmlab(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from mixmae_bench.cli import main\n"
+        "assert main(['table', '--all', '--out', sys.argv[1]]) == 0\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "README.md")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
