@@ -30,8 +30,8 @@ def paper_table(
     """Return published values beside this code's: FLOPs by `counts`, metrics by `records`.
 
     A record belongs to a row where its config is the row's, and the pretraining that it descends from is of
-    the row's pretraining config; from a given checkpoint, where its method is named METHOD-EPOCHSe, as in
-    mixmae-600e.
+    the row's pretraining config. From a given checkpoint, its method must be named METHOD...-EPOCHSe, as in
+    mixmae-swin-b-600e.
     """
     counted = {count.model: count for count in counts}
     metrics = [m for m in METRICS if any(m in row.values for row in rows)]
@@ -118,7 +118,8 @@ def _fits(row: Published, record: Record, by_key: dict[str, Record]) -> bool:
         first = by_key[first.parent]
     if first.task == "pretraining":
         return row.pretrain is not None and _stem(first.config) == _stem(row.pretrain)
-    return record.method == f"{row.method.lower()}-{row.pretrain_epochs}e"
+    method = record.method
+    return method.startswith(row.method.lower()) and method.endswith(f"-{row.pretrain_epochs}e")
 
 
 def _stem(config: str) -> str:

@@ -1,7 +1,6 @@
 """The table of a suite: one row per method, mean and standard error over seeds."""
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from statistics import fmean, stdev
 
 from mixmae_bench.record import METRICS, Record
@@ -34,12 +33,12 @@ def suite_table(name: str, records: Iterable[Record]) -> Table:
                 method,
                 backbone,
                 parameters(max(r.backbone_params for r in own)),
-                flops([r.flops for r in own if r.task == "classification"]),
+                flops([r.flops for r in own if "top1" in r.metrics]),
                 flops([r.flops for r in pretraining]),
                 f"{fmean(r.seconds for r in pretraining):.0f}" if pretraining else "",
                 *(
-                    mean_and_error([r.metrics[m] for r in own if m in r.metrics and of(r)])
-                    for m, of in columns.values()
+                    mean_and_error([r.metrics[m] for r in own if m in r.metrics and r.task in tasks])
+                    for m, tasks in columns.values()
                 ),
                 str(len({r.seed for r in own})),
             ]
@@ -57,16 +56,15 @@ def suite_table(name: str, records: Iterable[Record]) -> Table:
     return Table(name, ["method", "backbone", *costs, *columns, "seeds"], table, notes)
 
 
-def _columns(transfer: list[Record]) -> dict[str, tuple[str, Callable[[Record], bool]]]:
-    """Return title -> metric and whose; one column per task and data set where several have the metric."""
+def _columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
+    """Return title -> metric and tasks; one column per task where several have the metric."""
     columns = {}
     for metric, title in COLUMNS.items():
-        tasks = sorted({(r.task, r.dataset) for r in transfer if metric in r.metrics})
+        tasks = sorted({r.task for r in transfer if metric in r.metrics})
         if len(tasks) < 2:
-            columns[title] = (metric, lambda record: True)
-        for task, data in tasks if len(tasks) > 1 else []:
-            of = partial(lambda wanted, record: (record.task, record.dataset) == wanted, (task, data))
-            columns[f"{title} ({task}, {data})"] = (metric, of)
+            columns[title] = (metric, set(tasks))
+        else:
+            columns |= {f"{title} ({task})": (metric, {task}) for task in tasks}
     return columns
 
 

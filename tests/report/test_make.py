@@ -73,7 +73,9 @@ def test_seeds_are_joined_in_one_cell() -> None:
 
 def test_a_run_from_a_checkpoint_belongs_to_the_row_that_its_method_names() -> None:
     run = replace(
-        record("mixmae-300e", 0, top1=84.6), config="../classification/mixmae_ft.py", start="checkpoint"
+        record("mixmae-swin-b-300e", 0, top1=84.6),
+        config="../classification/mixmae_ft.py",
+        start="checkpoint",
     )
     short, long = cells(paper_table("t", [SHORT, LONG], [], [run]))
     assert (short["verdict"], long["verdict"]) == ("reproduced", "not run")
