@@ -33,7 +33,7 @@ def paper_table(
     the row's pretraining config. From a given checkpoint, its method must be named METHOD...-EPOCHSe, as in
     mixmae-swin-b-600e.
     """
-    counted = {count.model: count for count in counts}
+    counts = list(counts)
     metrics = [m for m in METRICS if any(m in row.values for row in rows)]
     several = len({row.dataset for row in rows}) > 1
     columns = ["data set"] if several else []
@@ -44,7 +44,7 @@ def paper_table(
         columns += [name] if metric == "miou_ms" else [name, f"{name} here", f"{name} difference"]
     table, shapes = [], set()
     for row, own in zip(rows, _joined(rows, records), strict=True):
-        count = counted.get(row.model or "")
+        count = _count_of(row, counts)
         shapes |= {tuple(count.shape)} if count else set()
         cells = [row.dataset] if several else []
         cells += [row.method, backbone(row), row.protocol or "", number(row.resolution)]
@@ -98,6 +98,11 @@ def _listed(values: dict[str, float]) -> str:
 def number(value: float | None) -> str:
     """Write a number as its source does; nothing for None."""
     return "" if value is None else repr(value)
+
+
+def _count_of(row: Published, counts: list[Count]) -> Count | None:
+    own = [c for c in counts if c.model == row.model and row.shape in (None, tuple(c.shape))]
+    return own[-1] if own else None  # the last one recorded
 
 
 def _scaled(value: int | None, unit: float) -> str:

@@ -101,6 +101,7 @@ def test_the_verdict_on_several_metrics_is_the_worst() -> None:
 
 def test_what_is_counted_stands_beside_what_is_published() -> None:
     count = Count(COUNT_SCHEMA, FINETUNE, [224, 224], "", 88_344_352, 88_143_648, 16_316_051_456, "0", {})
+    larger = replace(count, shape=[384, 384], flops=52_462_329_856)
     table = paper_table("t", [LONG, replace(LONG, model=None)], [count], [])
     first, second = cells(table)
     assert [first[c] for c in ("params here (M)", "FLOPs (G)", "FLOPs here (G)")] == [
@@ -110,6 +111,10 @@ def test_what_is_counted_stands_beside_what_is_published() -> None:
     ]
     assert second["FLOPs here (G)"] == ""
     assert any("here at 224x224 px" in note for note in table.notes)
+    (third,) = cells(paper_table("t", [replace(LONG, shape=(224, 224))], [count, larger], []))
+    assert third["FLOPs here (G)"] == "16.32"
+    (fourth,) = cells(paper_table("t", [LONG], [count, larger], []))
+    assert fourth["FLOPs here (G)"] == "52.46"
 
 
 def test_a_value_without_a_source_says_so_and_sources_are_listed() -> None:
