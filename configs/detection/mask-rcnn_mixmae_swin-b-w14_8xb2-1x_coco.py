@@ -6,7 +6,7 @@ rest as for Swin in mmdet.
 
 _base_ = [
     "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
-    "mmdet::_base_/datasets/coco_instance.py",
+    "../_base_/datasets/coco.py",
     "../_base_/schedules/coco_1x_adamw.py",
     "../_base_/mmdet_runtime.py",
 ]

@@ -5,7 +5,7 @@ Chosen: no layer decay and a drop path of 0.1, as in UM-MAE's own detection; the
 
 _base_ = [
     "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
-    "mmdet::_base_/datasets/coco_instance.py",
+    "../_base_/datasets/coco.py",
     "../_base_/schedules/coco_1x_adamw.py",
     "../_base_/mmdet_runtime.py",
 ]

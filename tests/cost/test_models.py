@@ -17,6 +17,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAIN = CONFIGS / "pretrain" / "mixmae_mixmae-swin-small_1xb64-20e_digits.py"
 CLASSIFICATION = CONFIGS / "classification" / "mixmae-swin-small_1xb50-20e_digits.py"
 DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae-swin-small_1xb8-8e_digits.py"
+PAPER_DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco.py"
 SEGMENTATION = CONFIGS / "segmentation" / "upernet_mixmae-swin-small_1xb8-20e_digits.py"
 
 
@@ -33,7 +34,8 @@ def load(name: str | Path, shape: tuple[int, int] | None = None, device: str = "
     [
         (PRETRAIN, (32, 32)),
         (CLASSIFICATION, (32, 32)),
-        (DETECTION, (800, 1280)),
+        (DETECTION, (64, 64)),
+        (PAPER_DETECTION, (800, 1280)),
         (SEGMENTATION, (64, 64)),
         ("timm:vit_tiny_patch16_384", (384, 384)),
         ("mmpretrain:resnet18_8xb32_in1k", (224, 224)),

@@ -1,9 +1,9 @@
 """COCO 2017 with masks and large-scale jittering (arXiv 2012.07177): 0.1 to 2.0 times 1024 px, cropped."""
 
-_base_ = "mmdet::_base_/datasets/coco_instance.py"
+_base_ = "./coco.py"
 
 jitter = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mixmae_bench.LoadImage"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="RandomResize", scale=(1024, 1024), ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(

@@ -1,9 +1,9 @@
 """COCO 2017 with masks, short edge from 480 to 800 px at random: the multi-scale training of 3x schedules."""
 
-_base_ = "mmdet::_base_/datasets/coco_instance.py"
+_base_ = "./coco.py"
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mixmae_bench.LoadImage"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="RandomChoiceResize", scales=[(side, 1333) for side in range(480, 801, 32)], keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),

@@ -2,7 +2,17 @@
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 
-dataset = dict(type="mixmae_bench.ImageNet")
-train_dataloader = dict(num_workers=8, persistent_workers=True, drop_last=True, dataset=dataset)
-val_dataloader = dict(num_workers=8, persistent_workers=True, dataset=dataset)
+train_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.train_pipeline[1:]]
+test_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.test_pipeline[1:]]
+train_dataloader = dict(
+    num_workers=8,
+    persistent_workers=True,
+    drop_last=True,
+    dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    num_workers=8,
+    persistent_workers=True,
+    dataset=dict(type="mixmae_bench.ImageNet", pipeline=test_pipeline),
+)
 test_dataloader = val_dataloader

@@ -6,7 +6,7 @@ mmpretrain's has the same crops, resized by OpenCV, and draws masks, which the m
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mixmae_bench.LoadImage"),
     dict(
         type="RandomResizedCrop",
         scale=192,

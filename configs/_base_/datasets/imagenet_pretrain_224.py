@@ -2,9 +2,10 @@
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 
+train_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.train_pipeline[1:]]
 train_dataloader = dict(
     drop_last=True,
     # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
     collate_fn=dict(_delete_=True, type="default_collate"),
-    dataset=dict(type="mixmae_bench.ImageNet"),
+    dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
 )

@@ -3,7 +3,7 @@
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mixmae_bench.LoadImage"),
     dict(
         type="RandomResizedCrop",
         scale=256,
