@@ -1,8 +1,9 @@
 """What a suite takes before it is started: FLOPs of every run from its config; no data, no training.
 
-A run costs 3 x (images trained on) forward passes, as a backward pass costs two (1 x with a frozen backbone),
-and one per image of every evaluation. FLOPs are those of `mixmae_bench.cost.flops` (one multiply-add is one),
-at the sizes that `mixmae-bench flops` counts at, which stand for those of random crops and whole images.
+A run costs 3 x (images trained on) forward passes, as a backward pass costs two (4 x where activations are
+recomputed, 1 x with a frozen backbone), and one per image of every evaluation. FLOPs are those of
+`mixmae_bench.cost.flops` (one multiply-add is one), at the sizes that `mixmae-bench flops` counts at, which
+stand for those of random crops and whole images.
 """
 
 import json
@@ -147,7 +148,7 @@ def _forward(cfg: Config) -> tuple[int, int]:
         call = config_call(cfg, None, "meta")
         cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
     frozen = not any(p.requires_grad for p in call.model.backbone.parameters())
-    return cost.flops, 1 if frozen else 3
+    return cost.flops, 1 if frozen else 3 + bool(cfg.model.backbone.get("with_cp"))
 
 
 def _images(cfg: Config) -> tuple[int, int]:
