@@ -20,7 +20,7 @@ model = dict(
     neck=dict(in_channels=[96, 192, 384, 768]),
 )
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mixmae_bench.LoadImage"),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="RandomResize", scale=(1024, 1024), ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(
@@ -35,7 +35,10 @@ train_pipeline = [
     dict(type="Pad", size=(1024, 1024)),
     dict(type="PackDetInputs"),
 ]
+test_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.test_pipeline[1:]]
 train_dataloader = dict(num_workers=4, batch_sampler=None, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",

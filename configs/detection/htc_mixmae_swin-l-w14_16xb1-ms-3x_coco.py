@@ -19,13 +19,16 @@ model = dict(
     neck=dict(in_channels=[192, 384, 768, 1536]),
 )
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mixmae_bench.LoadImage"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, with_seg=True),
     dict(type="RandomResize", scale=[(1600, 400), (1600, 1400)], keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
+test_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.test_pipeline[1:]]
 train_dataloader = dict(batch_size=1, num_workers=4, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",

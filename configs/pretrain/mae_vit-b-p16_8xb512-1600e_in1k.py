@@ -7,8 +7,12 @@ beside the hierarchical ones; `mixmae-bench convert` brings its checkpoints to `
 _base_ = ["mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-1600e_in1k.py"]
 
 custom_imports = dict(imports=["mixmae_bench"])
+train_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.train_pipeline[1:]]
 # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
-train_dataloader = dict(collate_fn=dict(_delete_=True, type="default_collate"))
+train_dataloader = dict(
+    collate_fn=dict(_delete_=True, type="default_collate"),
+    dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
+)
 optim_wrapper = dict(
     _delete_=True,
     type="mixmae_bench.Bf16OptimWrapper",

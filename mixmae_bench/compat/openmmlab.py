@@ -1,5 +1,9 @@
 """The two families of OpenMMLab packages: the original ones and the maintained onedl-* forks."""
 
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -36,6 +40,14 @@ def family() -> str:
     if not fork and not original:
         raise UserError("no OpenMMLab packages are installed; install this project with the extra [onedl]")
     return "onedl" if fork else "openmmlab"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow what the packages say, on import, of optional ones that they lack."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def adapt() -> None:

@@ -155,7 +155,7 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
     # By name: the note that mmengine leaves holds the path of where the folder was then.
     last = final_checkpoint(job.folder)
     cfg.resume, cfg.load_from = last is not None, str(last) if last else None
-    cfg.randomness = dict(seed=job.plan.cell.seed)
+    cfg.randomness = {**cfg.get("randomness", {}), "seed": job.plan.cell.seed}
     if checkpoint:
         cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
     cfg.custom_hooks = [

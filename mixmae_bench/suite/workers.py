@@ -1,15 +1,13 @@
 """Processes that run cells on this machine."""
 
-import contextlib
-import io
 import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.record import Record
 from mixmae_bench.suite.job import Job
 
@@ -53,8 +51,7 @@ class Workers:
 
 
 def _run(job: Job) -> Record | None:
-    # What the frameworks say of packages that they lack; there is no log yet.
-    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+    with quiet():  # there is no log yet
         from mixmae_bench.suite.cell import run_job
 
     return run_job(job)
