@@ -50,6 +50,12 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def import_quietly() -> None:
+    """Import what talks on import; for new processes, before anything else does."""
+    with quiet():
+        import mmdet.datasets  # noqa: F401
+
+
 def adapt() -> None:
     """Make the installed family work here: `mmseg::` configs, read fast, and checkpoints that never run code.
 

@@ -16,7 +16,9 @@ def reset_peak_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif LINUX_RESET.exists():
-        ctypes.CDLL(None).malloc_trim(0)  # the C library keeps freed memory otherwise
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)  # glibc keeps freed memory otherwise
         LINUX_RESET.write_text("5")  # resets VmHWM, see proc(5)
 
 

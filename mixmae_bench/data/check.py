@@ -6,11 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import Pool
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
@@ -127,9 +125,8 @@ def _looks(
     shown = dict(console=console, transient=True, disable=not console.is_terminal)
     with Progress(*columns, **shown) as progress:
         task = progress.add_task(f"{part.name}: files", total=len(dataset))
-        # Looking waits for the disk, decoding for the processor.
-        pool = ThreadPool(QUICK_THREADS) if quick else Pool(cores(), cv2.setNumThreads, (1,))
-        with pool:
+        # Looking waits for the disk, decoding for the processor; OpenCV lets other threads run meanwhile.
+        with ThreadPool(QUICK_THREADS if quick else cores()) as pool:
             look = partial(_look, classes=part.classes, quick=quick)
             for result in pool.imap(look, items, FILES_AT_A_TIME):
                 progress.advance(task)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from mixmae_bench.compat.openmmlab import quiet
+from mixmae_bench.compat.openmmlab import import_quietly
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.spec import read_suite
@@ -39,7 +39,7 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
     console.print(f"{len(configs)} configs; logs in {work}", **PLAIN)
     make_data(work / "data")
     proofs: dict[Path, Proof] = {}
-    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), _start)
+    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), import_quietly)
     with pool, Progress(console=console, transient=True) as progress:
         task = progress.add_task("validating", total=len(configs))
         futures: dict[Future[Proof], Path] = {
@@ -91,15 +91,6 @@ def _name(config: Path) -> str:
 
 def _folder(config: Path) -> str:
     return _name(config).replace("/", "_")
-
-
-def _start() -> None:
-    """Prepare a process: one thread, and the frameworks imported."""
-    import torch
-
-    torch.set_num_threads(1)
-    with quiet():
-        import mmdet.datasets  # noqa: F401
 
 
 def _rows(proofs: list[Proof]) -> Iterator[str]:

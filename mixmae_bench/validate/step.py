@@ -71,6 +71,7 @@ def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path |
         checkpoint: One to try in the full-size backbone, or None.
     """
     started, params, error = time.monotonic(), None, None
+    torch.set_num_threads(1)
     reset_peak_memory()
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.txt", "w", encoding="utf-8") as log, _printing_into(log):

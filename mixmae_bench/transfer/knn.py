@@ -1,0 +1,69 @@
+"""k-nearest-neighbour classification of frozen features, weighted as in DINO (arXiv 2104.14294)."""
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import MODELS
+
+
+@MODELS.register_module()
+class KNNClassifier(ImageClassifier):
+    """Keeps the features of the training images in one epoch, and lets the nearest of them vote.
+
+    Similarity is the cosine; a neighbour's vote weighs exp(similarity / temperature). In one process, as
+    nothing is trained. The features are in no checkpoint: train and test in one run.
+
+    Args:
+        num_classes: How many classes there are.
+        k: Neighbours that vote.
+        temperature: Of the weights.
+        kwargs: Of mmpretrain's ImageClassifier; `neck` must give one vector per image.
+    """
+
+    def __init__(self, num_classes: int, k: int = 20, temperature: float = 0.07, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.num_classes, self.k, self.temperature = num_classes, k, temperature
+        self._features: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def train(self, mode: bool = True) -> "KNNClassifier":
+        return super().train(False)
+
+    @torch.no_grad()
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Keep features and labels of a batch; nothing is optimised, and the loss is 0."""
+        with optim_wrapper.optim_context(self):
+            data = self.data_preprocessor(data, training=True)
+            self._features.append(self._embed(data["inputs"]))
+        self._labels.append(torch.cat([sample.gt_label for sample in data["data_samples"]]))
+        return {"loss": torch.zeros(())}
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> list[DataSample]:
+        """Return scores (classes,), which sum to 1, and the label of each image (B, 3, H, W).
+
+        Raises:
+            UserError: Where no features were kept.
+        """
+        if not self._features:
+            raise UserError("KNNClassifier has no features of training images; train and test in one run")
+        if len(self._features) > 1:
+            self._features, self._labels = [torch.cat(self._features)], [torch.cat(self._labels)]
+        similar, nearest = (self._embed(inputs) @ self._features[0].T).topk(min(self.k, len(self._labels[0])))
+        votes = (similar / self.temperature).softmax(-1)
+        scores = votes.new_zeros(len(inputs), self.num_classes)
+        scores.scatter_add_(1, self._labels[0][nearest], votes)
+        samples = data_samples or [DataSample() for _ in inputs]
+        return [
+            sample.set_pred_score(score).set_pred_label(score.argmax())
+            for sample, score in zip(samples, scores, strict=True)
+        ]
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        """Return unit vectors (B, C) in float32."""
+        return normalize(self.extract_feat(inputs)[-1].float(), dim=1)
