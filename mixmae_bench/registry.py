@@ -24,7 +24,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
 DATASETS = _child(_DATASETS, "data.sets")
-HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area")
+HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area", "resume", "finite")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
 TRANSFORMS = _child(_TRANSFORMS, "data.images", "data.seg_maps")

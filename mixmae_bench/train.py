@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.errors import UserError
+from mixmae_bench.resume import latest_intact
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -76,6 +77,14 @@ def use_amp(cfg: Config) -> None:
         )
     cfg.optim_wrapper.type = "AmpOptimWrapper"
     cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+
+
+def resume_latest(cfg: Config) -> None:
+    """Go on from the latest intact checkpoint of the config's folder, or begin where there is none."""
+    last = latest_intact(Path(cfg.work_dir))
+    cfg.resume = last is not None
+    if last:
+        cfg.load_from = str(last)
 
 
 def existing(checkpoint: str) -> str:

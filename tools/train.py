@@ -6,7 +6,8 @@ from mmengine.runner import Runner
 
 from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.train import configure, existing, parse, parser, use_amp
+from mixmae_bench.resume import protect
+from mixmae_bench.train import configure, existing, parse, parser, resume_latest, use_amp
 
 
 @exits_on_user_error
@@ -24,9 +25,11 @@ def main() -> int:
     fit_lr(cfg, processes(args.launcher), args.auto_scale_lr)
     if args.amp:
         use_amp(cfg)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == "auto" else existing(args.resume)
+    if args.resume and args.resume != "auto":
+        cfg.resume, cfg.load_from = True, existing(args.resume)
+    elif args.resume or (cfg.get("resume") and not cfg.get("load_from")):
+        resume_latest(cfg)
+    protect(cfg)
     Runner.from_cfg(cfg).train()
     return 0
 

@@ -25,6 +25,7 @@ from mixmae_bench.cost.models import config_call
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
+from mixmae_bench.resume import latest_intact, protect
 from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
@@ -152,8 +153,7 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
     """Add to a config what the suite decides: folder, seed, initial checkpoint, progress."""
     cfg.work_dir = str(job.folder)
     cfg.experiment_name = f"{job.suite}_{job.plan.cell.name.replace('/', '_')}_{job.plan.key}"
-    # By name: the note that mmengine leaves holds the path of where the folder was then.
-    last = final_checkpoint(job.folder)
+    last = latest_intact(job.folder)
     cfg.resume, cfg.load_from = last is not None, str(last) if last else None
     cfg.randomness = {**cfg.get("randomness", {}), "seed": job.plan.cell.seed}
     if checkpoint:
@@ -163,6 +163,7 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
         dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
         dict(type="mixmae_bench.ErrorsHook"),
     ]
+    protect(cfg)
     return cfg
 
 

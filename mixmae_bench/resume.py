@@ -1,0 +1,247 @@
+"""Checkpoints that a killed run goes on from exactly, and that a crash or a full disk cannot damage."""
+
+import os
+import random
+import re
+import sys
+import zipfile
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, get_rank, is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.finite import check_weights
+from mixmae_bench.registry import HOOKS
+
+RANDOM_STATES = "random_states"
+"""Key of a checkpoint: the states of the random generators, one entry per process."""
+
+
+def protect(cfg: Config) -> None:
+    """Make the runs of a config resumable exactly, and stop them at bad numbers.
+
+    Another hook than mmengine's own in the place of `default_hooks.checkpoint`, or one that writes to another
+    machine, stays as it is.
+    """
+    hooks = cfg.setdefault("default_hooks", {})
+    checkpoint = hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
+    remote = checkpoint and "://" in str(checkpoint.get("out_dir"))
+    if checkpoint and checkpoint.get("type") == "CheckpointHook" and not remote:
+        checkpoint["type"] = "mixmae_bench.ExactCheckpointHook"
+        if checkpoint.get("max_keep_ckpts") == 1:
+            checkpoint["max_keep_ckpts"] = 2  # one to fall back on
+    loader = cfg.train_dataloader
+    if loader.get("persistent_workers") and "max_iters" not in cfg.train_cfg:
+        # Workers that live on hold random states that no checkpoint can hold; new ones are seeded per epoch.
+        loader["persistent_workers"] = False
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="mixmae_bench.FiniteLossHook")]
+
+
+@HOOKS.register_module()
+class ExactCheckpointHook(CheckpointHook):
+    """mmengine's CheckpointHook with random states, and with files that are whole or not there at all.
+
+    What is drawn after a resume is what an undisturbed run would have drawn: the states are saved with the
+    checkpoint and put back before training, validation leaves them as they were, and the workers of an epoch
+    are seeded by its number. (Workers of an iteration-based loop live for the whole run: what they draw is
+    not repeated; the order of the images is.)
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        loader = runner.train_dataloader
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            # Making the iterator draws a number: from here, as a resumed run makes it a second time.
+            loader.generator = torch.Generator()
+        self._init_worker = loader.worker_init_fn
+        if runner.iter == 0:
+            return
+        states = getattr(self, "_loaded", None)
+        if not states or len(states) <= get_rank():
+            runner.logger.warning(
+                "the checkpoint holds no random states of this process: others are drawn than undisturbed"
+            )
+            return
+        set_random_states(states[get_rank()])
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        loader = runner.train_dataloader
+        if loader.num_workers and not isinstance(runner.train_loop, IterBasedTrainLoop):
+            loader.worker_init_fn = partial(
+                _seed_worker, init=self._init_worker, seed=(runner.seed, get_rank(), runner.epoch)
+            )
+
+    def before_val(self, runner: Runner) -> None:
+        self._before_val = random_states()
+
+    def after_val(self, runner: Runner) -> None:
+        set_random_states(self._before_val)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if hasattr(self, "_gathered"):
+            checkpoint[RANDOM_STATES] = self._gathered
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._loaded = checkpoint.get(RANDOM_STATES)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Save, then note it as the last one, then remove what is too old, in this order.
+
+        Raises:
+            UserError: Where the weights hold NaN or infinity, or where the folder cannot be written to.
+        """
+        check_weights(runner)
+        self._gathered = all_gather_object(random_states())
+        file = Path(self.out_dir) / self.filename_tmpl.format(step)
+        outdated = self._outdated(runner, step)
+        self.last_ckpt = str(file)
+
+        def save(path: Path) -> None:
+            runner.save_checkpoint(
+                str(path.parent),
+                path.name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                **self.args,
+            )
+
+        if not is_main_process():
+            return
+        before = runner.message_hub.runtime_info.get("last_ckpt")
+        runner.message_hub.update_info("last_ckpt", str(file))
+        try:
+            _write(file, save)
+            _write(
+                Path(runner.work_dir) / "last_checkpoint", lambda path: path.write_text(str(file), "utf-8")
+            )
+        except OSError as error:
+            intact = f"; {before} is intact to go on from" if before else ""
+            raise UserError(
+                f"checkpoint {file.name} cannot be written to {file.parent}: {error.strerror or error}; make "
+                f"room or give it another folder{intact}"
+            ) from error
+        for old in outdated:
+            (file.parent / self.filename_tmpl.format(old)).unlink(missing_ok=True)
+
+    def _outdated(self, runner: Runner, step: int) -> list[int]:
+        """Count a checkpoint among those that are kept; return those that no longer are."""
+        if self.max_keep_ckpts <= 0:
+            return []
+        steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
+        self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
+        runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        return steps[: -self.max_keep_ckpts]
+
+
+def random_states() -> dict:
+    """Return the states of all generators that training draws from, as tensors and plain data."""
+    version, words, gauss = random.getstate()
+    own = np.random.get_state(legacy=False)
+    states = {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": {
+            "key": torch.from_numpy(own["state"]["key"].astype(np.int64)),
+            "pos": int(own["state"]["pos"]),
+            "has_gauss": int(own["has_gauss"]),
+            "gauss": float(own["gauss"]),
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_states(states: dict) -> None:
+    """Put back what `random_states` returned, on whatever device its tensors are by now."""
+    own = states["python"]
+    random.setstate((own["version"], tuple(own["words"].tolist()), own["gauss"]))
+    own = states["numpy"]
+    key = own["key"].cpu().numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", key, own["pos"], own["has_gauss"], own["gauss"]))
+    torch.set_rng_state(states["torch"].cpu())
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"].cpu())
+
+
+def latest_intact(folder: Path) -> Path | None:
+    """Return the checkpoint to resume from: the one noted last, or the newest before it where it is damaged.
+
+    Damaged ones are named on stderr. None where there is no note or no intact checkpoint.
+    """
+    note = folder / "last_checkpoint"
+    if not note.is_file():
+        return None
+    noted = Path(note.read_text(encoding="utf-8").strip())
+    # The note holds an absolute path; the folder may have been moved since.
+    last = folder / noted.name if (folder / noted.name).is_file() else noted
+    for path in [last, *_before(last)]:
+        if intact(path):
+            return path
+        print(f"warning: checkpoint {path} is missing or damaged; trying the one before", file=sys.stderr)
+    return None
+
+
+def intact(path: Path) -> bool:
+    """Whether a file of torch.save is whole: every part of it has the checksum that was written with it."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _before(last: Path) -> list[Path]:
+    """Return the checkpoints of the run that are older than its last one, newest first.
+
+    Others in the folder, with higher numbers, are of a longer run that was there before.
+    """
+    kind, number = re.fullmatch(r"(.*?)(\d*)", last.stem).groups()
+    numbered = {
+        int(path.stem.removeprefix(kind)): path
+        for path in last.parent.glob(f"{kind}*{last.suffix}")
+        if path.stem.removeprefix(kind).isdecimal()
+    }
+    return [numbered[n] for n in sorted(numbered, reverse=True) if number and n < int(number)]
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name, flush it to the disk, and only then give it its name."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        write(temporary)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _seed_worker(worker: int, init: Callable[[int], None] | None, seed: tuple[int, ...]) -> None:
+    if init is not None:
+        init(worker)
+    words = np.random.SeedSequence([*seed, worker]).generate_state(2)
+    random.seed(int(words[0]))
+    np.random.seed(words[0])
+    torch.manual_seed(int(words[1]))
