@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import re
+import urllib.parse
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 from safetensors.torch import load_file
+
+from mixmae_bench.errors import UserError
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device | None = "cpu") -> Any:
@@ -41,12 +44,39 @@ def why_refused(error: Exception) -> str:
 
 
 def use_in_mmengine() -> None:
-    """Make mmengine load local checkpoints (resume, load_from, Pretrained) by `read_checkpoint`.
+    """Make mmengine load checkpoints (resume, load_from, Pretrained) by `read_checkpoint`, from anywhere.
 
     mmengine 0.10.7 cannot resume on torch >= 2.6 at all; the fork allows `getattr` and falls back to
-    running the file's code.
+    running the file's code. What mmengine fetches from the net it reads without any of this.
     """
+    others = [prefix for prefix in CheckpointLoader._schemes if prefix]
+    CheckpointLoader.register_scheme(prefixes=others, loader=_fetch_checkpoint, force=True)
     CheckpointLoader.register_scheme(prefixes="", loader=read_checkpoint, force=True)
+
+
+def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu") -> Any:
+    """Read a checkpoint from the net, kept in torch.hub's folder: https, with its hash in its name.
+
+    Raises:
+        UserError: Where the address is another one, or where what came is not what its name says.
+    """
+    if url.startswith("torchvision://"):
+        url = get_torchvision_models()[url.removeprefix("torchvision://")]
+    name = Path(urllib.parse.urlsplit(url).path).name
+    digest = re.search(r"-([0-9a-f]{8,64})\.", name)
+    if not url.startswith("https://") or not digest:
+        raise UserError(
+            f"checkpoint {url} cannot be trusted: only https:// with the SHA-256 of the file in its name "
+            "(NAME-0123abcd.pth) is fetched; fetch it yourself and name the file"
+        )
+    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(file), digest[1], progress=False)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"checkpoint {url} cannot be fetched: {error}") from error
+    return read_checkpoint(file, map_location)
 
 
 def _history_buffer_method(owner: object, name: str) -> Any:
@@ -56,15 +86,21 @@ def _history_buffer_method(owner: object, name: str) -> Any:
     raise ValueError(f"a checkpoint may not ask for attribute {name!r} of {owner!r}")
 
 
+def _no_bytes() -> bytes:
+    """Stand in for `bytes`, which an empty array calls without arguments."""
+    return b""
+
+
 # An array of numpy 1 names its module numpy.core, one of numpy 2 numpy._core.
 _PLAIN_TYPES = [
     argparse.Namespace,  # settings, in checkpoints of the official scripts
     (OrderedDict, "yacs.config.CfgNode"),  # settings again; a dict with attributes too
     HistoryBuffer,
     (_history_buffer_method, "builtins.getattr"),
+    (_no_bytes, "builtins.bytes"),
     np.ndarray,
     np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32")),
+    *(type(np.dtype(kind)) for kind in ("bool", *"bhilBHILefdFDUS")),
     *(
         (getattr(np._core.multiarray, name), f"numpy.{core}.multiarray.{name}")
         for name in ("_reconstruct", "scalar")

@@ -1,0 +1,112 @@
+"""Checkpoints are read as data: plain values come back, code never runs, and the net is not trusted."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+import mixmae_bench.registry  # noqa: F401  (adapts mmengine)
+from mixmae_bench.compat.checkpoints import read_checkpoint, why_refused
+from mixmae_bench.errors import UserError
+
+
+class Code:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple:
+        return self.call[0], tuple(self.call[1:])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(np.bool_(True), np.uint8(3), np.int8(-3), np.uint32(7), np.int64(5), np.float16(0.5)),
+        *(np.float32(0.1), np.float64(0.1), np.complex64(1j), np.str_("däta"), np.bytes_(b"ab")),
+        *(np.zeros(0), np.arange(3, dtype=np.uint8), np.array(["a", "bc"]), np.array([True, False])),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value.dtype}",
+)
+def test_plain_numpy_values_come_back_as_they_were(value: np.generic | np.ndarray, tmp_path: Path) -> None:
+    torch.save(value, tmp_path / "x.pth")
+    read = read_checkpoint(tmp_path / "x.pth")
+    assert type(read) is type(value)
+    assert read.dtype == value.dtype
+    np.testing.assert_array_equal(read, value)
+
+
+def test_a_log_buffer_without_an_entry_comes_back_and_can_be_written_to(tmp_path: Path) -> None:
+    torch.save(HistoryBuffer(), tmp_path / "x.pth")
+    read = read_checkpoint(tmp_path / "x.pth")
+    read.update(1.5)
+    assert read.data[0].tolist() == [1.5]
+
+
+@pytest.mark.parametrize("call", [(open, "made", "w"), (bytes, 3), (eval, "1"), (getattr, "", "join")])
+def test_what_calls_anything_is_refused_before_it_runs(
+    call: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"x": Code(*call)}, tmp_path / "x.pth")
+    with pytest.raises(Exception) as error:  # noqa: PT011  (torch raises what it likes)
+        read_checkpoint(tmp_path / "x.pth")
+    assert why_refused(error.value)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://example.org/weights-0123abcd.pth",
+        "https://example.org/weights.pth",
+        "https://example.org/weights.pth?hash=-0123abcd.",
+        "open-mmlab://resnet50",
+        "mmcls://resnet50",
+        "pavi://weights-0123abcd.pth",
+        "s3://bucket/weights-0123abcd.pth",
+    ],
+)
+def test_an_address_that_proves_nothing_is_refused_without_asking_for_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("was fetched"))
+    with pytest.raises(UserError, match=r"cannot be trusted.*fetch it yourself") as error:
+        CheckpointLoader.load_checkpoint(address)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that any https address gives, by torch's own check of the hash."""
+    file = tmp_path / "served.pth"
+    urlopen = torch.hub.urlopen
+    monkeypatch.setattr(torch.hub, "urlopen", lambda _: urlopen(file.as_uri()))
+    monkeypatch.setattr(torch.hub, "Request", lambda url, **_: url)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    return file
+
+
+def test_https_with_the_hash_of_the_file_is_read_as_data(served: Path, tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, served)
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()[:8]
+    read = CheckpointLoader.load_checkpoint(f"https://example.org/w-{digest}.pth?download=1")
+    assert read["weight"].tolist() == [1, 1]
+
+    torch.save({"x": Code(open, str(tmp_path / "made"), "w")}, served)
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()[:8]
+    with pytest.raises(Exception, match="weights_only"):
+        CheckpointLoader.load_checkpoint(f"https://example.org/w-{digest}.pth")
+    assert not (tmp_path / "made").exists()
+
+
+def test_another_file_than_the_hash_says_is_refused(served: Path, tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, served)
+    with pytest.raises(UserError, match="cannot be fetched: invalid hash value"):
+        CheckpointLoader.load_checkpoint("https://example.org/w-01234567.pth")
+    assert list(tmp_path.glob("home/**/*.pth")) == []
