@@ -25,12 +25,12 @@ class FiniteLossHook(Hook):
     ) -> None:
         if math.isfinite(outputs["loss"].item()):
             return
-        losses = {name: float(torch.as_tensor(loss).detach().float().mean()) for name, loss in outputs.items()}
-        bad = ", ".join(f"{name} {loss}" for name, loss in losses.items() if not math.isfinite(loss))
+        values = {name: torch.as_tensor(value).detach().float() for name, value in outputs.items()}
+        bad = ", ".join(f"{name} {v.mean():g}" for name, v in values.items() if not v.isfinite().all())
         raise UserError(_message(runner, f"{bad} at iteration {runner.iter + 1}"))
 
 
-def check_weights(runner: Runner) -> None:
+def check_weights(runner: Runner, checkpoint: str) -> None:
     """Refuse weights that are not finite, as one bad step leaves them while its loss was still finite.
 
     Raises:
@@ -39,7 +39,7 @@ def check_weights(runner: Runner) -> None:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise UserError(_message(runner, f"{name} is not finite after iteration {runner.iter + 1}"))
+            raise UserError(_message(runner, f"{name} is not finite, {checkpoint} not written"))
 
 
 def _message(runner: Runner, what: str) -> str:

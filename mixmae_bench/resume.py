@@ -29,13 +29,12 @@ RANDOM_STATES = "random_states"
 def protect(cfg: Config) -> None:
     """Make the runs of a config resumable exactly, and stop them at bad numbers.
 
-    Another hook than mmengine's own in the place of `default_hooks.checkpoint`, or one that writes to another
-    machine, stays as it is.
+    Another hook than mmengine's own in the place of `default_hooks.checkpoint`, or one that writes elsewhere
+    than to the run's folder, stays as it is.
     """
     hooks = cfg.setdefault("default_hooks", {})
     checkpoint = hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
-    remote = checkpoint and "://" in str(checkpoint.get("out_dir"))
-    if checkpoint and checkpoint.get("type") == "CheckpointHook" and not remote:
+    if checkpoint and checkpoint.get("type") == "CheckpointHook" and not checkpoint.get("out_dir"):
         checkpoint["type"] = "mixmae_bench.ExactCheckpointHook"
         if checkpoint.get("max_keep_ckpts") == 1:
             checkpoint["max_keep_ckpts"] = 2  # one to fall back on
@@ -99,9 +98,9 @@ class ExactCheckpointHook(CheckpointHook):
         Raises:
             UserError: Where the weights hold NaN or infinity, or where the folder cannot be written to.
         """
-        check_weights(runner)
-        self._gathered = all_gather_object(random_states())
         file = Path(self.out_dir) / self.filename_tmpl.format(step)
+        check_weights(runner, file.name)
+        self._gathered = all_gather_object(random_states())
         outdated = self._outdated(runner, step)
         self.last_ckpt = str(file)
 
@@ -183,9 +182,8 @@ def latest_intact(folder: Path) -> Path | None:
     note = folder / "last_checkpoint"
     if not note.is_file():
         return None
-    noted = Path(note.read_text(encoding="utf-8").strip())
     # The note holds an absolute path; the folder may have been moved since.
-    last = folder / noted.name if (folder / noted.name).is_file() else noted
+    last = folder / Path(note.read_text(encoding="utf-8").strip()).name
     for path in [last, *_before(last)]:
         if intact(path):
             return path

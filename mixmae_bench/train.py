@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 from mmengine.config import Config, DictAction
@@ -50,17 +51,30 @@ def configure(args: argparse.Namespace) -> Config:
     """Read the config, apply the options, find the data, and name the folder to write to.
 
     Raises:
-        UserError: Where the config, an option, the data or an argument of the model does not fit.
+        UserError: Where the config, an option, the data or an argument of the model does not fit, or where
+            the folder cannot be written to.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = find_data(load_config(args.config, args.cfg_options))
     check_model(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    _check_writable(Path(cfg.work_dir))
     allow_skips(cfg)
     if not torch.cuda.is_available():
         cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
     return cfg
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"folder {folder} cannot be written to: {error.strerror}; give another with --work-dir"
+        ) from error
 
 
 def use_amp(cfg: Config) -> None:
@@ -81,10 +95,12 @@ def use_amp(cfg: Config) -> None:
 
 def resume_latest(cfg: Config) -> None:
     """Go on from the latest intact checkpoint of the config's folder, or begin where there is none."""
-    last = latest_intact(Path(cfg.work_dir))
-    cfg.resume = last is not None
-    if last:
-        cfg.load_from = str(last)
+    if (cfg.get("default_hooks", {}).get("checkpoint") or {}).get("out_dir"):
+        cfg.resume, cfg.load_from = True, None  # mmengine looks there
+    elif last := latest_intact(Path(cfg.work_dir)):
+        cfg.resume, cfg.load_from = True, str(last)
+    else:
+        cfg.resume = False
 
 
 def existing(checkpoint: str) -> str:

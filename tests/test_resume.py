@@ -1,20 +1,28 @@
 """A killed run that goes on ends with the weights of an undisturbed one; its checkpoints are whole."""
 
+import errno
 import multiprocessing
 import os
 import random
+import re
+import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.config import find_data, load_config
-from mixmae_bench.resume import protect
-from mixmae_bench.train import resume_latest
+from mixmae_bench.errors import UserError
+from mixmae_bench.finite import FiniteLossHook
+from mixmae_bench.resume import intact, latest_intact, protect, random_states, set_random_states
+from mixmae_bench.train import _check_writable, resume_latest
 
 SMOKE = Path(__file__).parent / "smoke"
 
@@ -91,3 +99,179 @@ def test_a_transfer_that_validates_between_goes_on_exactly(task: str, tmp_path: 
         train(task, tmp_path / "stopped", StopHook(kill=False), **options)
     train(task, tmp_path / "stopped", **options)
     assert_same(weights(tmp_path / "stopped"), weights(tmp_path / "undisturbed"))
+
+
+def test_an_iteration_based_run_goes_on_with_the_images_and_masks_of_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "by_iteration.py"
+    config.write_text(
+        f"_base_ = {str(SMOKE / 'pretraining.py')!r}\n"
+        "train_dataloader = dict(sampler=dict(type='InfiniteSampler', shuffle=True))\n"
+        "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=4)\n"
+        "default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2))\n"
+    )
+    train(config.with_suffix(""), tmp_path / "undisturbed")
+    with pytest.raises(Stop):
+        train(config.with_suffix(""), tmp_path / "stopped", StopHook(kill=False))
+    train(config.with_suffix(""), tmp_path / "stopped")
+    ends = [weights(tmp_path / name, "iter_4.pth") for name in ("stopped", "undisturbed")]
+    assert_same(*ends)
+
+
+def test_random_states_put_back_give_the_same_numbers_from_every_generator() -> None:
+    def draw() -> list:
+        return [
+            *(random.random(), random.gauss()),
+            *(np.random.rand(), np.random.standard_normal()),
+            *torch.rand(2).tolist(),
+        ]
+
+    draw()  # leaves half a pair of normal numbers behind in two of them
+    states = random_states()
+    first = draw()
+    assert draw() != first
+    set_random_states(states)
+    assert draw() == first
+
+
+# Files.
+
+
+@pytest.fixture
+def folder(undisturbed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(undisturbed, tmp_path / "run"))
+
+
+def test_two_checkpoints_are_kept_where_the_config_keeps_one(undisturbed: Path) -> None:
+    assert load_config(SMOKE / "pretraining.py").default_hooks.checkpoint.max_keep_ckpts == 1
+    assert sorted(file.name for file in undisturbed.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
+    assert list(undisturbed.glob(".*")) == []
+
+
+def test_older_checkpoints_are_removed_also_those_from_before_a_resume(folder: Path) -> None:
+    train("pretraining", folder, **{"train_cfg.max_epochs": 4})
+    assert sorted(file.name for file in folder.glob("*.pth")) == ["epoch_3.pth", "epoch_4.pth"]
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink, lambda file: file.write_bytes(b"")])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    damage: object, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert intact(folder / "epoch_2.pth")
+    assert latest_intact(folder) == folder / "epoch_2.pth"
+    assert capsys.readouterr().err == ""
+    damage(folder / "epoch_2.pth")
+    assert latest_intact(folder) == folder / "epoch_1.pth"
+    warning = capsys.readouterr().err
+    assert str(folder / "epoch_2.pth") in warning or "epoch_2.pth is missing" in warning
+    assert warning.count("\n") == 1
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_makes_the_same_again(
+    folder: Path, undisturbed: Path
+) -> None:
+    truncate(folder / "epoch_2.pth")
+    train("pretraining", folder)
+    assert_same(weights(folder), weights(undisturbed))
+
+
+def test_checkpoints_of_a_longer_run_that_was_there_before_are_not_resumed(folder: Path) -> None:
+    shutil.copy(folder / "epoch_2.pth", folder / "epoch_10.pth")
+    truncate(folder / "epoch_2.pth")
+    assert latest_intact(folder) == folder / "epoch_1.pth"
+    truncate(folder / "epoch_1.pth")
+    assert latest_intact(folder) is None
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_more_is_one_line_and_leaves_the_checkpoint_before(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def full(file: int) -> None:
+        if (tmp_path / ".epoch_2.pth.part").exists():
+            raise OSError(code, os.strerror(code))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError) as error:
+        train("pretraining", tmp_path)
+    text = str(error.value)
+    assert f"checkpoint epoch_2.pth cannot be written to {tmp_path}: {os.strerror(code)}; " in text
+    assert f"{tmp_path / 'epoch_1.pth'} is intact" in text
+    assert "\n" not in text
+    assert latest_intact(tmp_path) == tmp_path / "epoch_1.pth"
+    assert [file.name for file in tmp_path.glob("*epoch_2*")] == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"folder {re.escape(str(tmp_path))}/file/run cannot be .*--work-dir"):
+        _check_writable(tmp_path / "file" / "run")
+
+
+def test_a_hook_of_another_kind_in_the_place_of_the_checkpoints_stays() -> None:
+    for own in (dict(type="MyHook", max_keep_ckpts=1), dict(type="CheckpointHook", out_dir="s3://b"), None):
+        cfg = Config(
+            dict(default_hooks=dict(checkpoint=own), train_dataloader={}, train_cfg=dict(max_epochs=1))
+        )
+        protect(cfg)
+        assert cfg.default_hooks.checkpoint == own
+
+
+# Bad numbers.
+
+
+class SpoilHook(Hook):
+    """Puts a NaN into a weight before or after the step of an iteration."""
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, iteration: int, when: str) -> None:
+        self.iteration = iteration
+        setattr(self, f"{when}_train_iter", self.spoil)
+
+    def spoil(self, runner: Runner, **_: object) -> None:
+        if runner.iter == self.iteration:
+            runner.model.backbone.patch_embed.proj.weight.data[0] = torch.nan
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        train("pretraining", tmp_path, SpoilHook(2, "before"))
+    text = str(error.value)
+    assert "loss nan at iteration 3; " in text
+    assert f"last good checkpoint: {tmp_path / 'epoch_1.pth'}; likely: a learning rate" in text
+    assert "\n" not in text
+
+
+def test_weights_that_a_last_step_spoiled_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"proj.weight is not finite, epoch_1.pth not written; no ch"):
+        train("pretraining", tmp_path, SpoilHook(1, "after"))
+    assert list(tmp_path.glob("*.pth")) == []
+
+
+def test_fp16_is_a_likely_cause_only_where_losses_are_scaled() -> None:
+    scaler = SimpleNamespace(get_scale=lambda: 1024.0)
+    for wrapper, named in ((SimpleNamespace(loss_scaler=scaler), True), (SimpleNamespace(), False)):
+        runner = SimpleNamespace(
+            iter=6, optim_wrapper=wrapper, message_hub=SimpleNamespace(runtime_info={}), model=None
+        )
+        hook = FiniteLossHook()
+        # The loss is as it was before scaling: a step left out for its scaled gradients does not show.
+        hook.after_train_iter(runner, 0, outputs={"loss": torch.tensor(6e4)})
+        with pytest.raises(UserError, match="loss inf at iteration 7") as error:
+            hook.after_train_iter(runner, 0, outputs={"loss": torch.tensor(torch.inf)})
+        assert ("loss scale 1024" in str(error.value)) is named
