@@ -22,6 +22,7 @@ from mixmae_bench.config import find_data, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.finite import FiniteLossHook
 from mixmae_bench.resume import intact, latest_intact, protect, random_states, set_random_states
+from mixmae_bench.suite.job import final_checkpoint
 from mixmae_bench.train import _check_writable, resume_latest
 
 SMOKE = Path(__file__).parent / "smoke"
@@ -171,7 +172,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     assert intact(folder / "epoch_2.pth")
     assert latest_intact(folder) == folder / "epoch_2.pth"
     assert capsys.readouterr().err == ""
+    assert final_checkpoint(folder) == folder / "epoch_2.pth"
     damage(folder / "epoch_2.pth")
+    assert final_checkpoint(folder) is None
     assert latest_intact(folder) == folder / "epoch_1.pth"
     warning = capsys.readouterr().err
     assert str(folder / "epoch_2.pth") in warning or "epoch_2.pth is missing" in warning

@@ -24,6 +24,7 @@ from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.environment import code_version, hardware, packages
+from mixmae_bench.errors import UserError
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.resume import latest_intact, protect
 from mixmae_bench.suite.errors import ErrorsHook
@@ -92,6 +93,8 @@ def _run(job: Job) -> Record:
     raw = load_config(job.plan.cell.config)
     cost, shape = _cost(raw)
     checkpoint = final_checkpoint(job.parent) if job.parent else job.plan.cell.method.checkpoint
+    if job.parent and checkpoint is None:
+        raise UserError(f"{job.parent} holds no intact checkpoint; the same command makes it again")
     cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
     allow_skips(cfg)
     fit_lr(cfg, get_world_size(), job.rescale)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mixmae_bench.resume import intact
 from mixmae_bench.suite.plan import Plan
 
 
@@ -36,13 +37,13 @@ class Job:
 
 
 def final_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint of the run in `folder`, or None."""
+    """Return the last checkpoint of the run in `folder`, or None where there is none or it is damaged."""
     last = folder / "last_checkpoint"
     if not last.is_file():
         return None
     # The note holds an absolute path; the folder may have been moved since.
     path = folder / Path(last.read_text(encoding="utf-8").strip()).name
-    return path if path.is_file() else None
+    return path if intact(path) else None
 
 
 def reason(error: Exception) -> str:
