@@ -257,7 +257,8 @@ def test_the_table_is_written_as_it_is_printed(smoke: Run, records: dict[str, Re
     for method, row in (("scratch", scratch), ("mixmae", mixmae)):
         values = {k: v for task in TRANSFERS for k, v in records[f"{method}/seed3/{task}"].metrics.items()}
         cells = [f"{values[name]:.2f}" for name in ("top1", "box_ap", "mask_ap", "miou")]
-        assert row == f"| {method} | MixMAESwin-small | {' | '.join(cells)} | 1 |"
+        assert row.startswith(f"| {method} | MixMAESwin-small | 0.94 M | 20.9 M | ")
+        assert row.endswith(f" | {' | '.join(cells)} | 1 |")
 
 
 def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) -> None:
