@@ -43,7 +43,7 @@ def paper_table(
         name = METRICS[metric]
         columns += [name] if metric == "miou_ms" else [name, f"{name} here", f"{name} difference"]
     table, shapes = [], set()
-    for row, own in zip(rows, _joined(rows, records), strict=True):
+    for row, own in zip(rows, joined(rows, records), strict=True):
         count = _count_of(row, counts)
         shapes |= {tuple(count.shape)} if count else set()
         cells = [row.dataset] if several else []
@@ -109,7 +109,7 @@ def _scaled(value: int | None, unit: float) -> str:
     return "" if value is None else f"{value / unit:.2f}"
 
 
-def _joined(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[list[Record]]:
+def joined(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[list[Record]]:
     by_key = {record.key: record for record in records}
     cells = latest(records)
     for row in rows:

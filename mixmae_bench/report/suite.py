@@ -21,7 +21,7 @@ def suite_table(name: str, records: Iterable[Record]) -> Table:
     rows: dict[tuple[str, str], list[Record]] = {}
     for record in transfer:
         rows.setdefault((record.method, record.backbone), []).append(record)
-    columns = _columns(transfer)
+    columns = metric_columns(transfer)
     table = []
     # Random weights first, then by name: the order does not depend on which cell finished first.
     for method, backbone in sorted(rows, key=lambda row: (row[0] != "scratch", row)):
@@ -56,7 +56,7 @@ def suite_table(name: str, records: Iterable[Record]) -> Table:
     return Table(name, ["method", "backbone", *costs, *columns, "seeds"], table, notes)
 
 
-def _columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
+def metric_columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
     """Return title -> metric and tasks; one column per task where several have the metric."""
     columns = {}
     for metric, title in COLUMNS.items():

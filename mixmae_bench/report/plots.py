@@ -1,0 +1,305 @@
+"""Records and published values as plots. Needs matplotlib, no torch.
+
+Every series has a marker, hatch or line style of its own, so that prints in grey tell them apart, and the
+same records give the same bytes.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from itertools import product
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import EngFormatter
+from matplotlib.transforms import Bbox
+
+from mixmae_bench.measurements import Count
+from mixmae_bench.record import Record
+from mixmae_bench.report.papers import backbone, joined
+from mixmae_bench.report.published import Published
+from mixmae_bench.report.rows import Row
+from mixmae_bench.report.verdict import measured
+
+STYLE = {
+    "svg.hashsalt": "mixmae-bench",
+    "svg.fonttype": "path",  # labels are as wide for the reader as they were when they were placed
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+# Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
+COLOURS = ("#666666", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
+MARKERS = "osD^vPX*"
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++")
+LINES = ("-", "--", ":", "-.")
+WIDTH = 7.2
+"""Inches."""
+
+
+def flops_plot(rows: Sequence[Row]) -> Figure | None:
+    """Plot top-1 over FLOPs of the classifier; None where no row has both."""
+    points = [(row, row.flops, row.of("top1")) for row in rows]
+    points = [(row, flops, value) for row, flops, value in points if flops and value]
+    if not points:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = _figure(1, 3.4)
+        for row, flops, value in points:
+            axes.errorbar(flops, value.mean, value.error, **_point(row.place))
+        axes.set_xlabel("FLOPs of the classifier per image (a multiply-add is 1)")
+        axes.set_ylabel("top-1 accuracy, %")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.margins(0.2)
+        _label(
+            axes,
+            [(flops, value.mean) for _, flops, value in points],
+            [f"{row.name} {value}" for row, _, value in points],
+            [value.error or 0.0 for *_, value in points],
+        )
+    return figure
+
+
+def cost_plot(rows: Sequence[Row]) -> Figure | None:
+    """Plot every metric of transfer over the FLOPs that all of pretraining took; None without any."""
+    known = [row for row in rows if row.pretraining_flops is not None]
+    titles = [title for title in (rows[0].values if rows else ()) if any(row.values[title] for row in known)]
+    if not titles or not any(row.pretraining_flops for row in known):
+        return None
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(len(titles), 2.7)
+        for axes, title in zip(panels, titles, strict=True):
+            points = [(row, row.values[title]) for row in known if row.values[title]]
+            for row, value in points:
+                axes.errorbar(row.pretraining_flops, value.mean, value.error, **_point(row.place))
+            axes.set_title(_plain(title), loc="left")
+            axes.set_xlabel("FLOPs of pretraining in all")
+            axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+            axes.locator_params(axis="x", nbins=4)
+            axes.margins(0.3)
+            _label(
+                axes,
+                [(row.pretraining_flops, value.mean) for row, value in points],
+                [f"{row.name} {value.mean:.1f}" for row, value in points],
+                [value.error or 0.0 for _, value in points],
+            )
+    return figure
+
+
+def transfer_plot(rows: Sequence[Row]) -> Figure | None:
+    """Draw a panel of bars per metric of transfer; None without any."""
+    titles = list(rows[0].values) if rows else []
+    if not titles:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(len(titles), 0.7 + 0.27 * len(rows))
+        for axes, title in zip(panels, titles, strict=True):
+            longest = 0.0
+            for at, row in enumerate(rows):
+                value = row.values[title]
+                if value is None:
+                    axes.text(0, at, " not run", va="center", fontsize=8)
+                    continue
+                error = value.error or 0.0
+                axes.barh(at, value.mean, 0.68, xerr=error or None, capsize=2, **_bar(row.place))
+                axes.text(value.mean + error, at, f"  {value}", va="center", fontsize=8)
+                longest = max(longest, value.mean + error)
+            axes.set_title(_plain(title), loc="left")
+            axes.set_xticks(range(0, 101, 25) if longest > 20 else range(0, 21, 5))
+            axes.set_xlim(0, 1.55 * longest or 1)  # room for the values
+            axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
+            axes.invert_yaxis()
+            axes.grid(False, axis="y")
+            axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def curves_plot(rows: Sequence[Row]) -> Figure | None:
+    """Draw training losses over epochs, a panel per task and a line per run; None where none is recorded."""
+    tasks = list(dict.fromkeys(r.task for row in rows for r in row.records if r.losses))
+    if not tasks:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(len(tasks), 2.9)
+        for axes, task in zip(panels, tasks, strict=True):
+            for row in rows:
+                runs = [r.losses for r in row.records if r.task == task and r.losses]
+                style = {
+                    "color": COLOURS[row.place % len(COLOURS)],
+                    "linestyle": LINES[row.place % len(LINES)],
+                    "marker": MARKERS[row.place % len(MARKERS)],
+                }
+                for i, losses in enumerate(runs):
+                    last = sum(run[-1] for run in runs) / len(runs)
+                    label = None if i else f"{_plain(row.name)}: {last:.3g} at the end"
+                    every = max(1, len(losses) // 5)
+                    epochs = range(1, len(losses) + 1)
+                    axes.plot(
+                        epochs, losses, **style, label=label, linewidth=1, markersize=3, markevery=every
+                    )
+            axes.set_title(_plain(task), loc="left")
+            axes.set_xlabel("epoch")
+            axes.set_ylabel("training loss")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=8, ncols=1)
+    return figure
+
+
+def imagenet_plot(
+    published: Sequence[Published], counts: Iterable[Count], records: Sequence[Record]
+) -> Figure | None:
+    """Plot top-1 on ImageNet-1K over FLOPs: published values, and what was measured here; None without any.
+
+    FLOPs are this code's where it counts the model, else the published ones. What more images than
+    ImageNet-1K's were used for is left out. What was measured or lies on the Pareto front is named first; the
+    others where there is room.
+    """
+    counted = {count.model: count.flops / 1e9 for count in counts}
+    points = []
+    for row, own in zip(published, joined(published, records), strict=True):
+        flops = counted.get(row.model or "", row.flops_g)
+        if not flops or row.pretrain_data not in (None, "IN1K"):
+            continue
+        name, top1, here = f"{row.method} {backbone(row)}", row.values.get("top1"), measured(own, "top1")
+        points += [(flops, top1, f"{name} {top1}", False)] if top1 is not None else []
+        points += [(flops, here.mean, f"{name} {here} here", True)] if here else []
+    if not points:
+        return None
+    front = pareto([(flops, value) for flops, value, *_ in points])
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = _figure(1, 4.6)
+        for ours, marker, colour, label in ((False, "o", "white", "published"), (True, "s", "black", "here")):
+            own = [(flops, value) for flops, value, _, is_ours in points if is_ours == ours]
+            if own:
+                style = {"markerfacecolor": colour, "markeredgecolor": "black", "markersize": 5}
+                axes.plot(*zip(*own, strict=True), marker, label=label, linestyle="", **style)
+        line = {"color": "#0072b2", "linewidth": 1, "zorder": 1, "label": "Pareto front"}
+        axes.plot(*zip(*front, strict=True), **line)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.xaxis.set_minor_formatter("")
+        axes.set_xlabel("FLOPs per image, G (a multiply-add is 1)")
+        axes.set_ylabel("top-1 accuracy on ImageNet-1K, %")
+        axes.margins(0.12)
+        axes.legend(loc="lower right")
+        points.sort(key=lambda point: (not point[3], point[:2] not in front, point))
+        _label(axes, [p[:2] for p in points], [p[2] for p in points], [0.0] * len(points))
+    return figure
+
+
+def pareto(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that no other beats in both cost (first, less is better) and value, by cost."""
+    front: list[tuple[float, float]] = []
+    for cost, value in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if not front or value > front[-1][1]:
+            front.append((cost, value))
+    return front
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG text."""
+    return _saved(figure, "svg", {"Date": None, "Creator": None}).decode()
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, 200 pixels per inch."""
+    return _saved(figure, "png", {"Software": None})
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    with mpl.rc_context(STYLE):
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=200, metadata=metadata)
+    return file.getvalue()
+
+
+def _figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels in two columns, `height` inches each."""
+    columns = min(panels, 2)
+    lines = -(-panels // columns)
+    figure = Figure(figsize=(WIDTH, height * lines), layout="constrained")
+    FigureCanvasAgg(figure)  # measures texts
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for unused in axes[panels:]:
+        unused.remove()
+    return figure, axes[:panels]
+
+
+def _point(place: int) -> dict[str, object]:
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": 6, "capsize": 2, "linewidth": 1}
+
+
+def _bar(place: int) -> dict[str, object]:
+    return {
+        "facecolor": COLOURS[place % len(COLOURS)] + "66",
+        "edgecolor": "black",
+        "hatch": HATCHES[place % len(HATCHES)],
+        "linewidth": 0.6,
+        "error_kw": {"linewidth": 1},
+    }
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading a name as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _label(
+    axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], errors: Sequence[float]
+) -> None:
+    """Write texts beside points, each at the nearest free place: on no other text, point or error bar.
+
+    One that finds none nearby is left out.
+    """
+    figure = axes.figure
+    figure.draw_without_rendering()  # now the axes have their place
+    renderer = figure.canvas.get_renderer()
+    unit = figure.dpi / 72
+    within = axes.get_window_extent(renderer)
+    taken = []
+    for (x, y), error in zip(points, errors, strict=True):
+        bottom, top = (axes.transData.transform((x, y + sign * error)) for sign in (-1, 1))
+        taken.append(Bbox([bottom - 4 * unit, top + 4 * unit]))
+    legend = axes.get_legend()
+    taken += [legend.get_window_extent(renderer)] if legend else []
+    shifts = list(product((9, -9, 24, -24), (0, 9, -9, 18, -18, 30, -30, 45, -45)))
+    for point, text in zip(points, texts, strict=True):
+        for right, up in shifts if text else ():
+            far = abs(right) > 9 or abs(up) > 9
+            note = axes.annotate(
+                _plain(text),
+                point,
+                (right, up),
+                textcoords="offset points",
+                ha="left" if right > 0 else "right",
+                va="center",
+                fontsize=8,
+                arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#666666"} if far else None,
+            )
+            note.set_in_layout(False)  # the axes stay where they are
+            box = text_box(note, renderer).padded(unit)
+            inside = within.containsx(box.x0) and within.containsx(box.x1)
+            inside = inside and within.containsy(box.y0) and within.containsy(box.y1)
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            note.remove()
+
+
+def text_box(note: Text, renderer: RendererAgg) -> Bbox:
+    """Return the box of a text in pixels, without the line that joins it to its point."""
+    if isinstance(note, Annotation):
+        note.update_positions(renderer)
+    return Text.get_window_extent(note, renderer)

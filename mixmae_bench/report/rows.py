@@ -1,0 +1,87 @@
+"""What plots and words of a suite are made of: a row per method and backbone, numbers instead of texts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mixmae_bench.record import Record
+from mixmae_bench.report.suite import latest, metric_columns
+from mixmae_bench.report.verdict import Measured, measured
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a backbone.
+
+    Attributes:
+        name: Of the method, and of the backbone where there are several.
+        place: Its number among the rows, which chooses colour and marker.
+        records: Its runs.
+        values: Mean and standard error by title of the metric, in the same order in all rows; None where not
+            run. The error is that over seeds; with one seed, that over images.
+        flops: Of the classifier, per image, or None.
+        pretraining_flops: Of all of pretraining, forward and backward, mean over seeds: 0 from random
+            weights, None where it is not known, as of a given checkpoint.
+    """
+
+    name: str
+    place: int
+    records: tuple[Record, ...]
+    values: dict[str, Measured | None]
+    flops: int | None
+    pretraining_flops: float | None
+
+    def of(self, metric: str) -> Measured | None:
+        """Return mean and standard error of a metric of classification."""
+        return over_seeds([r for r in self.records if r.task == "classification"], metric)
+
+
+def make_rows(records: Iterable[Record]) -> list[Row]:
+    """Group records as the suite's table does: random weights first, then by name."""
+    cells = latest(records)
+    transfer = [r for r in cells if r.task != "pretraining"]
+    columns = metric_columns(transfer)
+    by_key = {r.key: r for r in cells}
+    groups = sorted({(r.method, r.backbone) for r in transfer}, key=lambda g: (g[0] != "scratch", g))
+    several = len({backbone for _, backbone in groups}) > 1
+    rows = []
+    for place, (method, backbone) in enumerate(groups):
+        own = tuple(r for r in cells if (r.method, r.backbone) == (method, backbone))
+        ends = [r for r in own if r.task != "pretraining"]
+        values = {
+            title.removesuffix(" ↑"): over_seeds([r for r in ends if of(r)], metric)
+            for title, (metric, of) in columns.items()
+        }
+        flops = [r.flops for r in ends if r.task == "classification"]
+        costs = [pretraining_flops(r, by_key) for r in ends]
+        rows.append(
+            Row(
+                f"{method}, {backbone}" if several else method,
+                place,
+                own,
+                values,
+                max(flops, default=None),
+                None if None in costs else sum(costs) / len(costs),
+            )
+        )
+    return rows
+
+
+def over_seeds(records: Sequence[Record], metric: str) -> Measured | None:
+    """Return the mean, with the standard error over seeds; with one seed, that over images."""
+    own = [r for r in records if metric in r.metrics]
+    return measured([replace(r, errors={}) for r in own] if len(own) > 1 else own, metric)
+
+
+def pretraining_flops(record: Record, by_key: dict[str, Record]) -> float | None:
+    """Return the FLOPs of all of the pretraining that a run descends from.
+
+    A training step is three forward passes: one forward, two backward. From random weights it is 0, from a
+    given checkpoint, or where the record of the pretraining is missing, None.
+    """
+    while record.task != "pretraining":
+        if record.start == "random":
+            return 0.0
+        if record.parent not in by_key:
+            return None
+        record = by_key[record.parent]
+    return 3.0 * record.flops * record.iterations * record.effective_batch / record.accumulation
