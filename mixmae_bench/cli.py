@@ -175,6 +175,15 @@ def main(argv: list[str] | None = None) -> int:
     table.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
     table.set_defaults(function=_table)
 
+    report = commands.add_parser("report", help="one HTML file: table, plots, every run and how to repeat it")
+    report.add_argument("suite", help="suite file")
+    report.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="HTML file to write (default: report.html in the folder)"
+    )
+    report.add_argument("--plots", type=Path, metavar="DIR", help="write the plots there too, as SVG and PNG")
+    report.set_defaults(function=_report)
+
     data = commands.add_parser("data", help="data sets: is one whole, and readable?")
     check = data.add_subparsers(dest="data_command", required=True).add_parser(
         "check", help="compare a data set with what is published, and try every file"
@@ -324,6 +333,21 @@ def _table(args: argparse.Namespace) -> int:
         write_atomically(args.out, text)
     else:
         sys.stdout.write(text)
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from mixmae_bench.suite.spec import read_suite
+
+    suite = read_suite(args.suite)
+    work_dir = args.work_dir or Path("work_dirs") / suite.name
+    if not (work_dir / "records.jsonl").is_file():
+        raise UserError(f"{work_dir} holds no records.jsonl; give --work-dir, or run the suite first")
+    from mixmae_bench.report.page import write_plots, write_report
+
+    if args.plots:
+        write_plots(suite, work_dir, args.plots)
+    print(write_report(suite, work_dir, args.out))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Records to tables. Reads files only; needs no torch."""
+"""Records to tables, plots and an HTML report. Reads files only; needs no torch."""

@@ -43,7 +43,7 @@ STYLE = {
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
 COLOURS = ("#666666", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX*"
-HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++")
+HATCHES = ("", "///", "\\\\\\", "xxx", "---", "+++", "|||", "...")
 LINES = ("-", "--", ":", "-.")
 WIDTH = 7.2
 """Inches."""
@@ -132,7 +132,7 @@ def curves_plot(rows: Sequence[Row]) -> Figure | None:
     if not tasks:
         return None
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(len(tasks), 2.9)
+        figure, panels = _figure(len(tasks), 2.4 + 0.18 * len(rows))  # a legend below
         for axes, task in zip(panels, tasks, strict=True):
             for row in rows:
                 runs = [r.losses for r in row.records if r.task == task and r.losses]

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small text file so that readers see the old or the new content, never a part."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a small file, texts as UTF-8, so that readers see the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     temporary.replace(path)
 
 

@@ -1,0 +1,215 @@
+"""The report: what it holds, what it escapes, and what Chromium makes of it."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.cli import main
+from mixmae_bench.record import append_record, read_records
+from mixmae_bench.report.page import report, write_report
+from mixmae_bench.report.rows import make_rows
+from mixmae_bench.report.words import duration, summary
+from mixmae_bench.suite.spec import Suite, read_suite
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "results/measured/digits"
+HOSTILE = "<script>alert(1)</script>&\"'$x$"
+
+
+@pytest.fixture
+def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
+    monkeypatch.chdir(ROOT)
+    return read_suite("configs/suites/digits.yaml")
+
+
+class Page(HTMLParser):
+    """Tags that are open, ids, links out and cells by table."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.ids, self.addresses = [], [], []
+        self.tables, self.table, self.scripts = {}, None, 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.addresses += [values[key] for key in ("src", "href") if key in values]
+        self.scripts += tag == "script"
+        if tag == "table":
+            self.table = values["id"]
+            self.tables[self.table] = []
+        elif tag == "tr":
+            self.tables[self.table].append([])
+        elif tag in ("td", "th"):
+            self.tables[self.table][-1].append("")
+        if tag not in ("meta", "link", "img", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.tables[self.table][-1][-1] += data
+
+
+def test_the_report_holds_every_run_and_nothing_from_elsewhere(suite: Suite) -> None:
+    text = report(suite, DIGITS)
+    page = Page(text)
+    assert not page.open
+    assert len(page.ids) == len(set(page.ids))
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
+    assert len(page.tables["outcomes"]) == len(page.tables["settings"]) == 1 + 45
+    assert [row[0] for row in page.tables["sort"]] == ["method", "scratch", "mixmae", "simmim", "um-mae"]
+    for words in ("None: all 45 runs are recorded.", "--seeds 0,1,2 --work-dir", "All 45 runs"):
+        assert words in text
+
+
+def test_the_same_records_give_the_same_file(suite: Suite, tmp_path: Path) -> None:
+    assert write_report(suite, DIGITS, tmp_path / "a" / "r.html").read_bytes() == (
+        write_report(suite, DIGITS, tmp_path / "r.html").read_bytes()
+    )
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["r.html"]
+
+
+def test_names_are_text_not_markup(suite: Suite, tmp_path: Path) -> None:
+    for r in read_records(DIGITS / "records.jsonl")[0]:
+        hostile = r.method if r.method != "mixmae" else HOSTILE
+        append_record(tmp_path / "records.jsonl", replace(r, method=hostile, config=f"{HOSTILE}.py"))
+    text = report(suite, tmp_path)
+    assert "<script>alert" not in text
+    page = Page(text)
+    assert page.scripts == 1
+    assert HOSTILE in [row[0] for row in page.tables["sort"]]
+
+
+def test_broken_lines_missing_runs_and_other_suites_are_told(suite: Suite, tmp_path: Path) -> None:
+    (first, second, *_) = read_records(DIGITS / "records.jsonl")[0]
+    append_record(tmp_path / "records.jsonl", first)
+    append_record(tmp_path / "records.jsonl", replace(second, suite_version=first.suite_version - 1))
+    with open(tmp_path / "records.jsonl", "a") as file:
+        file.write('{"schema": <b>\n')
+    text = report(suite, tmp_path)
+    assert "records.jsonl line 3 is skipped" in text
+    assert "1 records of another suite, or of another version of it, are not shown." in text
+    assert "14 of the suite&#x27;s 15 runs have no record" in text
+    assert "<li>mixmae/seed0/detection</li>" in text
+    assert "<b>" not in text
+
+
+def test_the_last_picture_of_a_pretraining_is_shown(suite: Suite, tmp_path: Path) -> None:
+    assert "There are no pictures of reconstructions" in report(suite, tmp_path)
+    folder = tmp_path / "mixmae/seed0/pretraining/vis_data/vis_image"
+    folder.mkdir(parents=True)
+    for name in ("reconstruction_1.png", "reconstruction_2.png", "reconstruction_10.png"):
+        (folder / name).write_bytes(name.encode())
+    text = report(suite, tmp_path)
+    assert "mixmae, seed 0: reconstruction_10.png" in text
+    assert "reconstruction_2.png" not in text
+
+
+def test_the_summary_says_who_is_ahead_by_how_many_standard_errors() -> None:
+    records = [r for r in read_records(DIGITS / "records.jsonl")[0] if r.task == "classification"]
+    # 80 and 82: mean 81, standard error 1; 90 and 92: 91, 1; 92 and 90.5: 91.25, 0.75.
+    values = {"scratch": (80.0, 82.0), "mixmae": (90.0, 92.0), "simmim": (92.0, 90.5)}
+    chosen = [
+        replace(r, metrics={"top1": values[r.method][r.seed]}, seconds=60.0)
+        for r in records
+        if r.method in values and r.seed < 2
+    ]
+    top1, took = summary(make_rows(chosen))
+    assert top1 == (
+        "top-1: simmim has the highest value, 91.25 ± 0.75. "
+        "It is ahead of scratch (81.00 ± 1.00) by 10.25, 8.2 standard errors. "
+        "Within 2 standard errors, so within noise: mixmae (91.00 ± 1.00) by 0.25, 0.2."
+    )
+    assert took.startswith("6 runs took 6 min")
+    # One seed and no error over images: no claim about noise.
+    (top1, _) = summary(make_rows([r for r in chosen if r.seed == 0]))
+    assert "Ahead, but without an error to compare with: mixmae (90.00) by 2.00" in top1
+    assert summary([]) == ["Nothing has been recorded yet."]
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (45, 600, 3 * 3600 + 300)] == ["45 s", "10 min", "3 h 05 min"]
+
+
+def test_the_committed_plots_are_those_of_the_committed_records(suite: Suite, tmp_path: Path) -> None:
+    command = ["report", "configs/suites/digits.yaml", "--work-dir", "results/measured/digits"]
+    assert main([*command, "--out", str(tmp_path / "r.html"), "--plots", str(tmp_path)]) == 0
+    assert (tmp_path / "cost.png").is_file()
+    assert (DIGITS / "transfer.svg").read_text() == (tmp_path / "transfer.svg").read_text(), "write it again"
+
+
+def test_a_folder_without_records_is_the_users_mistake(
+    suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "configs/suites/digits.yaml", "--work-dir", str(tmp_path)]) == 2
+    assert "holds no records.jsonl; give --work-dir" in capsys.readouterr().err
+
+
+CHROMIUM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+def chromium(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    command += [f"--user-data-dir={folder / 'profile'}", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("fragment", "methods"),
+    [
+        ("", ["scratch", "mixmae", "simmim", "um-mae"]),
+        ("#sort=top1", ["mixmae", "simmim", "um-mae", "scratch"]),
+        ("#sort=top1:up", ["scratch", "um-mae", "simmim", "mixmae"]),
+        ("#sort=pretrainings", ["simmim", "mixmae", "um-mae", "scratch"]),  # no value is last
+    ],
+)
+def test_the_fragment_sorts(suite: Suite, tmp_path: Path, fragment: str, methods: list[str]) -> None:
+    file = write_report(suite, DIGITS, tmp_path / "r.html")
+    shown = chromium(tmp_path, "--dump-dom", f"{file.as_uri()}{fragment}")
+    assert [row[0] for row in Page(shown.stdout).tables["sort"][1:]] == methods
+    assert "CONSOLE" not in shown.stderr
+    assert ('aria-sort="descending"' in shown.stdout) == (fragment == "#sort=top1")
+
+
+@needs_chromium
+def test_clicks_sort_and_words_filter(suite: Suite, tmp_path: Path) -> None:
+    script = """<script>
+      document.querySelector('#sort th[data-key=method] button').click();
+      document.querySelector('#sort th[data-key=method] button').click();
+      const filter = document.querySelector('input[data-table=outcomes]');
+      filter.value = 'simmim detection'; filter.dispatchEvent(new Event('input'));
+      const shown = document.querySelectorAll('#outcomes tbody tr:not([hidden])');
+      document.title = location.hash + ' ' + shown.length;
+    </script></body>"""
+    file = tmp_path / "r.html"
+    file.write_text(report(suite, DIGITS).replace("</body>", script))
+    shown = chromium(tmp_path, "--dump-dom", file.as_uri())
+    assert "<title>#sort=method%3Adown 3</title>" in shown.stdout
+    assert Page(shown.stdout).tables["sort"][1][0] == "um-mae"
+    assert "CONSOLE" not in shown.stderr
+
+
+@needs_chromium
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is not installed")
+def test_the_print_holds_every_row(suite: Suite, tmp_path: Path) -> None:
+    file = write_report(suite, DIGITS, tmp_path / "r.html")
+    chromium(tmp_path, f"--print-to-pdf={tmp_path / 'r.pdf'}", file.as_uri())
+    text = subprocess.run(["pdftotext", "-layout", tmp_path / "r.pdf", "-"], capture_output=True, text=True)
+    page = Page(file.read_text())
+    for cells in page.tables["outcomes"][1:]:
+        seconds, started = cells[-4], cells[-1]
+        assert re.search(rf"\b{re.escape(seconds)} .*{re.escape(started)}", text.stdout), cells
+    assert len(re.findall("images/s +memory", text.stdout)) > 1  # the head of the table, on each of its pages
+    assert "Show only" not in text.stdout
