@@ -41,6 +41,9 @@ th[aria-sort=descending] button::after { content: " \\25BE"; }
 figure { margin: .8rem 0 1.6rem; break-inside: avoid; }
 .plot img { width: 100%; min-width: 34rem; max-width: 46rem; display: block; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem; } .pictures img { max-width: 100%; }
+@media screen and (max-width: 40rem) {
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
+}
 @page { size: A4 landscape; margin: 14mm; }
 @media print {
   :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --mark: #000; }

@@ -193,7 +193,7 @@ def imagenet_plot(
         axes.set_ylabel("top-1 accuracy on ImageNet-1K, %")
         axes.margins(0.12)
         axes.legend(loc="lower right")
-        points.sort(key=lambda point: (not point[3], point[:2] not in front, point))
+        points = sorted(set(points), key=lambda point: (not point[3], point[:2] not in front, point))
         _label(axes, [p[:2] for p in points], [p[2] for p in points], [0.0] * len(points))
     return figure
 
