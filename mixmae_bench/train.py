@@ -51,22 +51,25 @@ def configure(args: argparse.Namespace) -> Config:
     """Read the config, apply the options, find the data, and name the folder to write to.
 
     Raises:
-        UserError: Where the config, an option, the data or an argument of the model does not fit, or where
-            the folder cannot be written to.
+        UserError: Where the config, an option, the data or an argument of the model does not fit.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = find_data(load_config(args.config, args.cfg_options))
     check_model(cfg)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
-    _check_writable(Path(cfg.work_dir))
     allow_skips(cfg)
     if not torch.cuda.is_available():
         cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
     return cfg
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and try it.
+
+    Raises:
+        UserError: Where it cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

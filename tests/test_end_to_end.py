@@ -265,6 +265,7 @@ def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) 
     assert sorted(path.name for path in smoke.folder.iterdir()) == [
         "mixmae",
         "records.jsonl",
+        "report.html",
         "scratch",
         "table.md",
     ]

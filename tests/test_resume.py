@@ -23,7 +23,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.finite import FiniteLossHook
 from mixmae_bench.resume import intact, latest_intact, protect, random_states, set_random_states
 from mixmae_bench.suite.job import final_checkpoint
-from mixmae_bench.train import _check_writable, resume_latest
+from mixmae_bench.train import check_writable, resume_latest
 
 SMOKE = Path(__file__).parent / "smoke"
 
@@ -222,7 +222,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_leaves_the_checkpoint_before(
 def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=f"folder {re.escape(str(tmp_path))}/file/run cannot be .*--work-dir"):
-        _check_writable(tmp_path / "file" / "run")
+        check_writable(tmp_path / "file" / "run")
 
 
 def test_a_hook_of_another_kind_in_the_place_of_the_checkpoints_stays() -> None:

@@ -1,12 +1,13 @@
 """Evaluate a checkpoint from a config: classification, detection or segmentation."""
 
 import sys
+from pathlib import Path
 
 from mmengine.runner import Runner
 
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.errors import UserError
-from mixmae_bench.train import configure, existing, parse, parser
+from mixmae_bench.train import check_writable, configure, existing, parse, parser
 from mixmae_bench.transfer.load import load_model
 
 
@@ -19,6 +20,7 @@ def main() -> int:
     if not cfg.get("test_dataloader"):
         raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")
     checkpoint = existing(args.checkpoint)
+    check_writable(Path(cfg.work_dir))
     runner = Runner.from_cfg(cfg)
     load_model(runner.model, checkpoint)
     runner.test()

@@ -1,13 +1,14 @@
 """Train from a config: pretraining, classification, detection or segmentation."""
 
 import sys
+from pathlib import Path
 
 from mmengine.runner import Runner
 
 from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.resume import protect
-from mixmae_bench.train import configure, existing, parse, parser, resume_latest, use_amp
+from mixmae_bench.train import check_writable, configure, existing, parse, parser, resume_latest, use_amp
 
 
 @exits_on_user_error
@@ -29,6 +30,7 @@ def main() -> int:
         cfg.resume, cfg.load_from = True, existing(args.resume)
     elif args.resume or (cfg.get("resume") and not cfg.get("load_from")):
         resume_latest(cfg)
+    check_writable(Path(cfg.work_dir))
     protect(cfg)
     Runner.from_cfg(cfg).train()
     return 0

@@ -32,7 +32,7 @@ class Row:
 
     def of(self, metric: str) -> Measured | None:
         """Return mean and standard error of a metric of classification."""
-        return over_seeds([r for r in self.records if r.task == "classification"], metric)
+        return over_seeds([r for r in self.records if "top1" in r.metrics], metric)
 
 
 def make_rows(records: Iterable[Record]) -> list[Row]:
@@ -48,8 +48,8 @@ def make_rows(records: Iterable[Record]) -> list[Row]:
         own = tuple(r for r in cells if (r.method, r.backbone) == (method, backbone))
         ends = [r for r in own if r.task != "pretraining"]
         values = {
-            title.removesuffix(" ↑"): over_seeds([r for r in ends if of(r)], metric)
-            for title, (metric, of) in columns.items()
+            title.removesuffix(" ↑"): over_seeds([r for r in ends if r.task in tasks], metric)
+            for title, (metric, tasks) in columns.items()
         }
         flops = [r.flops for r in ends if r.task == "classification"]
         costs = [pretraining_flops(r, by_key) for r in ends]

@@ -17,6 +17,7 @@ from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.registry import MODELS
+from mixmae_bench.report.page import write_report
 from mixmae_bench.report.suite import metrics_text, suite_table
 from mixmae_bench.report.table import markdown
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
@@ -80,6 +81,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: C
         write_atomically(work_dir / "table.md", table)
         console.print(table, **PLAIN)
         console.print(f"written: {work_dir / 'table.md'}, {records}", **PLAIN)
+        console.print(f"report: {write_report(suite, work_dir)}", **PLAIN)
     for name, why in failed.items():
         console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
     return len(failed)

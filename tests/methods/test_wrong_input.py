@@ -125,9 +125,18 @@ def test_images_of_another_size_than_the_decoder_s(method: str, size: tuple[int,
     assert "backbone.img_size" in message
 
 
+def test_images_of_um_mae_whose_packed_half_the_last_stride_does_not_divide() -> None:
+    with pytest.raises(UserError) as error:
+        make("UMMAEViT", backbone=dict(VIT, img_size=12))
+    assert str(error.value) == (
+        "UMMAEViT packs images of 12 px into maps of 6 px, which the last stride of PlainViT (4 px) does not "
+        "divide; make backbone.img_size a multiple of 8"
+    )
+
+
 def test_an_odd_grid_of_um_mae() -> None:
-    """Where an encoder halves the side at least once, odd grids are no multiples of its last stride."""
-    message = refused_images("UMMAEViT", (12, 12), backbone=dict(VIT, img_size=12))
+    """Images of another size than the model was made for."""
+    message = refused_images("UMMAEViT", (12, 12), backbone=dict(VIT, img_size=16))
     assert message == "UM-MAE needs an even grid of cells, not 3x3; choose another image size"
 
 
