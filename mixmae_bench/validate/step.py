@@ -7,8 +7,10 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -137,7 +139,7 @@ def _dataset(loader: ConfigDict) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def _printing_into(log):
+def _printing_into(log: TextIO) -> Iterator[None]:
     """Send everything that this process prints, C code included, into a file."""
     sys.stdout.flush()
     sys.stderr.flush()
