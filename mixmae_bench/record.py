@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the record's fields; raise it with every change of their meaning."""
 
 
@@ -38,6 +38,8 @@ class Record:
             for top-1, bootstrap for AP and mIoU. The spread over seeds is another thing, in no single record.
         resamples: Resamples of the bootstrap, or 0 without one.
         losses: Mean training loss of every epoch, in order.
+        grad_norms: The same of the gradient's 2-norm over all parameters, before clipping; steps that loss
+            scaling left out are not in it.
         num_samples: Images that the metrics are computed on.
         params: Trainable and frozen parameters of the whole model.
         backbone_params: The same of the backbone.
@@ -83,6 +85,7 @@ class Record:
     errors: dict[str, float]
     resamples: int
     losses: list[float]
+    grad_norms: list[float]
     num_samples: int
     params: int
     backbone_params: int

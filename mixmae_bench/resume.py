@@ -1,5 +1,6 @@
 """Checkpoints that a killed run goes on from exactly, and that a crash or a full disk cannot damage."""
 
+import math
 import os
 import random
 import re
@@ -27,7 +28,7 @@ RANDOM_STATES = "random_states"
 
 
 def protect(cfg: Config) -> None:
-    """Make the runs of a config resumable exactly, and stop them at bad numbers.
+    """Make the runs of a config resumable exactly, log their gradients' norm, and stop them at bad numbers.
 
     Another hook than mmengine's own in the place of `default_hooks.checkpoint`, or one that writes elsewhere
     than to the run's folder, stays as it is.
@@ -42,6 +43,8 @@ def protect(cfg: Config) -> None:
     if loader.get("persistent_workers") and "max_iters" not in cfg.train_cfg:
         # Workers that live on hold random states that no checkpoint can hold; new ones are seeded per epoch.
         loader["persistent_workers"] = False
+    if not cfg.optim_wrapper.get("clip_grad"):
+        cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing; the norm is logged where it is
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="mixmae_bench.FiniteLossHook")]
 
 

@@ -146,6 +146,8 @@ def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], cel
     assert (record.schema, record.suite, record.suite_version) == (SCHEMA, "smoke", 1)
     assert (record.dataset, record.backbone, record.seed) == ("digits", "MixMAESwin-small", 3)
     assert (record.epochs, record.effective_batch, record.num_samples) == (2, 8, 16)
+    assert len(record.losses) == len(record.grad_norms) == 2  # epochs
+    assert 0 < min(record.grad_norms) <= max(record.grad_norms) < 1000
     assert record.config_hash == content_hash(load_config(SMOKE / f"{record.task}.py"))
     assert record.threads >= 1
     assert record.images_per_s > 0
@@ -402,7 +404,7 @@ def test_a_pretraining_is_not_repeated_where_nothing_starts_from_it_any_more(
 def test_a_torn_record_is_warned_about_and_its_cell_is_run_again(plan: Callable, copy: Callable) -> None:
     folder = copy(lambda record: (record.method, record.task) == ("scratch", "detection"))
     with open(folder / "records.jsonl", "a") as file:
-        file.write('{"schema": 2, "suite": "smo')
+        file.write('{"schema": 3, "suite": "smo')
     asked, out = plan(folder)
     assert asked == ["scratch/seed3/detection"]
     assert f"warning: {folder / 'records.jsonl'} line 7 is skipped" in out

@@ -27,6 +27,7 @@ RECORD = Record(
     errors={"box_ap": 1.5, "mask_ap": 1.25},
     resamples=200,
     losses=[1.5, 0.75],
+    grad_norms=[3.0, 2.5],
     num_samples=200,
     params=2032864,
     backbone_params=935764,

@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
@@ -228,7 +229,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path: P
 def test_a_hook_of_another_kind_in_the_place_of_the_checkpoints_stays() -> None:
     for own in (dict(type="MyHook", max_keep_ckpts=1), dict(type="CheckpointHook", out_dir="s3://b"), None):
         cfg = Config(
-            dict(default_hooks=dict(checkpoint=own), train_dataloader={}, train_cfg=dict(max_epochs=1))
+            dict(default_hooks=dict(checkpoint=own), train_dataloader={}, optim_wrapper={}, train_cfg=dict(max_epochs=1))
         )
         protect(cfg)
         assert cfg.default_hooks.checkpoint == own
@@ -278,3 +279,14 @@ def test_fp16_is_a_likely_cause_only_where_losses_are_scaled() -> None:
         with pytest.raises(UserError, match="loss inf at iteration 7") as error:
             hook.after_train_iter(runner, 0, outputs={"loss": torch.tensor(torch.inf)})
         assert ("loss scale 1024" in str(error.value)) is named
+
+
+def test_gradients_that_a_config_does_not_clip_are_measured_and_left_as_they_are() -> None:
+    cfg = load_config(SMOKE / "pretraining.py")
+    assert not cfg.optim_wrapper.get("clip_grad")
+    protect(cfg)
+    weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0), clip_grad=dict(cfg.optim_wrapper.clip_grad))
+    wrapper.update_params((weight * torch.tensor([3e4, 4e4])).sum())
+    assert wrapper.message_hub.get_scalar("train/grad_norm").current() == 5e4
+    assert weight.tolist() == [1 - 3e4, 2 - 4e4]

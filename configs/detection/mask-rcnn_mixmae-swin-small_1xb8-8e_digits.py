@@ -51,6 +51,7 @@ optim_wrapper = dict(
     constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",
     paramwise_cfg=dict(layer_decay_rate=0.7),
 )
+auto_scale_lr = dict(base_batch_size=8)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, end=50),
     dict(type="CosineAnnealingLR", by_epoch=True, begin=1, end=8, eta_min=0, convert_to_iter_based=True),

@@ -9,6 +9,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
@@ -121,7 +122,8 @@ def _run(job: Job) -> Record:
         metrics=metrics,
         errors=errors.errors(runner, metrics, images) if runner.val_loop else {},
         resamples=RESAMPLES if {"box_ap", "miou"} & metrics.keys() else 0,
-        losses=_losses(runner),
+        losses=_epoch_means(runner, "train/loss"),
+        grad_norms=_epoch_means(runner, "train/grad_norm"),
         num_samples=images,
         params=cost.params,
         backbone_params=sum(p.numel() for p in runner.model.backbone.parameters()),
@@ -173,7 +175,7 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
     """Return the metrics of the last validation, or of pretraining the mean loss of its last epoch."""
     if runner.val_loop is None:
-        return {"loss": _losses(runner)[-1]}
+        return {"loss": _epoch_means(runner, "train/loss")[-1]}
     # A run that was killed between its last checkpoint and its record has nothing left to train.
     metrics = progress.metrics or runner.val()
     for metric in runner.val_evaluator.metrics:
@@ -203,11 +205,17 @@ def _hook(runner: Runner, kind: type) -> Hook:
     return next(hook for hook in runner.hooks if isinstance(hook, kind))
 
 
-def _losses(runner: Runner) -> list[float]:
-    """Return the mean training loss of every epoch, those before a resume included."""
-    losses, _ = runner.message_hub.get_scalar("train/loss").data
-    epoch = len(runner.train_dataloader)
-    return [round(float(losses[i : i + epoch].mean()), 5) for i in range(0, len(losses), epoch)]
+def _epoch_means(runner: Runner, scalar: str) -> list[float]:
+    """Return the mean of a logged value in every epoch, those before a resume included.
+
+    Values that are not finite, as the gradients of a step that loss scaling leaves out, are not in it.
+    """
+    if scalar not in runner.message_hub.log_scalars:
+        return []  # no norm where values are clipped one by one
+    values, _ = runner.message_hub.get_scalar(scalar).data
+    epoch = max(1, round(len(runner.train_dataloader) * len(values) / runner.iter))  # fewer when accumulating
+    epochs = (values[i : i + epoch] for i in range(0, len(values), epoch))
+    return [round(float(np.mean(own[np.isfinite(own)])), 5) for own in epochs]
 
 
 def _print_into(file: Path) -> None:

@@ -27,6 +27,7 @@ def record(method: str, seed: int, backbone: str = "MixMAESwin-small", **metrics
         errors={},
         resamples=0,
         losses=[],
+        grad_norms=[],
         num_samples=200,
         params=2032864,
         backbone_params=935764,

@@ -8,6 +8,7 @@ optim_wrapper = dict(
     type="mixmae_bench.Bf16OptimWrapper",
     optimizer=dict(type="AdamW", lr=6e-3 * 64 / 256, betas=(0.9, 0.95), weight_decay=0.05),
 )
+auto_scale_lr = dict(base_batch_size=64)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", by_epoch=True, begin=2, end=20, eta_min=0, convert_to_iter_based=True),
