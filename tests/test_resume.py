@@ -229,7 +229,12 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path: P
 def test_a_hook_of_another_kind_in_the_place_of_the_checkpoints_stays() -> None:
     for own in (dict(type="MyHook", max_keep_ckpts=1), dict(type="CheckpointHook", out_dir="s3://b"), None):
         cfg = Config(
-            dict(default_hooks=dict(checkpoint=own), train_dataloader={}, optim_wrapper={}, train_cfg=dict(max_epochs=1))
+            dict(
+                default_hooks=dict(checkpoint=own),
+                train_dataloader={},
+                optim_wrapper={},
+                train_cfg=dict(max_epochs=1),
+            )
         )
         protect(cfg)
         assert cfg.default_hooks.checkpoint == own
