@@ -182,9 +182,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     assert warning.count("\n") == 1
 
 
-def test_a_run_whose_last_checkpoint_is_damaged_makes_the_same_again(
-    folder: Path, undisturbed: Path
-) -> None:
+def test_a_run_whose_last_checkpoint_is_damaged_makes_the_same_again(folder: Path, undisturbed: Path) -> None:
     truncate(folder / "epoch_2.pth")
     train("pretraining", folder)
     assert_same(weights(folder), weights(undisturbed))

@@ -6,6 +6,7 @@ smaller at the border).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
 
@@ -14,15 +15,57 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.attention import attend
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.swin import named_arch, spread
-from mixmae_bench.backbones.windows import Partition, attend, run_blocks
+from mixmae_bench.backbones.windows import Partition, run_blocks, windows_are_whole
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
     "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), posmlp_dim=32),
     "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), posmlp_dim=64),
 }
+FAR = 4096
+"""More than any two tokens of a map are apart, and a power of two: sums with it are exact in float32."""
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Offsets of key minus query in one bunch of segments, few of which are different.
+
+    Attributes:
+        values: (row, column), (u, 2), as integers or in units of whole tokens of the stage.
+        index: Row of `values` for every query and key, int64 (b, k, n, n); b is 1 where images share them.
+    """
+
+    values: Tensor
+    index: Tensor
+
+
+def offsets_of(cut: Partition, positions: Tensor | None) -> list[Offsets]:
+    """Return the offsets of every bunch of a partition.
+
+    Args:
+        cut: The partition.
+        positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
+    """
+    if positions is None:
+        return [_all(bunch.offsets[None]) for bunch in cut.bunches]
+    offsets = [place[:, :, None] - place[:, :, :, None] for place in cut.split(cut.arrange(positions))]
+    # The official code computes the bias of every query and key of every image: so are FLOPs counted.
+    return [_all(away) if windows_are_whole() else _distinct(away) for away in offsets]
+
+
+def _all(offsets: Tensor) -> Offsets:
+    index = torch.arange(offsets.shape[:-1].numel(), device=offsets.device)
+    return Offsets(offsets.flatten(0, -2), index.view(offsets.shape[:-1]))
+
+
+def _distinct(offsets: Tensor) -> Offsets:
+    every = offsets.flatten(0, -2)
+    codes, index = (every[:, 0] * FAR + every[:, 1]).unique(return_inverse=True)
+    values = every.new_empty(len(codes), 2).index_copy_(0, index, every)
+    return Offsets(values, index.view(offsets.shape[:-1]))
 
 
 class PositionAttention(nn.Module):
@@ -42,33 +85,26 @@ class PositionAttention(nn.Module):
             nn.Conv2d(2, posmlp_dim, 1), nn.ReLU(), nn.Conv2d(posmlp_dim, num_heads, 1)
         )
 
-    def forward(self, tokens: Tensor, cut: Partition, positions: Tensor | None = None) -> Tensor:
-        """Attend inside the segments of `cut`.
+    def forward(self, tokens: Tensor, cut: Partition, offsets: list[Offsets]) -> Tensor:
+        """Attend inside the segments of `cut`: arranged tokens (B, L, C) to the same.
 
         Args:
-            tokens: Arranged tokens (B, L, C).
+            tokens: Arranged tokens.
             cut: The segments.
-            positions: (row, column) of every token, (B, L, 2), or None where they are those of the map:
-                the bias is then the same for all images.
-
-        Returns:
-            (B, L, C).
+            offsets: Those of every bunch.
         """
-        if positions is None:
-            offsets = [bunch.offsets[None] for bunch in cut.bunches]
-        else:
-            offsets = [place[:, :, None] - place[:, :, :, None] for place in cut.split(positions)]
         out = [
             attend(qkv, self.num_heads, self.bias(away)).flatten(1, 2)
             for qkv, away in zip(cut.split(self.qkv(tokens)), offsets, strict=True)
         ]
         return self.proj(torch.cat(out, dim=1))
 
-    def bias(self, offsets: Tensor) -> Tensor:
-        """Turn offsets (b, n, queries, keys, 2) into biases (b, n, heads, queries, keys)."""
-        offsets = offsets.to(self.posmlp[0].weight.dtype)
-        offsets = (offsets.sign() * offsets.abs().log1p()).permute(0, 1, 4, 2, 3)
-        return self.posmlp(offsets.flatten(0, 1)).view(*offsets.shape[:2], self.num_heads, *offsets.shape[3:])
+    def bias(self, offsets: Offsets) -> Tensor:
+        """Return the biases (b, k, heads, n, n) of offsets: of each value once, then looked up."""
+        values = offsets.values.to(self.posmlp[0].weight.dtype)
+        values = (values.sign() * values.abs().log1p()).T[None, :, None]
+        table = self.posmlp(values)[0, :, 0].T
+        return F.embedding(offsets.index, table).permute(0, 1, 4, 2, 3)
 
 
 class Block(nn.Module):
@@ -93,8 +129,8 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, tokens: Tensor, cut: Partition, positions: Tensor | None = None) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), cut, positions))
+    def forward(self, tokens: Tensor, cut: Partition, offsets: list[Offsets]) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), cut, offsets))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
@@ -196,7 +232,8 @@ class UMSwin(Encoder):
                 # The top-left token stands for the four; half positions are not rounded.
                 positions = None if positions is None else positions[:, ::2, ::2] / 2
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-            tokens = run_blocks(blocks, tokens, stage_groups, positions, self.with_cp)
+            of_cut = partial(offsets_of, positions=positions)
+            tokens = run_blocks(blocks, tokens, stage_groups, of_cut, self.with_cp)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

@@ -10,7 +10,7 @@ are kept as sequences (B, L, C) in the order of their segments, as everything bu
 token; segments of one length lie side by side and are computed together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.attention import attend
 from mixmae_bench.backbones.checkpointing import call
 
 _whole_windows = False
@@ -38,6 +39,11 @@ def whole_windows() -> Iterator[None]:
         yield
     finally:
         _whole_windows = before
+
+
+def windows_are_whole() -> bool:
+    """Whether this is inside `whole_windows`."""
+    return _whole_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,62 +199,37 @@ def run_blocks(
     blocks: Iterable[nn.Module],
     maps: Tensor,
     groups: Tensor | None,
-    positions: Tensor | None = None,
+    of_cut: Callable[[Partition], object] | None = None,
     with_cp: bool = False,
 ) -> Tensor:
     """Run blocks of window attention at one resolution; tokens are reordered only where windows change.
 
     Args:
-        blocks: Called with arranged tokens (B, L, C), their `Partition`, and arranged positions if there are
-            any; `block.attn` says `window_size` and `shifted`.
+        blocks: Called with arranged tokens (B, L, C), their `Partition`, and what `of_cut` returned for it;
+            `block.attn` says `window_size` and `shifted`.
         maps: (B, H, W, C).
         groups: Integer map (H, W), from 0, or None for one group.
-        positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
+        of_cut: Computes what blocks of one partition share, such as offsets between tokens.
         with_cp: See `checkpointing.call`.
 
     Returns:
         (B, H, W, C).
     """
-    cuts: dict[tuple[int, bool], Partition] = {}
+    cuts: dict[tuple[int, bool], tuple[Partition, ...]] = {}
     tokens, here = maps, None
     for block in blocks:
         windows = block.attn.window_size, block.attn.shifted
         if windows not in cuts:
-            cuts[windows] = partition(tuple(maps.shape[1:3]), *windows, groups, maps.device)
-        cut = cuts[windows]
+            cut = partition(tuple(maps.shape[1:3]), *windows, groups, maps.device)
+            cuts[windows] = (cut,) if of_cut is None else (cut, of_cut(cut))
+        cut, *shared = cuts[windows]
         if here is None:
             tokens = cut.arrange(tokens)
         elif cut is not here:
             tokens = _permute(tokens, here.place[cut.order], cut.place[here.order])
         here = cut
-        args = (tokens, cut) if positions is None else (tokens, cut, cut.arrange(positions))
-        tokens = call(block, *args, with_cp=with_cp)
+        tokens = call(block, tokens, cut, *shared, with_cp=with_cp)
     return here.restore(tokens)
-
-
-def attend(qkv: Tensor, num_heads: int, bias: Tensor) -> Tensor:
-    """Scaled dot-product attention inside segments.
-
-    Args:
-        qkv: Queries, keys and values (B, k, n, 3*C), read as (3, heads, C / heads).
-        num_heads: Heads.
-        bias: Added to the logits, (1 or B, 1 or k, heads, n, n).
-
-    Returns:
-        (B, k, n, C).
-    """
-    B, k, n, _ = qkv.shape
-    bias = bias.to(qkv.dtype)
-    if bias.shape[:2] == (1, 1):  # the same for all segments of all images: they are one batch, uncopied
-        query, key, value = qkv.reshape(B * k, n, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
-        return out.transpose(1, 2).reshape(B, k, n, -1)
-    query, key, value = qkv.view(B, k, n, 3, num_heads, -1).unbind(3)
-    # Segments and heads share an axis, so that one bias of batch 1 serves all images.
-    query, key, value = (t.transpose(2, 3).flatten(1, 2) for t in (query, key, value))
-    bias = bias.expand(-1, k, -1, -1, -1).flatten(1, 2)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    return out.view(B, k, num_heads, n, -1).transpose(2, 3).reshape(B, k, n, -1)
 
 
 class WindowAttention(nn.Module):

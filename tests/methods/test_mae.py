@@ -29,7 +29,7 @@ def test_a_narrow_copy_of_the_model_learns() -> None:
     images = F.interpolate(torch.rand(4, 3, 6, 6) * 255, size=64, mode="bilinear")  # with something to learn
     data = dict(inputs=images, data_samples=None)
     wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
-    losses = [float(model.train_step(data, wrapper)["loss"]) for _ in range(30)]
+    losses = [model.train_step(data, wrapper)["loss"].item() for _ in range(30)]
     assert sum(losses[-5:]) / 5 < 0.97  # predicting the mean of every cell gives 1
 
 

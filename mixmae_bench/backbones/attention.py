@@ -1,0 +1,79 @@
+"""Scaled dot-product attention with a learnt bias, in the form that is fastest where it runs.
+
+PyTorch's fused kernels on a CPU give no gradient of a bias: in training `scaled_dot_product_attention` takes
+separate operations there, with copies of queries, keys and values, and in bfloat16 all of it in float32.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+def attend(qkv: Tensor, num_heads: int, bias: Tensor) -> Tensor:
+    """Scaled dot-product attention inside segments.
+
+    Args:
+        qkv: Queries, keys and values (B, k, n, 3*C), read as (3, heads, C / heads).
+        num_heads: Heads.
+        bias: Added to the logits, (1 or B, 1 or k, heads, n, n).
+
+    Returns:
+        (B, k, n, C).
+    """
+    B, k, n, _ = qkv.shape
+    if qkv.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled():
+        return _BiasedAttention.apply(qkv, num_heads, bias)
+    bias = bias.to(qkv.dtype)
+    if bias.shape[:2] == (1, 1):  # the same for all segments of all images: they are one batch, uncopied
+        query, key, value = qkv.reshape(B * k, n, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0])
+        return out.transpose(1, 2).reshape(B, k, n, -1)
+    query, key, value = qkv.view(B, k, n, 3, num_heads, -1).unbind(3)
+    # Segments and heads share an axis, so that one bias of batch 1 serves all images.
+    query, key, value = (t.transpose(2, 3).flatten(1, 2) for t in (query, key, value))
+    bias = bias.expand(-1, k, -1, -1, -1).flatten(1, 2)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return out.view(B, k, num_heads, n, -1).transpose(2, 3).reshape(B, k, n, -1)
+
+
+class _BiasedAttention(torch.autograd.Function):
+    """Attention as batched matrix products in the format of `qkv`, with one copy each way."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, qkv: Tensor, num_heads: int, bias: Tensor) -> Tensor:
+        B, k, n, width = qkv.shape
+        dim = width // (3 * num_heads)
+        with torch.autocast("cpu", enabled=False):
+            packed = qkv.view(B, k, n, 3, num_heads, dim).permute(3, 0, 1, 4, 2, 5).reshape(3, -1, n, dim)
+            query, key, value = packed
+            logits = qkv.new_empty(B, k, num_heads, n, n).copy_(bias).view(-1, n, n)
+            logits.baddbmm_(query, key.mT, alpha=dim**-0.5)
+            weights = torch.softmax(logits, -1, out=logits)
+            out = torch.bmm(weights, value)
+        ctx.save_for_backward(packed, weights)
+        ctx.sizes = (B, k, num_heads, n, dim), bias.shape
+        return out.view(B, k, num_heads, n, dim).transpose(2, 3).reshape(B, k, n, num_heads * dim)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, Tensor]:
+        packed, weights = ctx.saved_tensors
+        (B, k, num_heads, n, dim), bias_shape = ctx.sizes
+        query, key, value = packed
+        grad = grad.view(B, k, n, num_heads, dim).transpose(2, 3).reshape(-1, n, dim)
+
+        of_logits = torch.bmm(grad, value.mT)
+        of_packed = torch.empty_like(packed)
+        torch.bmm(weights.mT, grad, out=of_packed[2])
+        torch._softmax_backward_data(of_logits, weights, -1, weights.dtype, grad_input=of_logits)
+        for own, other, product in ((0, key, of_logits), (1, query, of_logits.mT)):
+            torch.baddbmm(of_packed[own], product, other, beta=0, alpha=dim**-0.5, out=of_packed[own])
+        of_qkv = of_packed.view(3, B, k, num_heads, n, dim).permute(1, 2, 4, 0, 3, 5).reshape(B, k, n, -1)
+        of_bias = of_logits.view(B, k, num_heads, n, n)
+        shared = [i for i in (0, 1) if bias_shape[i] == 1]
+        if shared:
+            of_bias = of_bias.sum(
+                shared, keepdim=True, dtype=torch.promote_types(of_bias.dtype, torch.float32)
+            )
+        return of_qkv, None, of_bias
