@@ -47,7 +47,7 @@ setup(
     extras_require={
         "onedl": ONEDL,
         "openmmlab": OPENMMLAB,
-        "test": ["pytest", "pytest-timeout", "ruff"],
+        "test": ["pytest", "pytest-timeout", "ruff", "tensorboard"],
     },
     entry_points={"console_scripts": ["mixmae-bench=mixmae_bench.cli:main"]},
 )

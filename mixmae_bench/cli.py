@@ -43,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
         "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
     )
     run.add_argument(
+        "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
+    )
+    run.add_argument(
         "--dry-run", action="store_true", help="only say what every run takes, from its config; needs no data"
     )
     run.add_argument(
@@ -175,6 +178,12 @@ def main(argv: list[str] | None = None) -> int:
     table.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
     table.set_defaults(function=_table)
 
+    export = commands.add_parser("export", help="write records to TensorBoard, Weights & Biases or MLflow")
+    export.add_argument("tracker", help="tensorboard, wandb or mlflow")
+    export.add_argument("records", type=Path, nargs="+", metavar="FILE", help="records.jsonl of a suite")
+    export.add_argument("--out", type=Path, default=Path("exported"), help="folder (default: exported)")
+    export.set_defaults(function=_export)
+
     report = commands.add_parser("report", help="one HTML file: table, plots, every run and how to repeat it")
     report.add_argument("suite", help="suite file")
     report.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
@@ -229,7 +238,8 @@ def _run(args: argparse.Namespace) -> int:
         # Here, as importing torch and mmengine takes seconds.
         from mixmae_bench.suite.run import default_jobs, run_suite
 
-    failed = run_suite(suite, work_dir, args.jobs or default_jobs(), args.auto_scale_lr, console)
+    trackers = tuple(args.track.split(",")) if args.track else ()
+    failed = run_suite(suite, work_dir, args.jobs or default_jobs(), args.auto_scale_lr, trackers, console)
     return 1 if failed else 0
 
 
@@ -333,6 +343,13 @@ def _table(args: argparse.Namespace) -> int:
         write_atomically(args.out, text)
     else:
         sys.stdout.write(text)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from mixmae_bench.trackers import export
+
+    print(f"{export(args.records, args.tracker, args.out)} records written to {args.out}")
     return 0
 
 

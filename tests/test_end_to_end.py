@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import mixmae_bench.suite.run
 from mixmae_bench.cli import main
@@ -649,7 +650,7 @@ def trained(smoke: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def resumed(trained: Run) -> Run:
     """The rest of the training, without a word about the pretrained backbone."""
-    command = (sys.executable, ROOT / "tools/train.py", SMOKE / "classification.py")
+    command = (sys.executable, ROOT / "tools/train.py", SMOKE / "classification.py", "--track", "tensorboard")
     return run(trained.folder, *command, "--work-dir", trained.folder, "--resume")
 
 
@@ -674,6 +675,13 @@ def test_resume_goes_on_with_the_next_epoch_from_the_saved_weights(smoke: Run, r
     given = backbone_of(smoke.folder / "mixmae/seed3/pretraining/epoch_2.pth")
     kept = backbone_of(resumed.folder / "epoch_2.pth")
     assert all(torch.equal(given[name], kept[name]) for name in given)
+
+
+def test_a_tracker_gets_the_losses_and_the_metrics_of_a_training(resumed: Run) -> None:
+    (events,) = resumed.folder.rglob("events.out.tfevents.*")
+    curves = EventAccumulator(str(events))
+    curves.Reload()
+    assert {"loss", "lr", "grad_norm", "accuracy/top1"} <= set(curves.Tags()["scalars"])
 
 
 def test_the_test_tool_evaluates_the_checkpoint_that_it_is_given(resumed: Run, tmp_path: Path) -> None:

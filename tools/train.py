@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.resume import protect
+from mixmae_bench.trackers import check_trackers, track
 from mixmae_bench.train import check_writable, configure, existing, parse, parser, resume_latest, use_amp
 
 
@@ -17,8 +18,9 @@ def main() -> int:
     options.add_argument(
         "--resume", nargs="?", const="auto", help="go on from the latest checkpoint, or from this one"
     )
+    options.add_argument(SCALE, action="store_true", help="scale the learning rate to the effective batch")
     options.add_argument(
-        SCALE, action="store_true", help="scale the learning rate to the effective batch"
+        "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
     )
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
     args = parse(options)
@@ -32,6 +34,10 @@ def main() -> int:
         resume_latest(cfg)
     check_writable(Path(cfg.work_dir))
     protect(cfg)
+    if args.track:
+        trackers = args.track.split(",")
+        check_trackers(trackers)
+        track(cfg, trackers, Path(args.config).stem, Path(cfg.work_dir).name)
     Runner.from_cfg(cfg).train()
     return 0
 

@@ -32,6 +32,7 @@ from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import held, note_failure, write_atomically
+from mixmae_bench.trackers import track
 
 METRIC_NAMES = {
     "accuracy/top1": ("top1", 1),
@@ -169,6 +170,7 @@ def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
         dict(type="mixmae_bench.ErrorsHook"),
     ]
     protect(cfg)
+    track(cfg, job.trackers, job.suite, job.plan.cell.name)
     return cfg
 
 

@@ -22,6 +22,7 @@ class Job:
         parent: Folder of the pretraining run to start from, or None.
         threads: CPU threads for torch.
         rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
+        trackers: Names of what the run also logs to (see `trackers.track`).
     """
 
     suite: str
@@ -34,6 +35,7 @@ class Job:
     parent: Path | None
     threads: int
     rescale: bool
+    trackers: tuple[str, ...]
 
 
 def final_checkpoint(folder: Path) -> Path | None:

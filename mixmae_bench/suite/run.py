@@ -25,6 +25,7 @@ from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import note_failure, progress, write_atomically
 from mixmae_bench.suite.spec import PRETRAINING, Suite
 from mixmae_bench.suite.workers import Workers
+from mixmae_bench.trackers import check_trackers
 from mixmae_bench.transfer.load import load_backbone
 
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -38,7 +39,9 @@ PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
 
 
-def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: Console) -> int:
+def run_suite(
+    suite: Suite, work_dir: Path, jobs: int, rescale: bool, trackers: tuple[str, ...], console: Console
+) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
 
     Several such runs on one folder share the work.
@@ -48,6 +51,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: C
         work_dir: Folder of all results; every cell gets a folder of its own in it.
         jobs: Cells to run side by side; they share the CPU's cores evenly.
         rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
+        trackers: Names of what the runs also log to (see `trackers.track`).
         console: Where the progress and the table go.
 
     Returns:
@@ -57,6 +61,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: C
         UserError: Where a config, its data or a checkpoint does not fit, before anything is run.
     """
     check_suite(suite, rescale)
+    check_trackers(trackers)
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,7 +78,7 @@ def run_suite(suite: Suite, work_dir: Path, jobs: int, rescale: bool, console: C
     )
     failed = {}
     if todo:
-        failed = _run_cells(suite, todo, work_dir, jobs, rescale, console)
+        failed = _run_cells(suite, todo, work_dir, jobs, rescale, trackers, console)
     keys = {planned.key for planned in plans.values()}
     results = [record for record in read_records(records)[0] if record.key in keys]
     table = markdown(suite_table(suite.name, results))
@@ -126,7 +131,13 @@ def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Consol
 
 
 def _run_cells(
-    suite: Suite, todo: dict[str, Plan], work_dir: Path, jobs: int, rescale: bool, console: Console
+    suite: Suite,
+    todo: dict[str, Plan],
+    work_dir: Path,
+    jobs: int,
+    rescale: bool,
+    trackers: tuple[str, ...],
+    console: Console,
 ) -> dict[str, str]:
     """Run cells side by side; return the reason of each failure."""
     # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
@@ -166,7 +177,8 @@ def _run_cells(
                     ):
                         waiting.remove(planned)
                         began[name] = now
-                        running[workers.submit(_job(suite, planned, work_dir, threads, rescale))] = planned
+                        job = _job(suite, planned, work_dir, threads, rescale, trackers)
+                        running[workers.submit(job)] = planned
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 for future in [future for future in running if future.done()]:
                     planned = running.pop(future)
@@ -206,7 +218,9 @@ def _run_cells(
     return failed
 
 
-def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int, rescale: bool) -> Job:
+def _job(
+    suite: Suite, planned: Plan, work_dir: Path, threads: int, rescale: bool, trackers: tuple[str, ...]
+) -> Job:
     parent = planned.cell.parent
     return Job(
         suite=suite.name,
@@ -219,6 +233,7 @@ def _job(suite: Suite, planned: Plan, work_dir: Path, threads: int, rescale: boo
         parent=work_dir / parent if parent else None,
         threads=threads,
         rescale=rescale,
+        trackers=trackers,
     )
 
 
