@@ -1,5 +1,6 @@
 """Tables by name, and results/README.md: pure functions of the files under results/. Needs no torch."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,8 +11,9 @@ from mixmae_bench.record import Record, read_lines, read_records
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.pretraining import pretraining_table
 from mixmae_bench.report.published import Published, read_published
-from mixmae_bench.report.suite import suite_table
+from mixmae_bench.report.suite import Waiting, suite_table
 from mixmae_bench.report.table import Table, markdown_body
+from mixmae_bench.suite.spec import read_suite
 
 RESULTS = Path(__file__).parents[2] / "results"
 """The committed results of a checkout."""
@@ -96,10 +98,29 @@ def make_table(name: str, results: Results) -> Table:
         rows = results.published[name]
         return pretraining_table(rows, results.counts, results.records, results.speeds)
     if name in SUITES:
-        return suite_table(SUITES[name], [r for r in results.records if r.suite == name])
+        records = [r for r in results.records if r.suite == name]
+        return suite_table(SUITES[name], records, _waiting(name, records, results.counts))
     if name == "records":
         return records_table(results.records)
     raise UserError(f"unknown table '{name}'; known: {', '.join(NAMES)}.{did_you_mean(name, NAMES)}")
+
+
+def _waiting(name: str, records: Sequence[Record], counts: Sequence[Count]) -> list[Waiting]:
+    """Return the methods of a suite of the checkout that have no record, with what is counted of them."""
+    file = RESULTS.parent / "configs" / "suites" / f"{name}.yaml"
+    if not file.is_file():
+        return []  # an installed package has no configs
+    counted = {count.model: count.flops for count in counts}
+
+    def flops(config: Path | None) -> int | None:
+        return counted.get(os.path.relpath(config, RESULTS.parent)) if config else None
+
+    done = {record.method for record in records}
+    return [
+        Waiting(method.name, flops(method.tasks[0].config), flops(method.pretrain))
+        for method in read_suite(file).methods.values()
+        if method.name not in done
+    ]
 
 
 def records_table(records: Sequence[Record]) -> Table:

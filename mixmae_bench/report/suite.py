@@ -1,6 +1,7 @@
 """The table of a suite: one row per method, mean and standard error over seeds."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from mixmae_bench.record import METRICS, Record
@@ -9,12 +10,21 @@ from mixmae_bench.report.table import Table
 COLUMNS = {"top1": "top-1 ↑", "box_ap": "box AP ↑", "mask_ap": "mask AP ↑", "miou": "mIoU ↑"}
 
 
-def suite_table(name: str, records: Iterable[Record]) -> Table:
+@dataclass(frozen=True)
+class Waiting:
+    """A method that was not run yet, with the FLOPs per image of its models, where they are counted."""
+
+    method: str
+    flops: int | None
+    pretraining_flops: int | None
+
+
+def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting] = ()) -> Table:
     """Return the table of a suite: a row per method and backbone, a column per metric of transfer.
 
     A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)). With one
     seed there is no such error, and the cell says so by having none. Costs stand before: the backbone's
-    parameters, FLOPs of the classifier, and what pretraining took.
+    parameters, FLOPs of the classifier, and what pretraining took. Methods that wait are the last rows.
     """
     cells = latest(records)
     transfer = [r for r in cells if r.task != "pretraining"]
@@ -43,6 +53,9 @@ def suite_table(name: str, records: Iterable[Record]) -> Table:
                 str(len({r.seed for r in own})),
             ]
         )
+    for method in waiting:
+        costs = [flops([n] if n else []) for n in (method.flops, method.pretraining_flops)]
+        table.append([method.method, "", "", *costs, "", *["not run"] * len(columns), "0"])
     costs = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
     seeds = sorted({r.seed for r in transfer})
     notes = [
