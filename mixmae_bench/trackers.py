@@ -1,10 +1,12 @@
 """Curves and records in TensorBoard, Weights & Biases or MLflow, through mmengine's own back ends."""
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import mmengine.visualization  # noqa: F401  registers the back ends
 from mmengine.config import Config
 from mmengine.registry import VISBACKENDS
 
@@ -51,7 +53,8 @@ def export(files: Sequence[Path], name: str, folder: Path) -> int:
     Args:
         files: Files of records.
         name: One of `BACKENDS`.
-        folder: Where TensorBoard and MLflow write, and Weights & Biases keeps its copy.
+        folder: Where TensorBoard writes and Weights & Biases keeps its copy; MLflow has `mlflow.db`, here or
+            where MLFLOW_TRACKING_URI says.
 
     Returns:
         How many records were written.
@@ -70,9 +73,9 @@ def export(files: Sequence[Path], name: str, folder: Path) -> int:
         records += read
     for record in records:
         run = f"{record.method}/seed{record.seed}/{record.task}"
-        place = folder / record.suite / run if name == "tensorboard" else folder
+        place = folder / record.suite / run
         backend = VISBACKENDS.build({**_backend(name, record.suite, run), "save_dir": str(place)})
-        backend.add_config(Config({"record": asdict(record)}))
+        backend.add_config(Config({"record": asdict(record), "work_dir": str(place)}))
         for curve, values in (("loss", record.losses), ("grad_norm", record.grad_norms)):
             for epoch, value in enumerate(values, 1):
                 backend.add_scalar(curve, value, step=epoch)
@@ -86,6 +89,11 @@ def _backend(name: str, group: str, run: str) -> dict:
     own = {
         "tensorboard": {},
         "wandb": dict(init_kwargs=dict(project=group, name=run)),
-        "mlflow": dict(exp_name=group, run_name=run),
+        # MLflow's own default; mmengine's, a folder of files, MLflow no longer writes.
+        "mlflow": dict(
+            exp_name=group,
+            run_name=run,
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+        ),
     }
     return dict(type=BACKENDS[name], **own[name])

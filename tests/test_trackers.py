@@ -13,7 +13,10 @@ from mixmae_bench.record import append_record
 from mixmae_bench.trackers import check_trackers, export, track
 
 
-def test_a_config_keeps_its_own_back_ends_beside_those_that_are_added() -> None:
+def test_a_config_keeps_its_own_back_ends_beside_those_that_are_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     own = dict(type="DetLocalVisualizer", name="mine", vis_backends=[dict(type="LocalVisBackend")])
     cfg = Config(dict(visualizer=own))
     track(cfg, ["tensorboard", "wandb", "mlflow"], "digits", "mixmae/seed0/detection")
@@ -22,7 +25,12 @@ def test_a_config_keeps_its_own_back_ends_beside_those_that_are_added() -> None:
         dict(type="LocalVisBackend"),
         dict(type="TensorboardVisBackend"),
         dict(type="WandbVisBackend", init_kwargs=dict(project="digits", name="mixmae/seed0/detection")),
-        dict(type="MLflowVisBackend", exp_name="digits", run_name="mixmae/seed0/detection"),
+        dict(
+            type="MLflowVisBackend",
+            exp_name="digits",
+            run_name="mixmae/seed0/detection",
+            tracking_uri="sqlite:///mlflow.db",
+        ),
     ]
 
 
