@@ -184,7 +184,12 @@ def _mmdet(detector: nn.Module, images: Tensor) -> Call:
         )
     )
     if not (isinstance(detector, TwoStageDetector) and detector.with_rpn):
-        return Call(detector, (images,), partial(detector, data_samples=[sample]), "without post-processing")
+        return Call(
+            detector,
+            (images,),
+            lambda images: detector(images, data_samples=[sample] * len(images)),
+            "without post-processing",
+        )
 
     # mmdet's own tensor mode, with as many proposals as the RPN may return instead of those that random
     # weights give.
@@ -197,7 +202,8 @@ def _mmdet(detector: nn.Module, images: Tensor) -> Call:
         # Which level a box is cropped from depends on its size; on the meta device it is cropped from all,
         # and the heads see each box once as ever.
         with fx_config.patch(meta_nonzero_assume_all_nonzero=True):
-            detector.roi_head.forward(maps, [InstanceData(bboxes=boxes)], [sample])
+            proposals = [InstanceData(bboxes=boxes)] * len(images)
+            detector.roi_head.forward(maps, proposals, [sample] * len(images))
 
     # mmdet's Mask R-CNN predicts masks of the first 100 then, its cascades of all.
     masks = rois if isinstance(detector.roi_head, CascadeRoIHead) else min(rois, 100)

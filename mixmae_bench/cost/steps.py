@@ -55,7 +55,9 @@ class Steps:
         call = load_call(setting.model, setting.shape, setting.device)
         images = torch.randn(setting.batch, 3, *call.inputs[0].shape[-2:], device=setting.device)
         if setting.inference:
-            self._forward = partial(call.model.eval(), images)
+            forward = call.forward if _is_of_mmdet(call.model) else call.model
+            call.model.eval()
+            self._forward = partial(forward, images)
         else:
             self._forward = training_loss(call, images)
             trained = [p for p in call.model.train().parameters() if p.requires_grad]
@@ -118,6 +120,12 @@ def training_loss(call: Call, images: Tensor) -> Callable[[], Tensor]:
         f"training steps of {type(model).__name__} are not timed; add --inference, or give a classifier or a "
         "pretraining method"
     )
+
+
+def _is_of_mmdet(model: nn.Module) -> bool:
+    from mmdet.models.detectors.base import BaseDetector
+
+    return isinstance(model, BaseDetector)
 
 
 def _is_of_mmpretrain(model: nn.Module) -> bool:

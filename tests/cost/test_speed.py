@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from mixmae_bench.cli import main
 from mixmae_bench.cost.speed import Speed
@@ -70,6 +71,17 @@ def test_an_inference_step_keeps_no_gradients(dtype: str) -> None:
     steps.run()
     assert not hasattr(steps, "_optimizer")
     assert 0 <= steps.peak_memory() < 2**31
+
+
+def test_a_detectors_inference_covers_its_heads_for_every_image() -> None:
+    config = Path(__file__).parents[2] / "configs/detection/mask-rcnn_mixmae-swin-small_1xb8-8e_digits.py"
+    steps = Steps(setting(str(config), inference=True, shape=(64, 64)))
+    seen = []
+    cells = [cell.cell_contents for cell in steps._forward.func.__closure__]
+    detector = next(cell for cell in cells if isinstance(cell, nn.Module))
+    detector.roi_head.bbox_head.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
+    steps.run()
+    assert seen == [2 * 50]  # proposals of two images
 
 
 def test_models_are_measured_in_turn_and_recorded(capsys: pytest.CaptureFixture) -> None:
