@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mixmae_bench.distributed import unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
 
@@ -36,7 +36,7 @@ def check_weights(runner: Runner, checkpoint: str) -> None:
     Raises:
         UserError: That names the first of them.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise UserError(_message(runner, f"{name} is not finite, {checkpoint} not written"))

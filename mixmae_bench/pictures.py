@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mixmae_bench.distributed import unwrapped
 from mixmae_bench.methods.method import Method
 from mixmae_bench.registry import HOOKS
 
@@ -85,7 +85,7 @@ class ReconstructionHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
-        method = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        method = unwrapped(runner.model)
         images = sample(runner.train_dataloader.dataset, method, self.count, self.seed)
         sheet = draw_grid(method, images, self.seed)
         runner.visualizer.add_image("reconstruction", np.asarray(sheet), runner.epoch + 1)

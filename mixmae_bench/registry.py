@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
+from mmengine.registry import STRATEGIES as _STRATEGIES
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import Registry
 
@@ -24,7 +25,8 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
 DATASETS = _child(_DATASETS, "data.sets")
-HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area", "resume", "finite")
+HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area", "resume", "finite", "distributed")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
+STRATEGIES = _child(_STRATEGIES, "sharded")
 TRANSFORMS = _child(_TRANSFORMS, "data.images", "data.seg_maps")

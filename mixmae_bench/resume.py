@@ -119,6 +119,7 @@ class ExactCheckpointHook(CheckpointHook):
             )
 
         if not is_main_process():
+            save(file)  # writes nothing, but takes part where the weights are gathered from all processes
             return
         before = runner.message_hub.runtime_info.get("last_ckpt")
         runner.message_hub.update_info("last_ckpt", str(file))

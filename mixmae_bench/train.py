@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 
 from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import allow_skips
+from mixmae_bench.distributed import join
 from mixmae_bench.errors import UserError
 from mixmae_bench.resume import latest_intact
 
@@ -48,19 +49,18 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def configure(args: argparse.Namespace) -> Config:
-    """Read the config, apply the options, find the data, and name the folder to write to.
+    """Read the config, apply the options, join the launcher's processes, find the data, name the folder.
 
     Raises:
-        UserError: Where the config, an option, the data or an argument of the model does not fit.
+        UserError: Where the config, an option, the data, the model or the launcher does not fit.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = find_data(load_config(args.config, args.cfg_options))
+    cfg = load_config(args.config, args.cfg_options)
+    join(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
+    cfg = find_data(cfg)
     check_model(cfg)
-    cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     allow_skips(cfg)
-    if not torch.cuda.is_available():
-        cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
     return cfg
 
 

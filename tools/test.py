@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from mmengine.runner import Runner
-
 from mixmae_bench.cli import exits_on_user_error
+from mixmae_bench.distributed import build_runner, leave, unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.train import check_writable, configure, existing, parse, parser
 from mixmae_bench.transfer.load import load_model
@@ -21,9 +20,11 @@ def main() -> int:
         raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")
     checkpoint = existing(args.checkpoint)
     check_writable(Path(cfg.work_dir))
-    runner = Runner.from_cfg(cfg)
-    load_model(runner.model, checkpoint)
+    cfg.pop("runner_type", None)  # one GPU holds what only evaluates
+    runner = build_runner(cfg, args.launcher)
+    load_model(unwrapped(runner.model), checkpoint)
     runner.test()
+    leave()
     return 0
 
 

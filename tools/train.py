@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from mmengine.runner import Runner
-
 from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
+from mixmae_bench.distributed import build_runner, leave
 from mixmae_bench.resume import protect
 from mixmae_bench.trackers import check_trackers, track
 from mixmae_bench.train import check_writable, configure, existing, parse, parser, resume_latest, use_amp
@@ -38,7 +37,8 @@ def main() -> int:
         trackers = args.track.split(",")
         check_trackers(trackers)
         track(cfg, trackers, Path(args.config).stem, Path(cfg.work_dir).name)
-    Runner.from_cfg(cfg).train()
+    build_runner(cfg, args.launcher).train()
+    leave()
     return 0
 
 

@@ -1,6 +1,7 @@
 """k-nearest-neighbour classification of frozen features, weighted as in DINO (arXiv 2104.14294)."""
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
@@ -23,9 +24,17 @@ class KNNClassifier(ImageClassifier):
         k: Neighbours that vote.
         temperature: Of the weights.
         kwargs: Of mmpretrain's ImageClassifier; `neck` must give one vector per image.
+
+    Raises:
+        UserError: Where several processes train together.
     """
 
     def __init__(self, num_classes: int, k: int = 20, temperature: float = 0.07, **kwargs: object) -> None:
+        if get_world_size() > 1:
+            raise UserError(
+                "KNNClassifier keeps all features in one process, as nothing is trained; start it without "
+                "a launcher"
+            )
         super().__init__(**kwargs)
         self.num_classes, self.k, self.temperature = num_classes, k, temperature
         self._features: list[Tensor] = []

@@ -9,11 +9,11 @@ image are those it would have alone. Necks and heads see what is beyond its bord
 from inspect import signature
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.distributed import unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
 
@@ -27,7 +27,7 @@ class OwnAreaHook(Hook):
     """
 
     def before_run(self, runner: Runner) -> None:
-        see_own_area_only(runner.model.module if is_model_wrapper(runner.model) else runner.model)
+        see_own_area_only(unwrapped(runner.model))
 
 
 def see_own_area_only(model: nn.Module) -> None:

@@ -1,0 +1,96 @@
+"""Fully sharded training: weights, gradients and optimiser state spread over all processes."""
+
+from typing import Any
+
+import torch
+from mmengine._strategy import DDPStrategy
+from mmengine.device import get_device
+from mmengine.dist import get_world_size, is_main_process
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import STRATEGIES
+
+
+@STRATEGIES.register_module()
+class FullyShardedStrategy(DDPStrategy):
+    """Shards a model block by block by torch's `fully_shard`, for mmengine's FlexibleRunner.
+
+    Parameters keep their names and shapes, so that layer decay, weight decay and clipping of gradients by
+    norm do what they do in one process. (mmengine's FSDPStrategy flattens them, clips every process's share
+    by its own norm, and needs a GPU.) Checkpoints are those of the whole model, as without sharding: either
+    goes on from the other's. What calls parts of the model beside its `forward`, as ReconstructionHook does,
+    does not work on shards.
+
+    Raises:
+        UserError: Where there is no launcher.
+    """
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if not self.distributed:
+            raise UserError("FullyShardedStrategy spreads a model over processes; start it with a launcher")
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        model = self.convert_model(model.to(get_device()))
+        mesh = init_device_mesh(get_device(), (get_world_size(),))
+        for name, module in model.named_modules():
+            if isinstance(module, nn.ModuleList) and name.endswith("blocks"):
+                for block in module:
+                    fully_shard(block, mesh=mesh)
+        return fully_shard(model, mesh=mesh)
+
+    def save_checkpoint(self, filename: str, **kwargs: object) -> None:
+        """Gather the whole state, in which all processes take part; the first of them writes it."""
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        self._model_state = get_model_state_dict(self.model, options=whole)
+        self._optim_state = _gathered(self.optim_wrapper.state_dict())
+        super().save_checkpoint(filename, **kwargs)
+        del self._model_state, self._optim_state
+
+    def model_state_dict(self) -> dict:
+        return self._model_state
+
+    def optim_state_dict(self) -> dict:
+        return self._optim_state
+
+    def load_checkpoint(self, filename: str, **kwargs: Any) -> dict:
+        """Load a checkpoint of the whole model through the CPU's memory: a GPU may not have room for it."""
+        return super().load_checkpoint(filename, **{**kwargs, "map_location": "cpu"})
+
+    def load_model_state_dict(self, state_dict: dict, *, strict: bool = False, **_: object) -> None:
+        options = StateDictOptions(full_state_dict=True, strict=strict)
+        set_model_state_dict(self.model, state_dict, options=options)
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        params = [p for group in self.optim_wrapper.param_groups for p in group["params"]]
+        for number, values in state_dict["state"].items():
+            param = params[number]
+            for name, value in values.items():
+                if isinstance(value, torch.Tensor) and value.ndim and value.shape == param.shape:
+                    value = value.to(param.device)
+                    values[name] = distribute_tensor(value, param.device_mesh, param.placements)
+        self.optim_wrapper.load_state_dict(state_dict)
+
+
+def _gathered(node: Any) -> Any:
+    """Return nested dicts and lists with whole tensors on the CPU in the place of shards.
+
+    Only the first process keeps them: together they are several times the model.
+    """
+    if isinstance(node, DTensor):
+        whole = node.full_tensor()
+        return whole.cpu() if is_main_process() else torch.empty(0)
+    if isinstance(node, dict):
+        return {key: _gathered(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_gathered(value) for value in node]
+    return node
