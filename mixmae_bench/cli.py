@@ -40,6 +40,13 @@ def main(argv: list[str] | None = None) -> int:
         "--jobs", type=int, help="cells to run side by side (default: one per core, at most 4; 1 on a GPU)"
     )
     run.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that train each cell together, with a GPU each where there are GPUs (default: 1)",
+    )
+    run.add_argument(
         "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
     )
     run.add_argument(
@@ -223,6 +230,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give 1 or more")
+    if args.processes < 1:
+        raise UserError(f"--processes is {args.processes}; give 1 or more")
     seeds = None if args.seeds is None else _integers(args.seeds)
     suite = read_suite(args.suite, seeds, args.methods.split(",") if args.methods else None)
     work_dir = args.work_dir or Path("work_dirs") / suite.name
@@ -239,7 +248,8 @@ def _run(args: argparse.Namespace) -> int:
         from mixmae_bench.suite.run import default_jobs, run_suite
 
     trackers = tuple(args.track.split(",")) if args.track else ()
-    failed = run_suite(suite, work_dir, args.jobs or default_jobs(), args.auto_scale_lr, trackers, console)
+    jobs = args.jobs or default_jobs(args.processes)
+    failed = run_suite(suite, work_dir, jobs, args.auto_scale_lr, trackers, console, args.processes)
     return 1 if failed else 0
 
 

@@ -60,7 +60,7 @@ class Record:
         images_per_s: Training images per second of wall time, data loading included, or None where the
             last process of the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
-        peak_memory_mb: Largest resident memory of the process during the run (GPU: allocated memory). A
+        peak_memory_mb: Largest resident memory of a process during the run (GPU: allocated memory). A
             process runs several cells: what earlier ones left in it counts.
         threads: CPU threads that torch used.
         started: When, ISO 8601 in UTC.

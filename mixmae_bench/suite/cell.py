@@ -1,4 +1,4 @@
-"""Running one cell of a suite by mmengine's Runner, in this process, and recording it."""
+"""Running one cell of a suite by mmengine's Runner, in this process or several, and recording it."""
 
 import gc
 import os
@@ -6,14 +6,16 @@ import shutil
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
-from mmengine.dist import get_world_size
+from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -24,6 +26,7 @@ from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.data.checks import allow_skips
+from mixmae_bench.distributed import build_runner, join, unwrapped
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
@@ -31,8 +34,10 @@ from mixmae_bench.resume import latest_intact, protect
 from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
-from mixmae_bench.suite.progress import held, note_failure, write_atomically
+from mixmae_bench.suite.progress import failure, held, note_failure, write_atomically
 from mixmae_bench.trackers import track
+
+T = TypeVar("T")
 
 METRIC_NAMES = {
     "accuracy/top1": ("top1", 1),
@@ -49,27 +54,51 @@ def run_job(job: Job) -> Record | None:
     A run that was killed goes on from its last checkpoint; what another config, checkpoint or seed left in
     the folder is removed first.
 
+    Where torchrun's variables are set (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), to be called
+    in each of those processes: they train together. The first of them holds the cell and writes the record;
+    the others wait for it. Whoever started them ends the rest where one raises.
+
     Returns:
-        The record, by whichever process it was made, or None where another process is at this cell.
+        The record, by whichever process it was made, or None where another run is at this cell.
 
     Raises:
-        UserError: Where the config, its data or the checkpoint does not fit.
+        UserError: Where the config, its data, the checkpoint or the number of processes does not fit.
     """
-    with held(job.folder) as free:
-        if not free:
-            return None
-        if (record := finished(job)) is not None:
+    join(_launcher())
+    with held(job.folder) if is_main_process() else nullcontext() as free:
+        record, todo = _of_first(_begin(job, free) if is_main_process() else None)
+        if not todo:
             return record
-        _prepare(job)
         _print_into(job.folder / "log.txt")
         try:
             return _run(job)
         except Exception as error:
             traceback.print_exc()  # for the log; what is raised goes to the suite's process
-            note_failure(job.folder, reason(error))
+            if failure(job.folder) is None:  # else that of another process, which this one follows from
+                note_failure(job.folder, reason(error))
             raise
         finally:
             gc.collect()  # a Runner is full of cycles; the next cell needs its memory
+
+
+def _launcher() -> str:
+    return "pytorch" if "RANK" in os.environ else "none"
+
+
+def _of_first(value: T) -> T:
+    """Return in all processes what the first of them gives."""
+    told = [value]
+    broadcast_object_list(told)
+    return told[0]
+
+
+def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
+    """Return the record of a cell that has one, and whether there is anything to run, which is prepared."""
+    record = finished(job) if free else None
+    todo = free and record is None
+    if todo:
+        _prepare(job)
+    return record, todo
 
 
 def finished(job: Job) -> Record | None:
@@ -100,7 +129,7 @@ def _run(job: Job) -> Record:
     cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
     allow_skips(cfg)
     fit_lr(cfg, get_world_size(), job.rescale)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, _launcher())
     runner.train()
 
     progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
@@ -108,6 +137,12 @@ def _run(job: Job) -> Record:
     images = len((runner.val_loop or runner.train_loop).dataloader.dataset)
     batch = runner.train_dataloader.batch_size * get_world_size()
     accumulation = runner.optim_wrapper._accumulative_counts
+    model = unwrapped(runner.model)
+    peak = torch.tensor(peak_memory())
+    all_reduce(peak, "max")
+
+    if not is_main_process():
+        return _of_first(None)
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -127,14 +162,14 @@ def _run(job: Job) -> Record:
         grad_norms=_epoch_means(runner, "train/grad_norm"),
         num_samples=images,
         params=cost.params,
-        backbone_params=sum(p.numel() for p in runner.model.backbone.parameters()),
+        backbone_params=sum(p.numel() for p in model.backbone.parameters()),
         flops=cost.flops,
         image_shape=list(shape),
         config=Path(os.path.relpath(job.plan.cell.config, job.suite_file.parent)).as_posix(),
         config_hash=job.plan.config_hash,
         data_hash=job.plan.data_hash,
         checkpoint=file_hash(checkpoint) if checkpoint else None,
-        checkpoint_filled=runner.model.backbone.audit["filled"] if checkpoint else None,
+        checkpoint_filled=model.backbone.audit["filled"] if checkpoint else None,
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,
         lr=float(cfg.optim_wrapper.optimizer.lr),
@@ -143,7 +178,7 @@ def _run(job: Job) -> Record:
         effective_batch=batch * accumulation,
         images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.iters else None,
         seconds=round(time.monotonic() - clock, 1),
-        peak_memory_mb=round(peak_memory() / 2**20, 1),
+        peak_memory_mb=round(int(peak) / 2**20, 1),
         threads=job.threads,
         started=started.isoformat(timespec="seconds"),
         code=code_version(),
@@ -152,7 +187,7 @@ def _run(job: Job) -> Record:
         hardware=hardware(),
     )
     append_record(job.records, record)
-    return record
+    return _of_first(record)
 
 
 def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:

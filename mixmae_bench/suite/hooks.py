@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -14,7 +15,7 @@ SECONDS_BETWEEN_WRITES = 0.5
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Writes how far the run is to a file that any process may read at any time.
+    """Writes how far the run is to a file that any process may read at any time; of several, the first does.
 
     Attributes:
         metrics: What the last validation returned, in the framework's names.
@@ -42,7 +43,7 @@ class ProgressHook(Hook):
         self.seconds += now - self._clock
         self._clock = now
         done = runner.iter + 1
-        if now >= self._next_write or done == runner.max_iters:
+        if is_main_process() and (now >= self._next_write or done == runner.max_iters):
             self._next_write = now + SECONDS_BETWEEN_WRITES
             text = f"loss {runner.message_hub.get_scalar('train/loss').current():.3f}"
             write_progress(self.file, done, runner.max_iters, text)

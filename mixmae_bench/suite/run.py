@@ -1,6 +1,7 @@
 """Planning a suite and running what is missing, side by side, behind one progress bar."""
 
 import copy
+import os
 import time
 from collections import Counter
 from concurrent.futures import Future
@@ -40,7 +41,13 @@ PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 
 
 def run_suite(
-    suite: Suite, work_dir: Path, jobs: int, rescale: bool, trackers: tuple[str, ...], console: Console
+    suite: Suite,
+    work_dir: Path,
+    jobs: int,
+    rescale: bool,
+    trackers: tuple[str, ...],
+    console: Console,
+    processes: int = 1,
 ) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
 
@@ -53,6 +60,7 @@ def run_suite(
         rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
         trackers: Names of what the runs also log to (see `trackers.track`).
         console: Where the progress and the table go.
+        processes: How many train each cell together, with a GPU each where there are GPUs.
 
     Returns:
         The number of cells that failed.
@@ -60,7 +68,11 @@ def run_suite(
     Raises:
         UserError: Where a config, its data or a checkpoint does not fit, before anything is run.
     """
-    check_suite(suite, rescale)
+    if "RANK" in os.environ:
+        raise UserError("mixmae-bench run starts its processes itself: without torchrun, with --processes N")
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise UserError(f"--processes is {processes}; this machine has {torch.cuda.device_count()} GPUs")
+    check_suite(suite, rescale, processes)
     check_trackers(trackers)
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -78,7 +90,7 @@ def run_suite(
     )
     failed = {}
     if todo:
-        failed = _run_cells(suite, todo, work_dir, jobs, rescale, trackers, console)
+        failed = _run_cells(suite, todo, work_dir, jobs, rescale, trackers, console, processes)
     keys = {planned.key for planned in plans.values()}
     results = [record for record in read_records(records)[0] if record.key in keys]
     table = markdown(suite_table(suite.name, results))
@@ -92,7 +104,7 @@ def run_suite(
     return len(failed)
 
 
-def check_suite(suite: Suite, rescale: bool) -> None:
+def check_suite(suite: Suite, rescale: bool, processes: int = 1) -> None:
     """Read every config, look for its data and try every given checkpoint, before anything is run.
 
     Raises:
@@ -105,7 +117,7 @@ def check_suite(suite: Suite, rescale: bool) -> None:
                 raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
         check_datasets(find_data(cfg, by_option=False))
         check_model(cfg)
-        fit_lr(copy.deepcopy(cfg), 1, rescale)
+        fit_lr(copy.deepcopy(cfg), processes, rescale)
     for method in suite.methods.values():
         if method.checkpoint:
             for task in method.tasks:
@@ -138,6 +150,7 @@ def _run_cells(
     rescale: bool,
     trackers: tuple[str, ...],
     console: Console,
+    processes: int,
 ) -> dict[str, str]:
     """Run cells side by side; return the reason of each failure."""
     # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
@@ -150,9 +163,9 @@ def _run_cells(
     began: dict[str, float] = {}
     elsewhere: dict[str, float] = {}  # cells that another process is at, and when to look again
     deaths: Counter[str] = Counter()
-    threads = max(1, cores() // jobs)
+    threads = max(1, cores() // (jobs * processes))
     clock = time.monotonic()
-    workers = Workers(jobs)
+    workers = Workers(jobs, processes)
     bar = Progress(
         TextColumn("{task.fields[count]}"),
         BarColumn(bar_width=24),
@@ -281,6 +294,8 @@ def _report(record: Record, name: str, console: Console) -> None:
     )
 
 
-def default_jobs() -> int:
-    """Return how many cells to run side by side: one on a GPU, else one per core, at most four."""
-    return 1 if torch.cuda.is_available() else min(4, cores())
+def default_jobs(processes: int = 1) -> int:
+    """Return how many cells to run side by side: one on GPUs, else as many as give each process a core, at
+    most four.
+    """
+    return 1 if torch.cuda.is_available() else max(1, min(4, cores() // processes))
