@@ -43,6 +43,7 @@ setup(
         "rich",
         "safetensors",
         "scikit-learn",
+        "submitit>=1.5.4",
     ],
     extras_require={
         "onedl": ONEDL,

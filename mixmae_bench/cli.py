@@ -37,7 +37,21 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("--seeds", help="seeds instead of the suite's, such as 0,1,2")
     run.add_argument("--methods", help="only these methods of the suite, such as scratch,mixmae")
     run.add_argument(
-        "--jobs", type=int, help="cells to run side by side (default: one per core, at most 4; 1 on a GPU)"
+        "--jobs",
+        type=int,
+        help="cells to run side by side (default: one per core, at most 4; 1 on a GPU; 16 on Slurm)",
+    )
+    run.add_argument(
+        "--executor",
+        choices=["local", "slurm"],
+        help="run cells as jobs of submitit, which go on without this process (default: its own processes)",
+    )
+    run.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE|FILE",
+        help="for --executor slurm, repeated: partition=..., time=MINUTES, gpus_per_node=..., or a YAML file",
     )
     run.add_argument(
         "--processes",
@@ -226,12 +240,18 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from mixmae_bench.suite.slurm import read_parameters
     from mixmae_bench.suite.spec import read_suite
 
+    if args.slurm and args.executor != "slurm":
+        raise UserError("--slurm goes with --executor slurm")
+    parameters = read_parameters(args.slurm)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give 1 or more")
     if args.processes < 1:
         raise UserError(f"--processes is {args.processes}; give 1 or more")
+    if args.processes > 1 and args.executor:
+        raise UserError("--processes goes without --executor; on Slurm, --slurm gpus_per_node=N is for that")
     seeds = None if args.seeds is None else _integers(args.seeds)
     suite = read_suite(args.suite, seeds, args.methods.split(",") if args.methods else None)
     work_dir = args.work_dir or Path("work_dirs") / suite.name
@@ -242,14 +262,22 @@ def _run(args: argparse.Namespace) -> int:
         with console.status("starting"):
             from mixmae_bench.suite.estimate import show_estimate
         show_estimate(suite, args.flops_per_s, console)
+        if args.executor == "slurm":
+            from mixmae_bench.suite.cluster import show_scripts
+
+            show_scripts(suite, work_dir, parameters)
         return 0
     with console.status("starting"):
         # Here, as importing torch and mmengine takes seconds.
         from mixmae_bench.suite.run import default_jobs, run_suite
 
     trackers = tuple(args.track.split(",")) if args.track else ()
-    jobs = args.jobs or default_jobs(args.processes)
-    failed = run_suite(suite, work_dir, jobs, args.auto_scale_lr, trackers, console, args.processes)
+    jobs, workers = args.jobs or default_jobs(args.executor, args.processes), None
+    if args.executor:
+        from mixmae_bench.suite.cluster import LocalJobs, SlurmJobs
+
+        workers = SlurmJobs(jobs, parameters) if args.executor == "slurm" else LocalJobs(jobs)
+    failed = run_suite(suite, work_dir, jobs, args.auto_scale_lr, trackers, console, args.processes, workers)
     return 1 if failed else 0
 
 

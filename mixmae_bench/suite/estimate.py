@@ -91,7 +91,7 @@ def estimate(suite: Suite) -> Iterator[Estimate]:
         if text not in known:
             known[text] = _forward(cfg)
         flops, passes = known[text]
-        yield Estimate(cell, flops, *_images(cfg), passes, _gpus(cfg))
+        yield Estimate(cell, flops, *_images(cfg), passes, gpus_of(cfg))
 
 
 def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> None:
@@ -179,7 +179,8 @@ def _batch(cfg: Config) -> int:
     return (cfg.get("auto_scale_lr") or {}).get("base_batch_size", own)
 
 
-def _gpus(cfg: Config) -> int:
+def gpus_of(cfg: Config) -> int:
+    """Return the GPUs that a config is written for: its effective batch over what one of them does of it."""
     accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)
     return max(1, _batch(cfg) // (cfg.train_dataloader.batch_size * accumulation))
 

@@ -48,6 +48,11 @@ def final_checkpoint(folder: Path) -> Path | None:
     return path if intact(path) else None
 
 
+class CellFailed(Exception):
+    """A cell failed in a process that left only the reason, which is the message."""
+
+
 def reason(error: Exception) -> str:
     """Return what to say of a failure in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    kind = "" if isinstance(error, CellFailed) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())[:300]

@@ -4,10 +4,12 @@ import copy
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -48,6 +50,7 @@ def run_suite(
     trackers: tuple[str, ...],
     console: Console,
     processes: int = 1,
+    workers: Workers | None = None,
 ) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
 
@@ -61,6 +64,7 @@ def run_suite(
         trackers: Names of what the runs also log to (see `trackers.track`).
         console: Where the progress and the table go.
         processes: How many train each cell together, with a GPU each where there are GPUs.
+        workers: What runs the cells, `jobs` of them side by side (default: processes of this machine).
 
     Returns:
         The number of cells that failed.
@@ -72,7 +76,8 @@ def run_suite(
         raise UserError("mixmae-bench run starts its processes itself: without torchrun, with --processes N")
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise UserError(f"--processes is {processes}; this machine has {torch.cuda.device_count()} GPUs")
-    check_suite(suite, rescale, processes)
+    workers = workers or Workers(jobs, processes)
+    check_suite(suite, rescale, workers.processes)
     check_trackers(trackers)
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -90,7 +95,12 @@ def run_suite(
     )
     failed = {}
     if todo:
-        failed = _run_cells(suite, todo, work_dir, jobs, rescale, trackers, console, processes)
+        threads = max(1, cores() // (jobs * processes))
+
+        def job_of(planned: Plan) -> Job:
+            return _job(suite, planned, work_dir, threads, rescale, trackers)
+
+        failed = _run_cells(suite, todo, work_dir, jobs, job_of, console, workers)
     keys = {planned.key for planned in plans.values()}
     results = [record for record in read_records(records)[0] if record.key in keys]
     table = markdown(suite_table(suite.name, results))
@@ -104,7 +114,7 @@ def run_suite(
     return len(failed)
 
 
-def check_suite(suite: Suite, rescale: bool, processes: int = 1) -> None:
+def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int]) -> None:
     """Read every config, look for its data and try every given checkpoint, before anything is run.
 
     Raises:
@@ -117,7 +127,7 @@ def check_suite(suite: Suite, rescale: bool, processes: int = 1) -> None:
                 raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
         check_datasets(find_data(cfg, by_option=False))
         check_model(cfg)
-        fit_lr(copy.deepcopy(cfg), processes, rescale)
+        fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
     for method in suite.methods.values():
         if method.checkpoint:
             for task in method.tasks:
@@ -147,10 +157,9 @@ def _run_cells(
     todo: dict[str, Plan],
     work_dir: Path,
     jobs: int,
-    rescale: bool,
-    trackers: tuple[str, ...],
+    job_of: Callable[[Plan], Job],
     console: Console,
-    processes: int,
+    workers: Workers,
 ) -> dict[str, str]:
     """Run cells side by side; return the reason of each failure."""
     # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
@@ -163,9 +172,7 @@ def _run_cells(
     began: dict[str, float] = {}
     elsewhere: dict[str, float] = {}  # cells that another process is at, and when to look again
     deaths: Counter[str] = Counter()
-    threads = max(1, cores() // (jobs * processes))
     clock = time.monotonic()
-    workers = Workers(jobs, processes)
     bar = Progress(
         TextColumn("{task.fields[count]}"),
         BarColumn(bar_width=24),
@@ -190,8 +197,7 @@ def _run_cells(
                     ):
                         waiting.remove(planned)
                         began[name] = now
-                        job = _job(suite, planned, work_dir, threads, rescale, trackers)
-                        running[workers.submit(job)] = planned
+                        running[workers.submit(job_of(planned))] = planned
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 for future in [future for future in running if future.done()]:
                     planned = running.pop(future)
@@ -224,7 +230,7 @@ def _run_cells(
                     or "waiting for cells of another run",
                 )
     except KeyboardInterrupt:
-        raise UserError("stopped; the same command goes on where it was") from None
+        raise UserError(f"stopped; {workers.after_stop}") from None
     finally:
         workers.stop()
     console.print(f"ran {len(finished)} of {len(todo)} cells in {_time_text(time.monotonic() - clock)}")
@@ -294,8 +300,14 @@ def _report(record: Record, name: str, console: Console) -> None:
     )
 
 
-def default_jobs(processes: int = 1) -> int:
-    """Return how many cells to run side by side: one on GPUs, else as many as give each process a core, at
-    most four.
+def default_jobs(executor: str | None, processes: int) -> int:
+    """Return how many cells to run side by side.
+
+    On Slurm sixteen; one on GPUs (one per GPU as jobs of submitit), else as many as give each process a core,
+    at most four.
     """
-    return 1 if torch.cuda.is_available() else max(1, min(4, cores() // processes))
+    if executor == "slurm":
+        return 16
+    if torch.cuda.is_available():
+        return torch.cuda.device_count() if executor else 1
+    return max(1, min(4, cores() // processes))

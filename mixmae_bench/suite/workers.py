@@ -3,6 +3,8 @@
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from mmengine.config import Config
+
 from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.record import Record
 from mixmae_bench.suite.job import Job
@@ -17,6 +19,8 @@ class Workers:
         processes: How many train each cell together; new ones for every cell where it is not 1.
     """
 
+    after_stop = "the same command goes on where it was"
+
     def __init__(self, count: int, processes: int = 1) -> None:
         self._processes = processes
         self._idle = [new_process() for _ in range(count)]
@@ -26,6 +30,10 @@ class Workers:
     def free(self) -> int:
         """How many more cells can start."""
         return len(self._idle)
+
+    def processes(self, cfg: Config) -> int:
+        """Return how many processes train a cell of this config together."""
+        return self._processes
 
     def submit(self, job: Job) -> Future[Record | None]:
         """Start a cell (see `cell.run_job`)."""

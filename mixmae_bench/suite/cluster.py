@@ -1,0 +1,318 @@
+"""Cells as jobs of submitit, beside each other on this machine or through Slurm.
+
+The suite's process stays and submits a cell when what it starts from is done, not all at once with
+`--dependency=afterok`: so both executors share one way, a cell whose job died is submitted again instead of
+leaving others behind that can never start, and the process may end at any time, as jobs go on without it.
+
+submitit writes pickles into `jobs/` of the work folder: a user's own jobs, written and read by the same code,
+and no checkpoints.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import submitit
+import torch
+from mmengine.config import Config
+from submitit.core.utils import FailedJobError
+
+from mixmae_bench.compat.openmmlab import quiet
+from mixmae_bench.config import load_config
+from mixmae_bench.errors import UserError
+from mixmae_bench.record import Record
+from mixmae_bench.suite.estimate import gpus_of
+from mixmae_bench.suite.job import CellFailed, Job
+from mixmae_bench.suite.progress import failure, is_running, note_failure, write_atomically
+from mixmae_bench.suite.slurm import DEFAULTS, resources
+from mixmae_bench.suite.spec import Cell, Suite
+
+TIMEOUTS = 100
+"""How often a cell goes on after its job reached its time limit."""
+
+NO_LIMIT = 60 * 24 * 365
+"""Minutes of a job on this machine."""
+
+
+class RunCell:
+    """What every task of a job calls; after a preemption or timeout it is called again and goes on."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self) -> Record | None:
+        """Run the cell (see `cell.run_job`), together with the job's other tasks if it has any."""
+        # Workers of a DataLoader would inherit submitit's handler and requeue the job once more each.
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
+        if submitit.JobEnvironment().num_tasks > 1:
+            # All GPUs of the node stay visible: LOCAL_RANK is the number of this task's.
+            submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        with quiet():
+            from mixmae_bench.suite.cell import run_job
+
+        return run_job(self.job)
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """Return what to submit anew; how far the cell is, its own checkpoints say."""
+        return submitit.helpers.DelayedSubmission(self)
+
+
+class Submitted:
+    """A cell that was submitted, read like a future; its job's first task speaks for all.
+
+    Args:
+        job: The cell.
+        task: The first task of its job, or None where another process is at the cell already.
+        seconds: Between looks at it.
+    """
+
+    def __init__(self, job: Job, task: submitit.Job | None, seconds: float) -> None:
+        self.job = job
+        self.task = task
+        self._seconds = seconds
+        self._next_look = 0.0
+        self._gone = False
+        self._done = task is None
+
+    def done(self) -> bool:
+        """Whether the job has ended."""
+        now = time.monotonic()
+        if not self._done and now >= self._next_look:
+            self._next_look = now + self._seconds
+            # A job that is gone gets one more look: on a network file system its result may come late.
+            self._done = self._has_result() or self._gone
+            self._gone = self.task.done()
+        return self._done
+
+    @property
+    def died(self) -> bool:
+        """Whether the job ended without saying how, and nobody meant it to."""
+        return self.task is not None and not (
+            self._has_result() or failure(self.job.folder) or self.task.state.startswith("CANCELLED")
+        )
+
+    def exception(self) -> CellFailed | None:
+        """Return why the cell failed, or None."""
+        if self.task is None or (self._has_result() and self.task.exception() is None):
+            return None
+        if reason := failure(self.job.folder):
+            return CellFailed(reason)
+        what = "failed before the cell began" if self._has_result() else "was cancelled"
+        return CellFailed(f"job {self.task.job_id} {what}")
+
+    def result(self) -> Record | None:
+        """Return the record, or None where another process is at the cell."""
+        return self.task and self.task.result()
+
+    def tell(self) -> None:
+        """Add to the cell's log what its job's own log says, where the cell itself could say nothing."""
+        log = self.task.paths.stdout
+        end = deque(log.open(errors="replace"), 20) if log.is_file() else ()
+        self.job.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.job.folder / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"\njob {self.task.job_id} ended without a result; the end of {log}:\n{''.join(end)}")
+
+    def _has_result(self) -> bool:
+        return self.task.paths.result_pickle.is_file()
+
+
+class LocalJobs:
+    """Cells as jobs of this machine that outlive the suite's process, each on a GPU of its own in turn.
+
+    Stands for `workers.Workers`.
+
+    Args:
+        count: Cells to run side by side.
+    """
+
+    after_stop = "the same command goes on where it was"
+    seconds_between_looks = 0.5
+
+    def __init__(self, count: int) -> None:
+        self._slots = list(range(count))
+        self._busy: dict[Submitted, int] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more cells can start."""
+        return len(self._slots)
+
+    def processes(self, cfg: Config) -> int:
+        """Return how many processes train a cell of this config together."""
+        return 1
+
+    def submit(self, job: Job) -> Submitted:
+        """Submit a cell, unless some process is at it."""
+        slot = self._slots.pop()
+        task = None if is_running(job.folder) else self._submit(job, slot)
+        submitted = Submitted(job, task, self.seconds_between_looks)
+        self._busy[submitted] = slot
+        return submitted
+
+    def release(self, submitted: Submitted) -> bool:
+        """Take back the place of a cell that ended; whether its job ended by itself."""
+        self._slots.append(self._busy.pop(submitted))
+        if submitted.died or (submitted.exception() and not failure(submitted.job.folder)):
+            submitted.tell()
+        return not submitted.died
+
+    def stop(self) -> None:
+        """End all jobs."""
+        for submitted in self._busy:
+            if submitted.task and not submitted.done():
+                submitted.task.cancel()
+
+    def _submit(self, job: Job, slot: int) -> submitit.Job:
+        note_failure(job.folder, None)
+        executor = submitit.LocalExecutor(_jobs_folder(job.records.parent, job.plan.cell))
+        gpus = _visible_gpus()
+        executor.update_parameters(
+            timeout_min=NO_LIMIT,
+            stderr_to_stdout=True,
+            gpus_per_node=min(1, len(gpus)),
+            visible_gpus=[gpus[slot % len(gpus)]] if gpus else [],
+        )
+        with _stderr_into(executor.folder / "local.log"):  # of the process that watches over the task
+            return executor.submit(RunCell(job)).task(0)
+
+
+class SlurmJobs(LocalJobs):
+    """Cells as jobs of Slurm, one task per GPU (see `slurm.resources`), which outlive the suite's process.
+
+    Args:
+        count: Jobs to have waiting or running at a time.
+        parameters: As of `slurm.read_parameters`.
+
+    Raises:
+        UserError: Where there is no Slurm.
+    """
+
+    seconds_between_looks = 5.0
+
+    def __init__(self, count: int, parameters: dict[str, object]) -> None:
+        for command in ("sbatch", "srun", "sacct"):
+            if shutil.which(command) is None:
+                raise UserError(
+                    f"--executor slurm: there is no {command} here; run it where jobs are submitted, "
+                    "or add --dry-run to see the script"
+                )
+        super().__init__(count)
+        self._parameters = parameters
+
+    @property
+    def after_stop(self) -> str:
+        ids = " ".join(s.task.job_id for s in self._busy if s.task)
+        return f"submitted jobs go on and the same command finds them; to end them: scancel {ids}"
+
+    def processes(self, cfg: Config) -> int:
+        share = resources(self._parameters, gpus_of(cfg), cfg.filename)
+        return share["nodes"] * share["ntasks_per_node"]
+
+    def stop(self) -> None:
+        """Leave the jobs alone."""
+
+    def _submit(self, job: Job, slot: int) -> submitit.Job:
+        executor = _slurm_executor(job.plan.cell, job.records.parent, self._parameters)
+        note = executor.folder / "submitted.json"
+        if task := _found(note, job):
+            return task
+        note_failure(job.folder, None)
+        threads = self._parameters.get("cpus_per_task", 1)
+        try:
+            task = executor.submit(RunCell(dataclasses.replace(job, threads=threads))).task(0)
+        except FailedJobError as error:
+            raise UserError(f"sbatch refuses {job.plan.cell.name}: {' '.join(str(error).split())}") from error
+        write_atomically(note, json.dumps({"id": task.job_id, "key": job.plan.key}))
+        return task
+
+
+class _SlurmExecutor(submitit.SlurmExecutor):
+    """submitit's, which can show its script where there is no Slurm too."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
+
+    def script(self) -> str:
+        return self._make_submission_file_text(self._submitit_command_str, "")
+
+
+def show_scripts(suite: Suite, work_dir: Path, parameters: dict[str, object]) -> None:
+    """Print what would be sent to sbatch: a script for all cells that ask for the same."""
+    kinds: dict[tuple, list[Cell]] = {}
+    for cell in suite.cells():
+        share = resources(parameters, gpus_of(load_config(cell.config)), str(cell.config))
+        kinds.setdefault(tuple(share.items()), []).append(cell)
+    for share, cells in kinds.items():
+        later = sum(cell.parent is not None for cell in cells)
+        print(
+            f"\ncells with {', '.join(f'{name} {value}' for name, value in share)}: {len(cells)}, of which "
+            f"{later} are submitted once what they start from is done; the script of {cells[0].name}:\n"
+        )
+        print(_slurm_executor(cells[0], work_dir, parameters).script())
+
+
+def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -> _SlurmExecutor:
+    cfg = load_config(cell.config)
+    executor = _SlurmExecutor(_jobs_folder(work_dir, cell), max_num_timeout=TIMEOUTS)
+    # Since Slurm 22.05 srun does not take it over from sbatch.
+    cpus = [f"--cpus-per-task={parameters['cpus_per_task']}"] if "cpus_per_task" in parameters else []
+    own = {
+        **DEFAULTS,
+        **parameters,
+        **resources(parameters, gpus_of(cfg), cfg.filename),
+        "job_name": cell.name,
+        "additional_parameters": {"requeue": True, **parameters.get("additional_parameters", {})},
+        # Where one task fails, the others would wait for it.
+        "srun_args": ["--kill-on-bad-exit=1", *cpus, *parameters.get("srun_args", [])],
+    }
+    executor.update_parameters(**own)
+    return executor
+
+
+def _jobs_folder(work_dir: Path, cell: Cell) -> Path:
+    return work_dir / "jobs" / cell.name  # not in the cell's folder, which is removed when its run is stale
+
+
+def _found(note: Path, job: Job) -> submitit.Job | None:
+    """Return the job that an earlier process submitted for the same cell, if Slurm still has it."""
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    task = submitit.SlurmJob(note.parent, noted["id"])
+    waits = noted["key"] == job.plan.key and not task.done(force_check=True) and task.state != "UNKNOWN"
+    return task if waits else None
+
+
+def _visible_gpus() -> list[int]:
+    own = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if own is None:
+        return list(range(torch.cuda.device_count()))
+    names = [name.strip() for name in own.split(",") if name.strip()]
+    if not all(name.isdecimal() for name in names):
+        raise UserError(f"CUDA_VISIBLE_DEVICES is {own}; --executor local takes GPUs by number")
+    return [int(name) for name in names]
+
+
+@contextlib.contextmanager
+def _stderr_into(path: Path) -> Iterator[None]:
+    """Let processes that are started meanwhile write what they say on stderr into a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    own = os.dup(2)
+    try:
+        with open(path, "ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(own, 2)
+        os.close(own)

@@ -1,0 +1,328 @@
+"""Jobs of submitit in the place of worker processes: run, killed, failing, found again, requeued."""
+
+import dataclasses
+import os
+import pickle
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import cloudpickle
+import pytest
+import submitit
+
+from mixmae_bench.compat.openmmlab import quiet
+from mixmae_bench.errors import UserError
+from mixmae_bench.suite import cluster
+from mixmae_bench.suite.cluster import LocalJobs, RunCell, SlurmJobs, Submitted
+from mixmae_bench.suite.job import Job, reason
+from mixmae_bench.suite.plan import plan
+from mixmae_bench.suite.progress import held, note_failure
+from mixmae_bench.suite.spec import read_suite
+
+SUITE = Path(__file__).parents[1] / "smoke" / "suite.yaml"
+
+
+class Light:
+    """In the place of a cell: what a job does that needs no framework. The folder holds what to do."""
+
+    def __init__(self, job: SimpleNamespace) -> None:
+        self.job = job
+
+    def __call__(self) -> object:
+        folder = self.job.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        action = (folder / "action").read_text() if (folder / "action").is_file() else ""
+        if action == "die":
+            (folder / "action").unlink()
+            print("no memory left", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == "fail":
+            raise ValueError("no such thing")
+        if action == "fail and note":
+            (folder / "failed").write_text("OSError: disk is full")
+            raise OSError
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)  # a job cannot import this file
+    monkeypatch.setattr(cluster, "RunCell", Light)
+    monkeypatch.setattr(LocalJobs, "seconds_between_looks", 0.05)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+def job_of(work: Path, name: str, action: str | None = None) -> SimpleNamespace:
+    if action:
+        (work / name).mkdir(parents=True)
+        (work / name / "action").write_text(action)
+    return SimpleNamespace(
+        folder=work / name,
+        records=work / "records.jsonl",
+        plan=SimpleNamespace(key="k", cell=SimpleNamespace(name=name)),
+    )
+
+
+def wait(*submitted: Submitted) -> None:
+    limit = time.monotonic() + 120
+    while not all(one.done() for one in submitted):
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("light")
+def test_jobs_run_side_by_side_each_on_a_gpu_of_its_own_in_turn(tmp_path: Path) -> None:
+    jobs = LocalJobs(3)
+    all_ = [jobs.submit(job_of(tmp_path, f"m/seed0/{name}")) for name in "abc"]
+    assert jobs.free == 0
+    wait(*all_)
+    assert sorted(one.result() for one in all_) == ["2", "2", "3"]
+    assert [one.exception() for one in all_] == [None] * 3
+    assert [jobs.release(one) for one in all_] == [True] * 3
+    assert jobs.free == 3
+
+
+@pytest.mark.usefixtures("light")
+def test_a_killed_job_is_told_with_the_end_of_its_log_and_can_be_submitted_again(tmp_path: Path) -> None:
+    jobs = LocalJobs(1)
+    job = job_of(tmp_path, "m/seed0/a", "die")
+    first = jobs.submit(job)
+    wait(first)
+    assert not jobs.release(first)
+    log = (job.folder / "log.txt").read_text()
+    assert f"job {first.task.job_id} ended without a result; the end of {tmp_path / 'jobs/m/seed0/a'}" in log
+    assert "no memory left" in log
+    again = jobs.submit(job)
+    wait(again)
+    assert jobs.release(again)
+    assert again.result() == "2"
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize(
+    ("action", "expected", "logged"),
+    [
+        ("fail", "failed before the cell began", "ValueError: no such thing"),
+        ("fail and note", "OSError: disk is full", None),
+    ],
+)
+def test_a_failing_job_gives_its_reason(
+    tmp_path: Path, action: str, expected: str, logged: str | None
+) -> None:
+    jobs = LocalJobs(1)
+    job = job_of(tmp_path, "m/seed0/a", action)
+    submitted = jobs.submit(job)
+    wait(submitted)
+    assert jobs.release(submitted)
+    assert reason(submitted.exception()).endswith(expected)
+    log = job.folder / "log.txt"
+    assert logged in log.read_text() if logged else not log.exists()
+
+
+def test_a_cell_that_another_process_is_at_is_not_submitted(tmp_path: Path) -> None:
+    jobs = LocalJobs(1)
+    job = job_of(tmp_path, "m/seed0/a")
+    with held(job.folder):
+        submitted = jobs.submit(job)
+    assert submitted.done()
+    assert (submitted.exception(), submitted.result()) == (None, None)
+    assert jobs.release(submitted)
+    assert not (tmp_path / "jobs").exists()
+
+
+# What a job calls.
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What a cell would find in its environment."""
+    found: dict[str, str] = {}
+    with quiet():
+        from mixmae_bench.suite import cell
+    monkeypatch.setattr(cell, "run_job", lambda job: found.update(os.environ) or job)
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[07-08]")
+    return found
+
+
+def test_tasks_of_a_job_find_torchrun_s_variables(
+    asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dict(NTASKS=16, JOB_NUM_NODES=2, NODEID=1, PROCID=11, LOCALID=3)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    assert RunCell("job")() == "job"
+    assert (asked["RANK"], asked["WORLD_SIZE"]) == ("11", "16")
+    assert (asked["LOCAL_RANK"], asked["LOCAL_WORLD_SIZE"]) == ("3", "8")
+    assert asked["MASTER_ADDR"] == "node07"
+    assert 1024 < int(asked["MASTER_PORT"]) < 65536
+    assert asked["CUDA_VISIBLE_DEVICES"] == "0,1,2,3,4,5,6,7"
+
+
+def test_a_single_task_trains_as_any_single_process(asked: dict[str, str]) -> None:
+    RunCell("job")()
+    assert "RANK" not in asked
+    assert "WORLD_SIZE" not in asked
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_preemption_is_left_to_the_task_by_the_processes_that_it_forks() -> None:
+    RunCell("job")()
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_preempted_cell_is_submitted_as_it_was() -> None:
+    cell = RunCell("job")
+    again = cell.checkpoint()
+    assert again.function is cell
+    assert (again.args, again.kwargs) == ((), {})
+
+
+# Slurm, by commands that only note what they are asked.
+
+
+@dataclasses.dataclass
+class FakeSlurm:
+    """Commands sbatch, srun and sacct whose answers are files of a folder."""
+
+    folder: Path
+
+    def set_state(self, job_id: str, state: str) -> None:
+        (self.folder / "states").write_text(f"JobID|State|NodeList\n{job_id}|{state}|\n")
+        submitit.SlurmJob.watcher.clear()
+
+    def scripts(self) -> list[str]:
+        return [path.read_text() for path in sorted(self.folder.glob("script_*"))]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    commands = {
+        "sbatch": f"n=$(ls {folder} | grep -c script_); n=$((n + 101)); cp $1 {folder}/script_$n; "
+        f"[ -e {folder}/refusal ] && cat {folder}/refusal >&2 && exit 1; echo Submitted batch job $n",
+        "srun": "",
+        "sacct": f"cat {folder}/states",
+    }
+    for name, text in commands.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(SlurmJobs, "seconds_between_looks", 0.0)
+    return FakeSlurm(folder)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    planned = plan(read_suite(SUITE))["mixmae/seed0/pretraining"]
+    work = tmp_path / "work"
+    return Job(
+        "smoke", SUITE, 1, "digits", planned, work / planned.cell.name, work / "records.jsonl", None, 9, False
+    )
+
+
+def finish(submitted: Submitted, outcome: tuple[str, object]) -> None:
+    submitted.task.paths.result_pickle.write_bytes(pickle.dumps(outcome))
+
+
+def test_a_cell_goes_through_sbatch_and_its_result_comes_back(slurm: FakeSlurm, job: Job) -> None:
+    jobs = SlurmJobs(2, {"partition": "cpu", "cpus_per_task": 3})
+    submitted = jobs.submit(job)
+    assert jobs.free == 1
+    (script,) = slurm.scripts()
+    assert "#SBATCH --partition=cpu\n" in script
+    assert "gpus" not in script
+    sent = submitted.task.submission().function
+    assert sent.job == dataclasses.replace(job, threads=3)
+    slurm.set_state("101", "PENDING")
+    assert not submitted.done()
+    finish(submitted, ("success", "record"))
+    assert submitted.done()
+    assert (submitted.exception(), submitted.result()) == (None, "record")
+    assert jobs.release(submitted)
+    assert jobs.free == 2
+
+
+def test_a_job_in_the_queue_is_found_by_the_next_process_and_one_that_ended_is_not(
+    slurm: FakeSlurm, job: Job
+) -> None:
+    SlurmJobs(1, {}).submit(job)
+    for state in ("PENDING", "RUNNING"):
+        slurm.set_state("101", state)
+        assert SlurmJobs(1, {}).submit(job).task.job_id == "101"
+    slurm.set_state("101", "NODE_FAIL")
+    again = SlurmJobs(1, {}).submit(job)
+    assert again.task.job_id == "102"
+    slurm.set_state("102", "RUNNING")
+    other = dataclasses.replace(job, plan=dataclasses.replace(job.plan, key="other"))
+    assert SlurmJobs(1, {}).submit(other).task.job_id == "103"
+    assert len(slurm.scripts()) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "lived", "why"),
+    [("OUT_OF_MEMORY", False, None), ("CANCELLED by 0", True, "job 101 was cancelled")],
+)
+def test_a_job_without_a_result_died_unless_somebody_cancelled_it(
+    slurm: FakeSlurm, job: Job, state: str, lived: bool, why: str | None
+) -> None:
+    jobs = SlurmJobs(1, {})
+    submitted = jobs.submit(job)
+    submitted.task.paths.stdout.write_text("slurmstepd: error: Detected 1 oom_kill event\n")
+    slurm.set_state("101", state)
+    assert not submitted.done()  # its result may be late
+    assert submitted.done()
+    assert jobs.release(submitted) == lived
+    assert "oom_kill" in (job.folder / "log.txt").read_text()
+    if why:
+        assert reason(submitted.exception()) == why
+
+
+def test_a_failure_of_an_earlier_job_is_not_taken_for_one_of_this(slurm: FakeSlurm, job: Job) -> None:
+    job.folder.mkdir(parents=True)
+    note_failure(job.folder, "ValueError: old")
+    jobs = SlurmJobs(1, {})
+    submitted = jobs.submit(job)
+    slurm.set_state("101", "NODE_FAIL")
+    wait(submitted)
+    assert not jobs.release(submitted)
+
+
+def test_what_sbatch_refuses_is_one_line(slurm: FakeSlurm, job: Job, capsys: pytest.CaptureFixture) -> None:
+    (slurm.folder / "refusal").write_text("sbatch: error: invalid partition specified: gpu\n")
+    with pytest.raises(UserError, match=r"sbatch refuses mixmae/seed0/pretraining: .*invalid partition"):
+        SlurmJobs(1, {"partition": "gpu"}).submit(job)
+
+
+def test_jobs_go_on_when_the_suite_stops_and_are_named(slurm: FakeSlurm, job: Job) -> None:
+    jobs = SlurmJobs(1, {})
+    jobs.submit(job)
+    jobs.stop()  # there is no scancel that it could call
+    assert jobs.after_stop.endswith("scancel 101")
+
+
+def test_processes_are_those_that_the_cell_gets(slurm: FakeSlurm, job: Job) -> None:
+    cfg = cluster.load_config(job.plan.cell.config)
+    cfg.auto_scale_lr.base_batch_size = 32  # four times the batch
+    assert SlurmJobs(1, {}).processes(cfg) == 1
+    assert SlurmJobs(1, {"gpus_per_node": 2}).processes(cfg) == 4
+    assert SlurmJobs(1, {"gpus_per_node": 2, "nodes": 1}).processes(cfg) == 2
+    assert LocalJobs(1).processes(cfg) == 1
