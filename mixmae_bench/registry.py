@@ -29,4 +29,4 @@ HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area", "resume",
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
 STRATEGIES = _child(_STRATEGIES, "sharded")
-TRANSFORMS = _child(_TRANSFORMS, "data.images", "data.seg_maps")
+TRANSFORMS = _child(_TRANSFORMS, "data.crops", "data.images", "data.seg_maps")

@@ -7,7 +7,16 @@ beside the hierarchical ones; `mixmae-bench convert` brings its checkpoints to `
 _base_ = ["mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-1600e_in1k.py"]
 
 custom_imports = dict(imports=["mixmae_bench"])
-train_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.train_pipeline[1:]]
+train_pipeline = [
+    dict(type="mixmae_bench.LoadImage"),
+    dict(
+        type="mixmae_bench.RandomResizedCrop",
+        scale=224,
+        crop_ratio_range=(0.2, 1.0),
+        interpolation="bicubic",
+    ),
+    *_base_.train_pipeline[2:],
+]
 # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
 train_dataloader = dict(
     collate_fn=dict(_delete_=True, type="default_collate"),

@@ -2,7 +2,11 @@
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 
-train_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.train_pipeline[1:]]
+train_pipeline = [
+    dict(type="mixmae_bench.LoadImage"),
+    dict(type="mixmae_bench.RandomResizedCrop", scale=224, interpolation="bicubic"),
+    *_base_.train_pipeline[2:],
+]
 test_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.test_pipeline[1:]]
 train_dataloader = dict(
     num_workers=8,

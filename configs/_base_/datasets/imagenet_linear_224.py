@@ -4,7 +4,7 @@ _base_ = "./imagenet_finetune_224.py"
 
 train_pipeline = [
     dict(type="mixmae_bench.LoadImage"),
-    dict(type="RandomResizedCrop", scale=224, backend="pillow", interpolation="bicubic"),
+    dict(type="mixmae_bench.RandomResizedCrop", scale=224, interpolation="bicubic"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackInputs"),
 ]

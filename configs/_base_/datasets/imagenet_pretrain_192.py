@@ -8,10 +8,9 @@ _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 train_pipeline = [
     dict(type="mixmae_bench.LoadImage"),
     dict(
-        type="RandomResizedCrop",
+        type="mixmae_bench.RandomResizedCrop",
         scale=192,
         crop_ratio_range=(0.67, 1.0),
-        backend="pillow",
         interpolation="bilinear",
     ),
     dict(type="RandomFlip", prob=0.5),

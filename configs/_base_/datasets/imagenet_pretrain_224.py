@@ -2,7 +2,16 @@
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
 
-train_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.train_pipeline[1:]]
+train_pipeline = [
+    dict(type="mixmae_bench.LoadImage"),
+    dict(
+        type="mixmae_bench.RandomResizedCrop",
+        scale=224,
+        crop_ratio_range=(0.2, 1.0),
+        interpolation="bicubic",
+    ),
+    *_base_.train_pipeline[2:],
+]
 train_dataloader = dict(
     drop_last=True,
     # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
