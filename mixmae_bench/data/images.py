@@ -31,10 +31,19 @@ def decode(content: bytes) -> NDArray[np.uint8]:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
-    begin, end = ENDS.get(content[:2], (b"", b""))
-    if image is None or end not in content[content.rfind(begin) :]:
-        image = _decode_by_pillow(content)
-    return image
+    return _decode_by_pillow(content) if image is None or not _ends(content) else image
+
+
+def _ends(content: bytes) -> bool:
+    """Tell whether a file's end comes after its last pixels; True for formats that are not in `ENDS`.
+
+    A thumbnail inside has an end too. Read from behind, as both are there in a file that is whole.
+    """
+    if content[:2] not in ENDS:
+        return True
+    begin, end = ENDS[content[:2]]
+    last = content.rfind(end)
+    return last >= 0 and content.find(begin, last) < 0
 
 
 def _decode_by_pillow(content: bytes) -> NDArray[np.uint8]:
