@@ -214,8 +214,9 @@ def main(argv: list[str] | None = None) -> int:
     report.add_argument("--plots", type=Path, metavar="DIR", help="write the plots there too, as SVG and PNG")
     report.set_defaults(function=_report)
 
-    data = commands.add_parser("data", help="data sets: is one whole, and readable?")
-    check = data.add_subparsers(dest="data_command", required=True).add_parser(
+    data = commands.add_parser("data", help="data sets: is one whole, and readable? how fast is it loaded?")
+    data_commands = data.add_subparsers(dest="data_command", required=True)
+    check = data_commands.add_parser(
         "check", help="compare a data set with what is published, and try every file"
     )
     check.add_argument(
@@ -227,6 +228,22 @@ def main(argv: list[str] | None = None) -> int:
         "--list", type=Path, metavar="FILE", help="list of all problems (default: NAME_problems.txt)"
     )
     check.set_defaults(function=_data_check)
+
+    loading = data_commands.add_parser(
+        "speed", help="training images per second of one core, beside mmpretrain's and torchvision's"
+    )
+    loading.add_argument(
+        "configs",
+        nargs="*",
+        type=Path,
+        default=[Path("configs/pretrain/mixmae_swin-b-w14_16xb128-600e_in1k.py")],
+        metavar="CONFIG",
+        help="whose training pipelines to time (default: MixMAE's pretraining at 224 px)",
+    )
+    loading.add_argument("--images", type=int, default=256, help="JPEG files to make (default: 256)")
+    loading.add_argument("--rounds", type=int, default=10, help="how often each loads them (default: 10)")
+    loading.add_argument("--record", type=Path, metavar="FILE", help="add the results to a JSON-lines file")
+    loading.set_defaults(function=_data_speed)
 
     doctor = commands.add_parser(
         "doctor", help="print versions, device and ops, and any conflict with its remedy"
@@ -415,6 +432,28 @@ def _data_check(args: argparse.Namespace) -> int:
 
     listing = args.list or Path(f"{args.name}_problems.txt")
     return 1 if check_data(args.name, args.folder, args.quick, listing, console) else 0
+
+
+def _data_speed(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    if min(args.images, args.rounds) < 1:
+        raise UserError("--images and --rounds take numbers from 1 on")
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.compat.openmmlab import quiet
+        from mixmae_bench.record import append_record
+
+        with quiet():
+            from mixmae_bench.cost.loading import measure, pipelines_of, show
+
+            pipelines = pipelines_of(args.configs)
+    results = measure(pipelines, args.images, args.rounds, console)
+    show(results, console)
+    if args.record:
+        for result in results:
+            append_record(args.record, result)
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
