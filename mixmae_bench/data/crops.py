@@ -18,7 +18,8 @@ class RandomResizedCrop(_RandomResizedCrop):
     """Crops `img` at random and resizes the crop; for mmpretrain's RandomResizedCrop with backend='pillow'.
 
     For the same seed the crops are mmpretrain's. The filters are Pillow's, wide enough against aliasing where
-    the crop shrinks; as Pillow, PyTorch computes them in fixed point, with other rounding.
+    the crop shrinks, in fixed point and with 8 bits between the two passes. Of a photo's values 1 % differ
+    from Pillow's, by 1; bicubic ones seldom by up to 6, as Pillow takes tall crops in the other order.
 
     Changes `img`, (H, W, 3) uint8, and `img_shape`.
 
