@@ -17,8 +17,10 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.errors import UserError
 from mixmae_bench.finite import check_weights
 from mixmae_bench.registry import HOOKS
@@ -93,6 +95,8 @@ class ExactCheckpointHook(CheckpointHook):
             checkpoint[RANDOM_STATES] = self._gathered
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume:
+            _check_own(runner, checkpoint)
         self._loaded = checkpoint.get(RANDOM_STATES)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -196,12 +200,36 @@ def latest_intact(folder: Path) -> Path | None:
 
 
 def intact(path: Path) -> bool:
-    """Whether a file of torch.save is whole: every part of it has the checksum that was written with it."""
+    """Whether a file of torch.save can be read and every part of it has the checksum written with it."""
     try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile):
+        read_checkpoint(path, mmap=True)
+    except Exception:  # torch and zipfile raise many types for a damaged file
         return False
+    return zipfile.is_zipfile(path)
+
+
+def _check_own(runner: Runner, checkpoint: dict) -> None:
+    """Check that a checkpoint is one of a training of the runner's model: mmengine takes what has its names.
+
+    Raises:
+        UserError: Where it is none, or a tensor of the model is missing or of another shape.
+    """
+    where = f"checkpoint {runner._load_from} cannot be gone on from:"
+    for key in ("state_dict", "optimizer", "message_hub", "meta"):
+        if not isinstance(checkpoint.get(key), dict):
+            raise UserError(f"{where} it has no '{key}', as those of a training do")
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    theirs = {
+        name.removeprefix("module."): tensor.shape
+        for name, tensor in checkpoint["state_dict"].items()
+        if isinstance(tensor, torch.Tensor)
+    }
+    for name, tensor in model.state_dict().items():
+        if theirs.get(name) != tensor.shape:
+            why = "is not in it"
+            if name in theirs:
+                why = f"has shape {tuple(theirs[name])} there, {tuple(tensor.shape)} here"
+            raise UserError(f"{where} it is of another model, '{name}' {why}")
 
 
 def _before(last: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -186,6 +187,27 @@ def test_a_run_whose_last_checkpoint_is_damaged_makes_the_same_again(folder: Pat
     truncate(folder / "epoch_2.pth")
     train("pretraining", folder)
     assert_same(weights(folder), weights(undisturbed))
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda content: content.pop("optimizer"), "it has no 'optimizer'"),
+        (lambda content: content["state_dict"].pop("decoder.mask_token"), "'decoder.mask_token' is not in "),
+        (
+            lambda content: content["state_dict"].update({"decoder.mask_token": torch.zeros(3)}),
+            "it is of another model, 'decoder.mask_token' has shape (3,) there, (1, 1, ",
+        ),
+    ],
+)
+def test_a_checkpoint_that_is_none_of_this_training_is_not_gone_on_from(
+    change: Callable[[dict], object], part: str, folder: Path
+) -> None:
+    content = read_checkpoint(folder / "epoch_1.pth")
+    change(content)
+    torch.save(content, folder / "epoch_2.pth")
+    with pytest.raises(UserError, match=re.escape(part)):
+        train("pretraining", folder)
 
 
 def test_checkpoints_of_a_longer_run_that_was_there_before_are_not_resumed(folder: Path) -> None:

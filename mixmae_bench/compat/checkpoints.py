@@ -4,6 +4,7 @@ import argparse
 import inspect
 import re
 import urllib.parse
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,20 @@ from safetensors.torch import load_file
 from mixmae_bench.errors import UserError
 
 
-def read_checkpoint(path: str | Path, map_location: str | torch.device | None = "cpu") -> Any:
+def read_checkpoint(
+    path: str | Path, map_location: str | torch.device | None = "cpu", mmap: bool = False
+) -> Any:
     """Read a .safetensors file, or what torch.save wrote: tensors, plain data and mmengine's log buffers.
+
+    Args:
+        path: The file.
+        map_location: Where tensors go.
+        mmap: Whether values of tensors stay in the file until they are used.
 
     Raises:
         FileNotFoundError: Where there is no such file.
-        Exception: Of many types, from torch and safetensors, where the file is damaged or holds
+        ValueError: Where a checksum in it is wrong.
+        Exception: Of many other types, from torch and safetensors, where the file is damaged or holds
             anything else. Nothing of it has run then.
     """
     path = Path(path).expanduser()
@@ -30,8 +39,25 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | None = 
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     if path.suffix == ".safetensors":
         return load_file(path, device=str(map_location or "cpu"))
+    if reason := damage(path):
+        raise ValueError(reason)
     with torch.serialization.safe_globals(_PLAIN_TYPES):
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+
+
+def damage(path: Path) -> str | None:
+    """Say what is damaged in a file of torch.save by its checksums, which torch itself does not look at.
+
+    None where nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as file:
+            part = file.testzip()
+    except Exception as error:  # a damaged list of parts can ask for anything
+        return f"damaged: {error}"
+    return f"damaged: the checksum of its part {part} is wrong" if part else None
 
 
 def why_refused(error: Exception) -> str:
@@ -51,7 +77,26 @@ def use_in_mmengine() -> None:
     """
     others = [prefix for prefix in CheckpointLoader._schemes if prefix]
     CheckpointLoader.register_scheme(prefixes=others, loader=_fetch_checkpoint, force=True)
-    CheckpointLoader.register_scheme(prefixes="", loader=read_checkpoint, force=True)
+    CheckpointLoader.register_scheme(prefixes="", loader=read_for_mmengine, force=True)
+
+
+def read_for_mmengine(path: str, map_location: str | torch.device | None = "cpu") -> Any:
+    """Read a checkpoint, with what is wrong with it told in one line.
+
+    `meta.config`, which no checkpoint of mmengine has, is left out: on a resume it would be run as code.
+
+    Raises:
+        UserError: Where the file is missing, damaged, or holds anything but tensors and plain data.
+    """
+    try:
+        content = read_checkpoint(path, map_location)
+    except FileNotFoundError as error:
+        raise UserError(f"{error}; check the path") from error
+    except Exception as error:  # torch and safetensors raise many types for a damaged file
+        raise UserError(f"checkpoint {path} cannot be read: {why_refused(error)}") from error
+    if isinstance(content, dict) and isinstance(content.get("meta"), dict):
+        content["meta"].pop("config", None)
+    return content
 
 
 def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu") -> Any:
@@ -76,7 +121,7 @@ def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu")
             torch.hub.download_url_to_file(url, str(file), digest[1], progress=False)
         except (OSError, RuntimeError) as error:
             raise UserError(f"checkpoint {url} cannot be fetched: {error}") from error
-    return read_checkpoint(file, map_location)
+    return read_for_mmengine(file, map_location)
 
 
 def _history_buffer_method(owner: object, name: str) -> Any:

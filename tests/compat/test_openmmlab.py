@@ -8,7 +8,7 @@ import pytest
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import CheckpointLoader
 
-from mixmae_bench.compat.checkpoints import read_checkpoint
+from mixmae_bench.compat.checkpoints import read_for_mmengine
 from mixmae_bench.compat.openmmlab import FORK, ORIGINAL, adapt, family, installed
 from mixmae_bench.errors import UserError
 
@@ -84,7 +84,7 @@ def test_installed_gives_versions_of_what_is_there(site: Path) -> None:
 
 
 @pytest.mark.parametrize(("packages", "renamed"), [(FORK, True), (ORIGINAL, False)])
-def test_adapt_makes_mmengine_read_checkpoints_safely_and_find_mmseg(
+def test_adapt_makes_mmengine_read_for_mmengines_safely_and_find_mmseg(
     packages: tuple[str, ...], renamed: bool, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """mmengine looks for the distribution mmsegmentation, which only the original family has."""
@@ -93,7 +93,7 @@ def test_adapt_makes_mmengine_read_checkpoints_safely_and_find_mmseg(
     install(site, *packages)
     for _ in range(2):
         adapt()
-        assert CheckpointLoader._get_checkpoint_loader("some/weights.pth") is read_checkpoint
+        assert CheckpointLoader._get_checkpoint_loader("some/weights.pth") is read_for_mmengine
         assert MODULE2PACKAGE["mmseg"] == ("mmseg" if renamed else "mmsegmentation")
 
 
