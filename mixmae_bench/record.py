@@ -5,7 +5,10 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, TypeVar, get_args, get_origin
+
+from mixmae_bench.errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -124,18 +127,29 @@ METRICS = {
 
 
 def append_record(path: Path, record: "DataclassInstance") -> None:
-    """Append a dataclass as one line, whole or not at all as other processes see it."""
+    """Append a dataclass as one line, whole or not at all as other processes see it.
+
+    Raises:
+        UserError: Where it cannot be written; the file is then as it was.
+    """
     line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # a writer was killed in the middle of its line
-                line = b"\n" + line
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if size := file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a writer was killed in the middle of its line
+                    line = b"\n" + line
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; make room, or name another") from error
 
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
@@ -154,7 +168,7 @@ def read_lines(path: Path, kind: type[T], schema: int) -> tuple[list[T], list[st
     for number, line in enumerate(lines, 1):
         try:
             records.append(_parse(line, kind, schema))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             complaints.append(f"{path} line {number} is skipped: {error}")
     return records, complaints
 
@@ -165,9 +179,24 @@ def _parse(line: bytes, kind: type[T], schema: int) -> T:
         raise ValueError("not a JSON object")
     if values.get("schema") != schema:
         raise ValueError(f"schema {values.get('schema')!r}, this version reads {schema}")
-    names = {f.name for f in fields(kind)}
-    if values.keys() != names:
+    types = {field.name: field.type for field in fields(kind)}
+    if values.keys() != types.keys():
         raise ValueError(
-            f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ names))}"
+            f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ types.keys()))}"
         )
+    for name, value in values.items():
+        if not _is(value, types[name]):
+            raise ValueError(f"{name} is {json.dumps(value)[:50]}, not of the type {types[name]}")
     return kind(**values)
+
+
+def _is(value: object, kind: type | UnionType) -> bool:
+    """Whether a value from JSON is of the type of a field."""
+    inner = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_is(value, one) for one in inner)
+    if get_origin(kind) in (list, tuple):
+        return isinstance(value, list) and all(_is(one, inner[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is(one, inner[1]) for one in value.values())
+    return type(value) in ((int, float) if kind is float else (kind,))

@@ -1,7 +1,9 @@
 """Records: whole lines whatever happens to a writer, and a complaint for every line that is none."""
 
 import dataclasses
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mixmae_bench.errors import UserError
 from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
 
 RECORD = Record(
@@ -133,6 +136,21 @@ def test_half_a_line_of_a_killed_writer_spoils_neither_its_neighbours_nor_the_ne
     assert before[1] == complaints
 
 
+def test_a_disk_that_takes_half_a_line_leaves_the_file_as_it_was(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_record(file, RECORD)
+    before = file.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"records.jsonl cannot be written: No space left .*; make room"):
+        append_record(file, AWKWARD)
+    assert file.read_bytes() == before
+
+
 def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
     file.write_text(line_with())
     append_record(file, AWKWARD)
@@ -148,6 +166,14 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
         (line_with(seed=...), r"missing: seed$"),
         (line_with(seeds=0), r"do not belong or are missing: seeds$"),
         (line_with(seed=..., threads=..., zeal=1), r"seed, threads, zeal$"),
+        (line_with(seed="0"), 'seed is "0", not of the type'),
+        (line_with(seed=0.5), "seed is 0.5"),
+        (line_with(parent=3), "parent is 3"),
+        (line_with(metrics=None), "metrics is null"),
+        (line_with(metrics={"top1": "high"}), "metrics is "),
+        (line_with(losses=3), "losses is 3"),
+        (line_with(image_shape=["a", 1]), "image_shape is "),
+        pytest.param("[" * 20000, "recursion", id="deep"),
         ("[1, 2]", "not a JSON object"),
         ("3", "not a JSON object"),
         ("null", "not a JSON object"),

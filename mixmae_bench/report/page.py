@@ -66,7 +66,6 @@ def write_report(suite: Suite, work_dir: Path, out: Path | None = None) -> Path:
         The file.
     """
     out = out or work_dir / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, report(suite, work_dir))
     return out
 
@@ -74,7 +73,6 @@ def write_report(suite: Suite, work_dir: Path, out: Path | None = None) -> Path:
 def write_plots(suite: Suite, work_dir: Path, folder: Path) -> None:
     """Write every plot of a suite for which there are records, as NAME.svg and NAME.png."""
     rows = make_rows(_read(suite, work_dir)[0])
-    folder.mkdir(parents=True, exist_ok=True)
     for name, (draw, *_) in PLOTS.items():
         if figure := draw(rows):
             write_atomically(folder / f"{name}.svg", svg(figure))
