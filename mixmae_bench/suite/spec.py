@@ -1,5 +1,6 @@
 """Reading a suite file: which methods, tasks and seeds, by which configs."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,18 +129,20 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         raise UserError(f"suite {path} does not exist; check the path.{near}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: text, or a date, that is none
         raise UserError(f"suite {path} is not YAML: {' '.join(str(error).split())}") from error
     _check_keys(content, ("name", "version", "methods", "seeds"), ("dataset", "tasks", "minutes"), path)
     seeds = content["seeds"] if seeds is None else seeds
-    if not isinstance(seeds, list) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
+    if not isinstance(seeds, list) or not seeds or not all(type(s) is int and 0 <= s < 2**32 for s in seeds):
         raise UserError(
-            f"suite {path}: seeds must be a list of non-negative integers, such as [0, 1, 2], not {seeds!r}"
+            f"suite {path}: seeds must be a list of non-negative integers below 2^32, such as [0, 1, 2], not "
+            f"{seeds!r}"
         )
     if len(set(seeds)) != len(seeds):
         raise UserError(f"suite {path}: a seed is named twice in {seeds}")
     if not isinstance(content["version"], int) or not isinstance(content["name"], str):
         raise UserError(f"suite {path}: name must be a string and version an integer")
+    _check_name("suite", content["name"], path)
     if not isinstance(content.get("dataset", ""), str):
         raise UserError(f"suite {path}: dataset must be a string, not {content['dataset']!r}")
 
@@ -158,7 +161,7 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
     if "minutes" in content and (
         not isinstance(minutes, dict)
         or set(minutes) != {PRETRAINING, *tasks}
-        or not all(type(value) in (int, float) and value > 0 for value in minutes.values())
+        or not all(type(value) in (int, float) and 0 < value < math.inf for value in minutes.values())
     ):
         raise UserError(
             f"suite {path}: minutes must hold one number for each of "

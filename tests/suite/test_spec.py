@@ -199,6 +199,10 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         # What the suite itself is called.
         ({"name": "name: 3"}, ["name must be a string"]),
         ({"name": "name: "}, ["name must be a string"]),
+        ({"name": "name: ../up"}, ["a suite's name is letters, digits", "not '../up'"]),
+        ({"name": "name: ''"}, ["a suite's name is letters, digits"]),
+        ({"version": "version: 2026-13-01"}, ["is not YAML", "month"]),
+        pytest.param({"more": "a: " + "[" * 5000}, ["is not YAML"], id="deep"),
         ({"version": "version: 1.5"}, ["version an integer"]),
         ({"version": "version: one"}, ["version an integer"]),
         # Seeds.
@@ -207,6 +211,7 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         ({"seeds": "seeds: []"}, ["seeds must be a list", "[0, 1, 2]", "not []"]),
         ({"seeds": "seeds: "}, ["seeds must be a list", "not None"]),
         ({"seeds": "seeds: [0, -1]"}, ["non-negative", "not [0, -1]"]),
+        ({"seeds": f"seeds: [{2**32}]"}, ["below 2^32"]),
         ({"seeds": "seeds: [0.5]"}, ["integers", "not [0.5]"]),
         ({"seeds": "seeds: [one]"}, ["integers", "not ['one']"]),
         ({"seeds": "seeds: [[0]]"}, ["integers", "not [[0]]"]),
