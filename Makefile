@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup bench test lint clean
+.PHONY: setup bench test faults lint clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,10 @@ bench: setup
 test: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest
+
+# Kills, damaged files, a full disk and bad input, in real processes: at most 20 minutes.
+faults: setup
+	@$(BIN)/python tests/faults
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -19,8 +19,19 @@ SCALE = "--auto-scale-lr"
 
 
 def processes(launcher: str) -> int:
-    """Return how many processes a launcher (mmengine's names) started; 1 with 'none'."""
-    return int(os.environ.get(PROCESSES.get(launcher, ""), 1))
+    """Return how many processes a launcher (mmengine's names) started; 1 with 'none'.
+
+    Raises:
+        UserError: Where it started none.
+    """
+    if launcher == "none":
+        return 1
+    name = PROCESSES[launcher]
+    if name not in os.environ:
+        raise UserError(
+            f"--launcher {launcher}: {name} is not set; start with torchrun (pytorch), srun (slurm) or mpirun"
+        )
+    return int(os.environ[name])
 
 
 def effective_batch(cfg: Config, processes: int) -> int:

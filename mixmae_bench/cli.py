@@ -1,6 +1,7 @@
 """The command line. Imports lazily, so that --help is instant."""
 
 import argparse
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -8,9 +9,12 @@ from pathlib import Path
 
 from mixmae_bench.errors import UserError
 
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a full disk, or one that may not be written or read, says."""
+
 
 def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
-    """Turn a mistake of the user into one line on stderr and exit status 2."""
+    """Turn a mistake of the user, or a refusal of the disk, into one line on stderr and exit status 2."""
 
     @functools.wraps(main)
     def wrapped(*args: object) -> int:
@@ -18,7 +22,11 @@ def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
             return main(*args)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 2
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 2
 
     return wrapped
 
@@ -103,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         "verify", help="compare with recorded outputs of the official implementations"
     )
     verify.add_argument("folder", type=Path, help="folder with a manifest.json, such as tests/reference")
-    verify.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    verify.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     verify.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
     verify.set_defaults(function=_verify)
 

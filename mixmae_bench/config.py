@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -77,6 +78,28 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
 def relocate(cfg: Config, folder: str, new: Path) -> Config:
     """Return `cfg` with every path in a data folder leading into another one."""
     return Config(_replace(cfg.to_dict(), folder, str(new)), filename=cfg.filename)
+
+
+def check_training(cfg: Config) -> None:
+    """Check that a config trains, and the numbers that say for how long and at which rate.
+
+    Raises:
+        UserError: Where a part is missing, or a number is none or out of range.
+    """
+    for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
+        if not cfg.get(key):
+            raise UserError(f"config {cfg.filename} has no '{key}': it does not train; name another")
+    optimizer = cfg.optim_wrapper.get("optimizer") or {}
+    for key, value, least, kinds in (
+        ("train_dataloader.batch_size", cfg.train_dataloader.get("batch_size", 1), 1, int),
+        ("train_cfg.max_epochs", cfg.train_cfg.get("max_epochs", 1), 1, int),
+        ("train_cfg.max_iters", cfg.train_cfg.get("max_iters", 1), 1, int),
+        ("optim_wrapper.accumulative_counts", cfg.optim_wrapper.get("accumulative_counts", 1), 1, int),
+        ("optim_wrapper.optimizer.lr", optimizer.get("lr", 0), 0, int | float),
+    ):
+        if not isinstance(value, kinds) or not least <= value < math.inf:
+            kind = "an integer" if kinds is int else "a number"
+            raise UserError(f"config {cfg.filename}: {key} is {value!r}; give {kind} of {least} or more")
 
 
 def check_model(cfg: Config) -> None:

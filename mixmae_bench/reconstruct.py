@@ -1,5 +1,6 @@
 """The command `mixmae-bench reconstruct`."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.functional import center_crop, resize
 
-from mixmae_bench.config import find_data, load_config
+from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.method import Method
 from mixmae_bench.pictures import draw_grid, sample
 from mixmae_bench.registry import MODELS
+from mixmae_bench.suite.progress import write_atomically
 from mixmae_bench.transfer.load import load_model
 
 COUNT = 8
@@ -34,12 +36,16 @@ def reconstruct(config: Path, checkpoint: Path, images: list[Path], out: Path, s
         What was written, in a line.
 
     Raises:
-        UserError: Where the config is of no pretraining method, or the checkpoint or an image does not fit.
+        UserError: Where the config is of no pretraining method, the checkpoint or an image does not fit, or
+            `out` cannot be written.
     """
     if out.suffix.lower() != ".png":
         raise UserError(f"--out is {out}; give a file that ends in .png")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed is {seed}; give an integer from 0 to 2^32 - 1")
     cfg = load_config(config)
     init_default_scope(cfg.get("default_scope", "mmengine"))
+    check_model(cfg)
     method = MODELS.build(cfg.model) if cfg.get("model") else None
     if not isinstance(method, Method):
         raise UserError(f"config {config} is of no pretraining method of this package; see configs/pretrain")
@@ -50,10 +56,9 @@ def reconstruct(config: Path, checkpoint: Path, images: list[Path], out: Path, s
     else:
         inputs = sample(DATASETS.build(find_data(cfg).train_dataloader.dataset), method, COUNT, seed)
     sheet = draw_grid(method, inputs, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}")
-    sheet.save(temporary, "PNG")
-    temporary.replace(out)
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
+    write_atomically(out, png.getvalue())
     return f"wrote {out}: {len(inputs)} images, masked with seed {seed}"
 
 

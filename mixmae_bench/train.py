@@ -7,10 +7,11 @@ from tempfile import TemporaryFile
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
 
 from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import allow_skips
-from mixmae_bench.distributed import join
+from mixmae_bench.distributed import build_runner, join
 from mixmae_bench.errors import UserError
 from mixmae_bench.resume import latest_intact
 
@@ -104,6 +105,23 @@ def resume_latest(cfg: Config) -> None:
         cfg.resume, cfg.load_from = True, str(last)
     else:
         cfg.resume = False
+
+
+def build(cfg: Config, launcher: str, train: bool) -> Runner:
+    """Build the Runner of a config and, to `train`, the data loader and optimiser that mmengine builds later.
+
+    Raises:
+        UserError: Where something that the config names does not exist or does not take what it is given.
+    """
+    try:
+        runner = build_runner(cfg, launcher)
+        if train and isinstance(runner, Runner):  # a FlexibleRunner has nothing before its strategy
+            runner.train_dataloader  # noqa: B018  (a property that builds)
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"config {cfg.filename} cannot be built: {type(error).__name__}: {reason}") from error
+    return runner
 
 
 def existing(checkpoint: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 import mixmae_bench.config
-from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.config import check_training, content_hash, find_data, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
@@ -363,3 +363,24 @@ def test_the_hash_tells_near_values_apart(config: Write, one: str, other: str) -
 
 def test_the_hash_is_sixteen_hex_digits(config: Write) -> None:
     assert re.fullmatch("[0-9a-f]{16}", content_hash(load_config(config("a = 1"))))
+
+
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ({"train_cfg.max_epochs": "many"}, "train_cfg.max_epochs is 'many'; give an integer of 1 or more"),
+        ({"train_cfg.max_epochs": -1}, "train_cfg.max_epochs is -1"),
+        ({"train_dataloader.batch_size": 0}, "train_dataloader.batch_size is 0"),
+        ({"train_dataloader.batch_size": 8.5}, "train_dataloader.batch_size is 8.5"),
+        ({"optim_wrapper.optimizer.lr": "fast"}, "optim_wrapper.optimizer.lr is 'fast'; give a number"),
+        ({"optim_wrapper.optimizer.lr": float("nan")}, "optim_wrapper.optimizer.lr is nan"),
+        ({"model": None}, "has no 'model': it does not train"),
+    ],
+)
+def test_a_number_of_the_training_that_is_none_is_one_line(option: dict, part: str) -> None:
+    cfg = load_config(Path(__file__).parent / "smoke" / "classification.py")
+    check_training(cfg)
+    for key, value in option.items():
+        cfg.merge_from_dict({key: value})
+    with pytest.raises(UserError, match=re.escape(part)):
+        check_training(cfg)

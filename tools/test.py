@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.distributed import build_runner, leave, unwrapped
+from mixmae_bench.distributed import leave, unwrapped
 from mixmae_bench.errors import UserError
-from mixmae_bench.train import check_writable, configure, existing, parse, parser
+from mixmae_bench.train import build, check_writable, configure, existing, parse, parser
 from mixmae_bench.transfer.load import load_model
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     checkpoint = existing(args.checkpoint)
     check_writable(Path(cfg.work_dir))
     cfg.pop("runner_type", None)  # one GPU holds what only evaluates
-    runner = build_runner(cfg, args.launcher)
+    runner = build(cfg, args.launcher, train=False)
     load_model(unwrapped(runner.model), checkpoint)
     runner.test()
     leave()

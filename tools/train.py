@@ -5,10 +5,20 @@ from pathlib import Path
 
 from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.distributed import build_runner, leave
+from mixmae_bench.config import check_training
+from mixmae_bench.distributed import leave
 from mixmae_bench.resume import protect
 from mixmae_bench.trackers import check_trackers, track
-from mixmae_bench.train import check_writable, configure, existing, parse, parser, resume_latest, use_amp
+from mixmae_bench.train import (
+    build,
+    check_writable,
+    configure,
+    existing,
+    parse,
+    parser,
+    resume_latest,
+    use_amp,
+)
 
 
 @exits_on_user_error
@@ -24,6 +34,7 @@ def main() -> int:
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
     args = parse(options)
     cfg = configure(args)
+    check_training(cfg)
     fit_lr(cfg, processes(args.launcher), args.auto_scale_lr)
     if args.amp:
         use_amp(cfg)
@@ -37,7 +48,7 @@ def main() -> int:
         trackers = args.track.split(",")
         check_trackers(trackers)
         track(cfg, trackers, Path(args.config).stem, Path(cfg.work_dir).name)
-    build_runner(cfg, args.launcher).train()
+    build(cfg, args.launcher, train=True).train()
     leave()
     return 0
 

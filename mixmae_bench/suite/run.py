@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mixmae_bench.batch import fit_lr
-from mixmae_bench.config import check_model, find_data, load_config
+from mixmae_bench.config import check_model, check_training, find_data, load_config
 from mixmae_bench.data.checks import check_datasets
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
@@ -121,10 +121,8 @@ def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int])
         UserError: At the first thing that does not fit.
     """
     configs = {cell.config: load_config(cell.config) for cell in suite.cells()}
-    for path, cfg in configs.items():
-        for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
-            if not cfg.get(key):
-                raise UserError(f"config {path} has no '{key}': it does not train; name another in the suite")
+    for cfg in configs.values():
+        check_training(cfg)
         check_datasets(find_data(cfg, by_option=False))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)

@@ -32,9 +32,11 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
         console: Where the progress and the table go.
 
     Raises:
-        UserError: Where a target does not exist or holds no config.
+        UserError: Where a target or the checkpoint does not exist, or there is no config.
     """
     configs = find_configs(targets)
+    if checkpoint and not checkpoint.is_file():
+        raise UserError(f"checkpoint {checkpoint} does not exist; check the path")
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-validate-"))
     console.print(f"{len(configs)} configs; logs in {work}", **PLAIN)
     make_data(work / "data")

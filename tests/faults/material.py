@@ -1,0 +1,128 @@
+"""What bad inputs are made of: suites, configs, checkpoints, data sets and records, whole and wrong."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from process import ROOT
+
+from mixmae_bench.compat.checkpoints import read_checkpoint
+
+MARK = "it_ran"
+"""File that code in a hostile file would make, if it ran."""
+
+RUNS = Path()
+"""Folder of the undisturbed runs, once there are any."""
+
+Content = str | bytes | Callable[[Path], object]
+
+
+def suite(**changes: str | None) -> str:
+    """Return a suite's text, with some keys given anew (None: left out)."""
+    values = {
+        "name": "test",
+        "version": "1",
+        "dataset": "digits",
+        "methods": "{scratch: }",
+        "tasks": "{classification: SMOKE/classification.py}",
+        "seeds": "[0]",
+    }
+    return "".join(f"{k}: {v}\n" for k, v in {**values, **changes}.items() if v is not None)
+
+
+def config(more: str, task: str = "classification") -> str:
+    """Return a config's text: a smoke config and something more."""
+    return f"_base_ = 'SMOKE/{task}.py'\n{more}\n"
+
+
+class Code:
+    """What makes a file when it is unpickled as what it is."""
+
+    def __reduce__(self) -> tuple:
+        return exec, (f"open({MARK!r}, 'w').close()",)
+
+
+def saved(content: object, **options: object) -> bytes:
+    """Return what torch.save writes of something."""
+    file = io.BytesIO()
+    torch.save(content, file, **options)
+    return file.getvalue()
+
+
+def hostile(**options: object) -> bytes:
+    """Return a checkpoint with code in it."""
+    weights = {"backbone.norm.weight": torch.zeros(3)}
+    return saved({"state_dict": weights, "meta": Code()}, **options)
+
+
+def checkpoint(change: Callable[[bytearray], object], task: str = "pretraining") -> Callable[[Path], object]:
+    """Return what writes a damaged copy of a checkpoint of an undisturbed run."""
+
+    def write(path: Path) -> None:
+        content = bytearray((RUNS / task / "epoch_2.pth").read_bytes())
+        change(content)
+        path.write_bytes(content)
+
+    return write
+
+
+def cut(content: bytearray) -> None:
+    """Cut a file in its middle."""
+    del content[len(content) // 2 :]
+
+
+def flip(content: bytearray) -> None:
+    """Flip a bit in the middle of a file."""
+    content[len(content) // 2] ^= 1
+
+
+def weights_alone(path: Path) -> None:
+    """Write the weights of a checkpoint without the rest of it."""
+    content = read_checkpoint(RUNS / "classification" / "epoch_2.pth")
+    torch.save({"state_dict": content["state_dict"]}, path)
+
+
+def code_as_config(path: Path) -> None:
+    """Write a checkpoint with code where mmengine, when it resumes, looks for a config and runs it."""
+    content = read_checkpoint(RUNS / "classification" / "epoch_2.pth")
+    content["meta"]["config"] = f"open({MARK!r}, 'w').close()"
+    torch.save(content, path)
+
+
+def images(path: Path) -> None:
+    """Make a data set of two images for each of the ten digits, in each half."""
+    for split in ("train", "val"):
+        for digit in range(10):
+            folder = path / split / str(digit)
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(np.full((32, 32, 3), 20 * digit, np.uint8)).save(folder / f"{number}.png")
+
+
+def scenes(path: Path) -> None:
+    """Make four empty scenes for detection."""
+    path.mkdir()
+    for number in range(4):
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path / f"{number}.png")
+
+
+def coco(**changes: object) -> str:
+    """Return COCO annotations of `scenes`, with some keys given anew."""
+    box = [8, 8, 16, 16]
+    note = dict(category_id=1, bbox=box, area=256, iscrowd=0, segmentation=[[8, 8, 24, 8, 24, 24, 8, 24]])
+    content = dict(
+        images=[dict(id=i, file_name=f"{i}.png", width=64, height=64) for i in range(4)],
+        annotations=[dict(note, id=i + 1, image_id=i) for i in range(4)],
+        categories=[dict(id=i + 1, name=str(i)) for i in range(10)],
+    )
+    return json.dumps({k: v for k, v in {**content, **changes}.items() if v is not None})
+
+
+def record(**changes: object) -> str:
+    """Return a line of records.jsonl of the smoke suite, with some fields given anew."""
+    line = (ROOT / "results/measured/digits/records.jsonl").read_text().splitlines()[0]
+    return json.dumps({**json.loads(line), "suite": "smoke", **changes}) + "\n"

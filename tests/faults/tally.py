@@ -1,0 +1,58 @@
+"""What was tried and what came of it."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fault that was caused: its kind, what it was, and what was wrong afterwards (None: nothing)."""
+
+    kind: str
+    what: str
+    wrong: str | None = None
+
+
+@dataclass
+class Tally:
+    """Counts outcomes, and tells them as they come."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    done: float = 0.0
+    """Seconds of work that is done, as expected beforehand."""
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+
+    def add(self, outcomes: Iterable[Outcome], expected: float, total: float) -> None:
+        """Take what a piece of work found and print a line of progress.
+
+        Args:
+            outcomes: What was found.
+            expected: Seconds that the piece was expected to take.
+            total: Seconds that all of the work was.
+        """
+        outcomes = list(outcomes)
+        self.outcomes += outcomes
+        self.done += expected
+        took = time.monotonic() - self._began
+        left = took * (total / self.done - 1)
+        lost = sum(o.wrong is not None for o in self.outcomes)
+        kinds = ", ".join(dict.fromkeys(o.kind for o in outcomes))
+        count = f"{len(self.outcomes):4} faults, {lost} lost"
+        print(f"{took / 60:4.1f} min, {left / 60:4.1f} left  {count}  {kinds}", flush=True)
+        for outcome in outcomes:
+            if outcome.wrong is not None:
+                print(f"  LOST  {outcome.kind}: {outcome.what}: {outcome.wrong}", flush=True)
+
+    def table(self) -> str:
+        """Return a row per kind, and the sum."""
+        kinds = list(dict.fromkeys(outcome.kind for outcome in self.outcomes))
+        rows = [(kind, [o for o in self.outcomes if o.kind == kind]) for kind in kinds]
+        width = max(map(len, kinds), default=5)
+        lines = [f"{'kind':{width}}  tried  survived  lost"]
+        for kind, own in [*rows, ("total", self.outcomes)]:
+            lost = sum(outcome.wrong is not None for outcome in own)
+            lines.append(f"{kind:{width}}  {len(own):5}  {len(own) - lost:8}  {lost:4}")
+        return "\n".join(lines)
