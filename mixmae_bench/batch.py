@@ -54,11 +54,14 @@ def fit_lr(cfg: Config, processes: int, rescale: bool) -> None:
     """
     rule = cfg.get("auto_scale_lr") or {}
     base, batch = rule.get("base_batch_size"), effective_batch(cfg, processes)
-    if base is None or batch == base:
+    if base is None:
+        return
+    rescale = rescale or rule.get("enable", False)
+    rule.enable = False  # else mmengine scales once more, and without accumulation
+    if batch == base:
         return
     own = cfg.optim_wrapper.optimizer
-    if rescale or rule.get("enable"):
-        rule.enable = False  # else mmengine scales once more
+    if rescale:
         own.lr = own.lr * batch / base
         return
     per_step = cfg.train_dataloader.batch_size * processes

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import OPTIMIZERS
 
 from mixmae_bench.compat import openmmlab
 from mixmae_bench.data.digits import build_digits
@@ -81,7 +82,7 @@ def relocate(cfg: Config, folder: str, new: Path) -> Config:
 
 
 def check_training(cfg: Config) -> None:
-    """Check that a config trains, and the numbers that say for how long and at which rate.
+    """Check that a config trains, its optimiser, and the numbers that say for how long and at which rate.
 
     Raises:
         UserError: Where a part is missing, or a number is none or out of range.
@@ -100,6 +101,10 @@ def check_training(cfg: Config) -> None:
         if not isinstance(value, kinds) or not least <= value < math.inf:
             kind = "an integer" if kinds is int else "a number"
             raise UserError(f"config {cfg.filename}: {key} is {value!r}; give {kind} of {least} or more")
+    with OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+        if (name := optimizer.get("type")) and registry.get(name) is None:
+            near = did_you_mean(str(name), [*registry.module_dict, *OPTIMIZERS.module_dict])
+            raise UserError(f"config {cfg.filename}: there is no optimizer '{name}'.{near}")
 
 
 def check_model(cfg: Config) -> None:

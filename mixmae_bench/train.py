@@ -108,7 +108,7 @@ def resume_latest(cfg: Config) -> None:
 
 
 def build(cfg: Config, launcher: str, train: bool) -> Runner:
-    """Build the Runner of a config and, to `train`, the data loader and optimiser that mmengine builds later.
+    """Build the Runner of a config and, to `train`, all of what mmengine builds only then.
 
     Raises:
         UserError: Where something that the config names does not exist or does not take what it is given.
@@ -116,10 +116,14 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner has nothing before its strategy
-            runner.train_dataloader  # noqa: B018  (a property that builds)
+            # In the order of Runner.train; the first and the last are properties that build.
+            runner.train_dataloader  # noqa: B018
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            if runner.param_schedulers is not None:
+                runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+            runner.val_loop  # noqa: B018
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error.args[0] if error.args else error).split())[:300]
         raise UserError(f"config {cfg.filename} cannot be built: {type(error).__name__}: {reason}") from error
     return runner
 

@@ -56,6 +56,19 @@ def test_openmmlabs_own_switch_scales_too_and_once() -> None:
     assert cfg.auto_scale_lr.enable is False
 
 
+def test_openmmlabs_own_switch_does_not_scale_what_fits_with_accumulation() -> None:
+    cfg = config(auto_scale_lr=dict(base_batch_size=512, enable=True))
+    cfg.optim_wrapper.accumulative_counts = 512 // cfg.train_dataloader.batch_size
+    fit_lr(cfg, 1, False)
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.auto_scale_lr.enable) == (1.2e-3, False)
+
+
+def test_a_launcher_that_started_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(UserError, match=r"--launcher pytorch: WORLD_SIZE is not set; start with torchrun"):
+        processes("pytorch")
+
+
 def test_a_config_without_the_rule_is_left_alone() -> None:
     cfg = config(auto_scale_lr=None)
     fit_lr(cfg, 3, False)

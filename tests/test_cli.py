@@ -1,6 +1,7 @@
 """The commands as a user meets them: a mistake is one line with its remedy, before anything is written."""
 
 import argparse
+import errno
 import os
 import runpy
 import subprocess
@@ -16,7 +17,8 @@ from mmengine.config import Config
 import mixmae_bench.doctor
 from mixmae_bench import train
 from mixmae_bench.backbones.mixmae_swin import MixMAESwin
-from mixmae_bench.cli import main
+from mixmae_bench.cli import exits_on_user_error, main
+from mixmae_bench.config import find_data, load_config
 from mixmae_bench.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -560,3 +562,34 @@ def test_doctor_names_a_framework_that_cannot_be_imported(
     monkeypatch.setitem(sys.modules, "mmdet.models", None)
     assert main(["doctor"]) == 1
     assert "mmdet.models" in capsys.readouterr().out.split("problem: ")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"model.type": "Nonsense"}, "Nonsense is not in the mmpretrain::model registry"),
+        ({"val_evaluator.type": "Nonsense"}, "Nonsense is not in the mmpretrain::metric registry"),
+        ({"param_scheduler": [dict(type="Nonsense")]}, "Nonsense is not in the mmpretrain::parameter sched"),
+        ({"train_dataloader.sampler.type": "Nonsense"}, "Nonsense is not in the mmpretrain::data sampler"),
+    ],
+)
+def test_what_a_config_names_and_does_not_exist_is_one_line(folder: Path, options: dict, part: str) -> None:
+    cfg = find_data(load_config(SMOKE / "classification.py", options))
+    cfg.work_dir = "work"
+    with pytest.raises(UserError, match=r"classification.py cannot be built: KeyError: ") as error:
+        train.build(cfg, train=True)
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_refusal_of_the_disk_is_one_line_and_a_fault_of_ours_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @exits_on_user_error
+    def fail(code: int) -> int:
+        raise OSError(code, os.strerror(code), "x.txt")
+
+    assert fail(errno.ENOSPC) == 2
+    assert capsys.readouterr().err == "error: x.txt: No space left on device\n"
+    with pytest.raises(FileNotFoundError):
+        fail(errno.ENOENT)

@@ -374,6 +374,7 @@ def test_the_hash_is_sixteen_hex_digits(config: Write) -> None:
         ({"train_dataloader.batch_size": 8.5}, "train_dataloader.batch_size is 8.5"),
         ({"optim_wrapper.optimizer.lr": "fast"}, "optim_wrapper.optimizer.lr is 'fast'; give a number"),
         ({"optim_wrapper.optimizer.lr": float("nan")}, "optim_wrapper.optimizer.lr is nan"),
+        ({"optim_wrapper.optimizer.type": "Adamm"}, "there is no optimizer 'Adamm'. Did you mean 'Adam"),
         ({"model": None}, "has no 'model': it does not train"),
     ],
 )

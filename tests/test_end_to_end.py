@@ -660,7 +660,7 @@ def test_a_failing_cell_is_named_with_its_log_fails_what_needs_it_and_is_tried_a
 ) -> None:
     config = tmp_path / "broken.py"
     config.write_text(
-        f"_base_ = {str(SMOKE / 'pretraining.py')!r}\noptim_wrapper = dict(optimizer=dict(type='Adamm'))\n"
+        f"_base_ = {str(SMOKE / 'pretraining.py')!r}\noptim_wrapper = dict(optimizer=dict(nonsense=1))\n"
     )
     suite = tmp_path / "suite.yaml"
     suite.write_text(

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import re
 import urllib.parse
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -41,7 +42,8 @@ def read_checkpoint(
         return load_file(path, device=str(map_location or "cpu"))
     if reason := damage(path):
         raise ValueError(reason)
-    with torch.serialization.safe_globals(_PLAIN_TYPES):
+    with torch.serialization.safe_globals(_PLAIN_TYPES), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # what follows is told by the error
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
 
 
@@ -51,7 +53,8 @@ def damage(path: Path) -> str | None:
     None where nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums.
     """
     if not zipfile.is_zipfile(path):
-        return None
+        with open(path, "rb") as file:
+            return "damaged: its end is missing" if file.read(4) == b"PK\x03\x04" else None
     try:
         with zipfile.ZipFile(path) as file:
             part = file.testzip()
@@ -93,7 +96,7 @@ def read_for_mmengine(path: str, map_location: str | torch.device | None = "cpu"
     except FileNotFoundError as error:
         raise UserError(f"{error}; check the path") from error
     except Exception as error:  # torch and safetensors raise many types for a damaged file
-        raise UserError(f"checkpoint {path} cannot be read: {why_refused(error)}") from error
+        raise UserError(f"checkpoint {path} cannot be read as weights: {why_refused(error)}") from error
     if isinstance(content, dict) and isinstance(content.get("meta"), dict):
         content["meta"].pop("config", None)
     return content

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mixmae_bench.compat.checkpoints import read_checkpoint, why_refused
+from mixmae_bench.compat import openmmlab
 from mixmae_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,17 +20,15 @@ MIN_FILLED = 99.0
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a .safetensors file or of a checkpoint of torch.save, without running its code.
 
+    `path` is a file, or an address as `compat.checkpoints` takes them.
+
     Takes the dict under 'state_dict' (OpenMMLab) or 'model' (MixMIM, SimMIM, UM-MAE) where there is one.
 
     Raises:
         UserError: Where the file is missing, damaged, or holds anything but tensors and plain data.
     """
-    try:
-        content = read_checkpoint(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{error}; check the path") from error
-    except Exception as error:  # torch and safetensors raise many types for a damaged file
-        raise UserError(f"checkpoint {path} cannot be read as weights: {why_refused(error)}") from error
+    openmmlab.adapt()  # mmengine's loader, for files and addresses
+    content = CheckpointLoader.load_checkpoint(str(path), "cpu", "silent")
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_one_line_by_mmengine(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(np.float32(500).tobytes())] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"x.pth cannot be read: .*damaged: .* its part x/data/0"):
+    with pytest.raises(UserError, match=r"x.pth cannot be read as weights: .*damaged: .* its part x/data/0"):
         CheckpointLoader.load_checkpoint(str(path))
     with pytest.raises(UserError, match=r"no.pth does not exist; check the path"):
         CheckpointLoader.load_checkpoint(str(tmp_path / "no.pth"))
@@ -139,7 +139,7 @@ def test_https_with_the_hash_of_the_file_is_read_as_data(served: Path, tmp_path:
 
     torch.save({"x": Code(open, str(tmp_path / "made"), "w")}, served)
     digest = hashlib.sha256(served.read_bytes()).hexdigest()[:8]
-    with pytest.raises(UserError, match=r"cannot be read: it is not plain data but asks for"):
+    with pytest.raises(UserError, match=r"cannot be read as weights: it is not plain data but asks for"):
         CheckpointLoader.load_checkpoint(f"https://example.org/w-{digest}.pth")
     assert not (tmp_path / "made").exists()
 

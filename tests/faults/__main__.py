@@ -22,8 +22,8 @@ from tally import Outcome, Tally
 LANES = 2
 """Pieces of work side by side."""
 
-KILLS = {"pretraining": 16, "classification": 14, "detection": 14, "segmentation": 14}
-KILLS_AT_A_TIME = 7
+KILLS = {"pretraining": 14, "classification": 12, "detection": 12, "segmentation": 12}
+KILLS_AT_A_TIME = 6
 SUITE_KILLS = 10
 WRITER_KILLS = 60
 DAMAGED = 20
@@ -43,7 +43,9 @@ class Piece:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="of all moments and places (default: 0)")
-    parser.add_argument("--only", default="", help="parts with this in their name")
+    parser.add_argument(
+        "--only", default="", help="only parts with one of these in their name, such as kill,disk"
+    )
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-faults-"))
@@ -57,7 +59,11 @@ def main() -> int:
         seconds = pool.map(partial(kills.undisturbed, runs=runs), kills.TASKS)
         took = dict(zip(kills.TASKS, seconds, strict=True))
         print(f"undisturbed runs: {', '.join(f'{task} {s:.1f} s' for task, s in took.items())}", flush=True)
-        todo = [piece for piece in pieces(args.seed, work, runs, took) if args.only in piece.part]
+        todo = [
+            piece
+            for piece in pieces(args.seed, work, runs, took)
+            if any(o in piece.part for o in args.only.split(","))
+        ]
         total = sum(piece.seconds for piece in todo)
         futures = {pool.submit(piece.run): piece for piece in todo}
         for future in as_completed(futures):

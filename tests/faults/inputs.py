@@ -127,7 +127,7 @@ INPUTS: list[Bad] = [
             ("model = (", "c.py cannot be read: SyntaxError"),
             ("import nonsense", "c.py cannot be read"),
             ("1 / 0", "c.py cannot be read: ZeroDivisionError"),
-            (b"\xff\xfe", "c.py cannot be read"),
+            (b"\xff\xfe", "c.py"),
             ("_base_ = 'no.py'", "c.py cannot be read"),
             (config("model = dict(backbone=dict(arch='smal'))"), "unknown arch 'smal'"),
             (
@@ -135,6 +135,7 @@ INPUTS: list[Bad] = [
                 "Did you mean 'MixMAESwin'",
             ),
             (config("model = dict(backbone=dict(widht=3))"), "unexpected keyword argument 'widht'"),
+            (config("optim_wrapper = dict(optimizer=dict(type='Adamm'))"), "no optimizer 'Adamm'.*Did you"),
             (config("optim_wrapper = dict(optimizer=dict(lr='fast'))"), "lr"),
             (config("train_cfg = dict(max_epochs='many')"), "max_epochs"),
             (config("train_cfg = dict(max_epochs=-1)"), "max_epochs"),
@@ -149,7 +150,7 @@ INPUTS: list[Bad] = [
     *(
         Bad("train.py c.py --work-dir w", said, {"c.py": config(more)})
         for more, said in [
-            ("optim_wrapper = dict(optimizer=dict(type='Adamm'))", "Adamm"),
+            ("optim_wrapper = dict(optimizer=dict(nonsense=1))", "nonsense"),
             ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='Nonsense')]))", "Nonsense"),
             ("model = dict(type='Nonsense')", "Nonsense"),
             ("train_dataloader = dict(sampler=dict(type='Nonsense'))", "Nonsense"),
@@ -160,12 +161,13 @@ INPUTS: list[Bad] = [
     ),
     Bad(
         RUN,
-        "failed: scratch/seed0/classification: .*Adamm.*log: ",
+        "failed: scratch/seed0/classification: .*nonsense.*log: ",
         {
             "s.yaml": suite(tasks="{classification: c.py}"),
-            "c.py": config("optim_wrapper = dict(optimizer=dict(type='Adamm'))"),
+            "c.py": config("optim_wrapper = dict(optimizer=dict(nonsense=1))"),
         },
         status=1,
+        fresh=True,
     ),
     Bad(RUN, "no 'model'", {"s.yaml": suite(tasks="{classification: c.py}"), "c.py": "a = 1"}),
     Bad("train.py c.py", "no 'model'", {"c.py": "a = 1"}),
@@ -221,11 +223,14 @@ INPUTS: list[Bad] = [
             (f"mixmae-bench reconstruct {PRETRAIN}", "pretraining"),
         ]
         for content, said in [
-            (b"", " cannot be read"),
-            (checkpoint(cut, names), " cannot be read.*damaged"),
-            (checkpoint(flip, names), " cannot be read.*damaged"),
-            (hostile(), " cannot be read.*asks for GLOBAL .*exec"),
-            (hostile(_use_new_zipfile_serialization=False), " cannot be read.*asks for GLOBAL .*exec"),
+            (b"", " cannot be read as weights"),
+            (checkpoint(cut, names), " cannot be read as weights.*damaged"),
+            (checkpoint(flip, names), " cannot be read as weights.*damaged"),
+            (hostile(), " cannot be read as weights.*asks for GLOBAL .*exec"),
+            (
+                hostile(_use_new_zipfile_serialization=False),
+                " cannot be read as weights.*asks for GLOBAL .*exec",
+            ),
             (saved({"state_dict": {"a": torch.zeros(1)}}), " "),
         ]
     ),
