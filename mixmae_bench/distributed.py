@@ -6,15 +6,15 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_reduce_dict, get_world_size, init_dist, is_distributed
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
 from mixmae_bench.batch import PROCESSES
-from mixmae_bench.compat.sync_bn import use_on_cpu
+from mixmae_bench.compat.sync_bn import SyncBatchNorm
 from mixmae_bench.errors import UserError
-from mixmae_bench.registry import HOOKS
+from mixmae_bench.registry import HOOKS, MODEL_WRAPPERS
 
 STARTED_BY = {"pytorch": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 """What starts the processes of each launcher (mmengine's names)."""
@@ -42,7 +42,6 @@ def join(launcher: str, settings: dict | None = None) -> None:
     if not torch.cuda.is_available():
         if launcher != "pytorch":
             raise UserError(f"--launcher {launcher} needs GPUs; without them: torchrun, --launcher pytorch")
-        use_on_cpu()
         torch.distributed.init_process_group("gloo")
         return
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
@@ -71,18 +70,28 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
         cfg.custom_hooks = [*own, *cfg.get("custom_hooks", [])]
     if launcher != "none" and not torch.cuda.is_available():
         settings = dict(
-            type="MMDistributedDataParallel",
+            type="mixmae_bench.CPUDistributedDataParallel",
             broadcast_buffers=False,
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
-        # mmengine's default names a GPU here.
-        cfg.model_wrapper_cfg = {**settings, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
+        cfg.model_wrapper_cfg = {**settings, **(cfg.get("model_wrapper_cfg") or {})}
     return RUNNERS.build(cfg)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return a model without the wrapper that several processes need."""
     return model.module if is_model_wrapper(model) else model
+
+
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """mmengine's DDP without a GPU, which its Runner names all the same; for SyncBatchNorm too."""
+
+    def __init__(self, module: nn.Module, **kwargs: object) -> None:
+        for layer in module.modules():
+            if isinstance(layer, nn.SyncBatchNorm):
+                layer.__class__ = SyncBatchNorm
+        super().__init__(module=module, **{**kwargs, "device_ids": None})
 
 
 @HOOKS.register_module()

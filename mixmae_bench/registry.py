@@ -6,6 +6,7 @@ when a type is first looked up, so `type='mixmae_bench.MixMAESwin'` works from a
 
 from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import MODEL_WRAPPERS as _MODEL_WRAPPERS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
@@ -24,6 +25,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
+MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "distributed")
 DATASETS = _child(_DATASETS, "data.sets")
 HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area", "resume", "finite", "distributed")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")

@@ -1,0 +1,1 @@
+from pair import pair  # noqa: F401

@@ -1,0 +1,91 @@
+"""Two processes of one gloo group, shared by all tests that need them, as starting them takes seconds."""
+
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, wait
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mixmae_bench.config import find_data, load_config
+from mixmae_bench.distributed import build_runner, join
+from mixmae_bench.resume import protect
+from mixmae_bench.suite.together import kill, new_process
+from mixmae_bench.train import resume_latest
+
+SMOKE = Path(__file__).parents[1] / "smoke"
+
+
+class Pair:
+    """Calls functions in both processes at once.
+
+    A pair that failed is of no use any more: the two may be at different things.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._members = [new_process() for _ in range(2)]
+        self._started = [m.submit(_start, rank, port, folder) for rank, m in enumerate(self._members)]
+
+    def __call__(self, function: Callable, *args: object) -> list:
+        """Return what the function returned in each of the two."""
+        for started in self._started:
+            started.result()
+        futures = [member.submit(function, *args) for member in self._members]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            if future.done() and future.exception():
+                self.end()
+                raise future.exception()
+        return [future.result() for future in futures]
+
+    def end(self) -> None:
+        for member in self._members:
+            kill(member)
+
+
+def _start(rank: int, port: int, folder: Path) -> None:
+    place = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    os.environ.update({name: str(value) for name, value in place.items()})
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    from mixmae_bench.suite import cell  # noqa: F401  # imports what all tests need
+
+    join("pytorch")
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    pair = Pair(tmp_path_factory.mktemp("pair"))
+    yield pair
+    pair.end()
+
+
+def runner_of(config: Path, folder: Path, launcher: str, **options: object) -> Runner:
+    """Build a Runner as `tools/train.py --resume` does."""
+    cfg: Config = find_data(load_config(config, options))
+    cfg.work_dir = str(folder)
+    cfg.experiment_name = f"{folder}_{random.SystemRandom().random()}"
+    resume_latest(cfg)
+    protect(cfg)
+    return build_runner(cfg, launcher)
+
+
+@contextlib.contextmanager
+def output_kept() -> Iterator[None]:
+    """Give this process its stdout and stderr back after a cell has sent them to its log."""
+    kept = os.dup(1), os.dup(2)
+    try:
+        yield
+    finally:
+        for own, number in zip(kept, (1, 2), strict=True):
+            os.dup2(own, number)
+            os.close(own)
