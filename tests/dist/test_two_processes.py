@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner, set_random_seed
 from pair import SMOKE, Pair, runner_of
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
@@ -18,6 +19,7 @@ from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.mixmae import MixMAE
 from mixmae_bench.registry import MODELS
 from mixmae_bench.sharded import FullyShardedStrategy
+from mixmae_bench.transfer.knn import KNNClassifier
 
 ARCH = dict(embed_dim=16, depths=(2, 1), num_heads=(2, 2), window_size=(4, 4))
 BACKBONE = dict(type="mixmae_bench.MixMAESwin", arch=ARCH, img_size=32)
@@ -259,7 +261,7 @@ def test_a_sharded_run_ends_with_the_weights_of_one_that_is_not_and_either_goes_
 
 
 class SpoilHook(Hook):
-    """Puts a NaN into a weight of the second process, before a step or after it."""
+    """Makes NaN of the weights that the second process holds, before a step or after it."""
 
     priority = "VERY_HIGH"
 
@@ -268,7 +270,8 @@ class SpoilHook(Hook):
 
     def spoil(self, runner: Runner, **_: object) -> None:
         if runner.iter == 1 and get_rank() == 1:
-            next(runner.model.parameters()).data.view(-1)[0] = torch.nan
+            for param in runner.model.parameters():
+                (param.to_local() if isinstance(param, DTensor) else param).detach().fill_(torch.nan)
 
 
 def spoiled(folder: Path, config: Path, when: str) -> str:
@@ -296,7 +299,7 @@ def test_a_shard_that_is_not_finite_is_not_saved_by_any_process(pair: Pair, tmp_
 
 def nearest_neighbours() -> str:
     with pytest.raises(UserError) as error:
-        MODELS.build(dict(type="mixmae_bench.KNNClassifier", num_classes=10, backbone=BACKBONE))
+        KNNClassifier(num_classes=10, backbone=BACKBONE)
     return str(error.value)
 
 
