@@ -53,7 +53,9 @@ def quiet() -> Iterator[None]:
 def import_quietly() -> None:
     """Import what talks on import; for new processes, before anything else does."""
     with quiet():
-        import mmdet.datasets  # noqa: F401
+        import mmdet.datasets
+        import mmpretrain.datasets
+        import mmseg.datasets  # noqa: F401
 
 
 def adapt() -> None:
