@@ -210,6 +210,8 @@ class SlurmJobs(LocalJobs):
     @property
     def after_stop(self) -> str:
         ids = " ".join(s.task.job_id for s in self._busy if s.task)
+        if not ids:
+            return super().after_stop
         return f"submitted jobs go on and the same command finds them; to end them: scancel {ids}"
 
     def processes(self, cfg: Config) -> int:
@@ -227,7 +229,8 @@ class SlurmJobs(LocalJobs):
         note_failure(job.folder, None)
         threads = self._parameters.get("cpus_per_task", 1)
         try:
-            task = executor.submit(RunCell(dataclasses.replace(job, threads=threads))).task(0)
+            with submitit.helpers.clean_env():  # this process may be a job itself
+                task = executor.submit(RunCell(dataclasses.replace(job, threads=threads))).task(0)
         except FailedJobError as error:
             raise UserError(f"sbatch refuses {job.plan.cell.name}: {' '.join(str(error).split())}") from error
         write_atomically(note, json.dumps({"id": task.job_id, "key": job.plan.key}))

@@ -20,7 +20,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.suite import cluster
 from mixmae_bench.suite.cluster import LocalJobs, RunCell, SlurmJobs, Submitted
 from mixmae_bench.suite.job import Job, reason
-from mixmae_bench.suite.plan import plan
+from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, note_failure
 from mixmae_bench.suite.spec import read_suite
 
@@ -217,7 +217,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     folder = tmp_path / "slurm"
     folder.mkdir()
     commands = {
-        "sbatch": f"n=$(ls {folder} | grep -c script_); n=$((n + 101)); cp $1 {folder}/script_$n; "
+        "sbatch": f"env > {folder}/environment\n"
+        f"n=$(ls {folder} | grep -c script_); n=$((n + 101)); cp $1 {folder}/script_$n\n"
         f"[ -e {folder}/refusal ] && cat {folder}/refusal >&2 && exit 1; echo Submitted batch job $n",
         "srun": "",
         "sacct": f"cat {folder}/states",
@@ -230,9 +231,13 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return FakeSlurm(folder)
 
 
+@pytest.fixture(scope="module")
+def planned() -> Plan:
+    return plan(read_suite(SUITE))["mixmae/seed0/pretraining"]
+
+
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
-    planned = plan(read_suite(SUITE))["mixmae/seed0/pretraining"]
+def job(tmp_path: Path, planned: Plan) -> Job:
     work = tmp_path / "work"
     return Job(
         "smoke", SUITE, 1, "digits", planned, work / planned.cell.name, work / "records.jsonl", None, 9, False
@@ -243,13 +248,17 @@ def finish(submitted: Submitted, outcome: tuple[str, object]) -> None:
     submitted.task.paths.result_pickle.write_bytes(pickle.dumps(outcome))
 
 
-def test_a_cell_goes_through_sbatch_and_its_result_comes_back(slurm: FakeSlurm, job: Job) -> None:
+def test_a_cell_goes_through_sbatch_and_its_result_comes_back(
+    slurm: FakeSlurm, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")  # where the suite is a job itself
     jobs = SlurmJobs(2, {"partition": "cpu", "cpus_per_task": 3})
     submitted = jobs.submit(job)
     assert jobs.free == 1
     (script,) = slurm.scripts()
     assert "#SBATCH --partition=cpu\n" in script
     assert "gpus" not in script
+    assert "SLURM_" not in (slurm.folder / "environment").read_text()
     sent = submitted.task.submission().function
     assert sent.job == dataclasses.replace(job, threads=3)
     slurm.set_state("101", "PENDING")
@@ -314,6 +323,7 @@ def test_what_sbatch_refuses_is_one_line(slurm: FakeSlurm, job: Job, capsys: pyt
 
 def test_jobs_go_on_when_the_suite_stops_and_are_named(slurm: FakeSlurm, job: Job) -> None:
     jobs = SlurmJobs(1, {})
+    assert "scancel" not in jobs.after_stop
     jobs.submit(job)
     jobs.stop()  # there is no scancel that it could call
     assert jobs.after_stop.endswith("scancel 101")
