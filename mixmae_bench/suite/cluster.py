@@ -38,6 +38,9 @@ from mixmae_bench.suite.spec import Cell, Suite
 TIMEOUTS = 100
 """How often a cell goes on after its job reached its time limit."""
 
+NOTE = "submitted.json"
+"""In the folder of a cell's jobs: which Slurm job was submitted last, for a process that looks for it."""
+
 NO_LIMIT = 60 * 24 * 365
 """Minutes of a job on this machine."""
 
@@ -152,7 +155,10 @@ class LocalJobs:
     def submit(self, job: Job) -> Submitted:
         """Submit a cell, unless some process is at it."""
         slot = self._slots.pop()
-        task = None if is_running(job.folder) else self._submit(job, slot)
+        task = self._found(job)
+        if task is None and not is_running(job.folder):
+            note_failure(job.folder, None)
+            task = self._submit(job, slot)
         submitted = Submitted(job, task, self.seconds_between_looks)
         self._busy[submitted] = slot
         return submitted
@@ -170,8 +176,11 @@ class LocalJobs:
             if submitted.task and not submitted.done():
                 submitted.task.cancel()
 
+    def _found(self, job: Job) -> submitit.Job | None:
+        """Return the job that an earlier process submitted for the same cell, if it can be asked of still."""
+        return None
+
     def _submit(self, job: Job, slot: int) -> submitit.Job:
-        note_failure(job.folder, None)
         executor = submitit.LocalExecutor(_jobs_folder(job.records.parent, job.plan.cell))
         gpus = _visible_gpus()
         executor.update_parameters(
@@ -221,19 +230,25 @@ class SlurmJobs(LocalJobs):
     def stop(self) -> None:
         """Leave the jobs alone."""
 
+    def _found(self, job: Job) -> submitit.Job | None:
+        folder = _jobs_folder(job.records.parent, job.plan.cell)
+        try:
+            noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        task = submitit.SlurmJob(folder, noted["id"])
+        lives = noted["key"] == job.plan.key and not task.done(force_check=True) and task.state != "UNKNOWN"
+        return task if lives else None
+
     def _submit(self, job: Job, slot: int) -> submitit.Job:
         executor = _slurm_executor(job.plan.cell, job.records.parent, self._parameters)
-        note = executor.folder / "submitted.json"
-        if task := _found(note, job):
-            return task
-        note_failure(job.folder, None)
         threads = self._parameters.get("cpus_per_task", 1)
         try:
             with submitit.helpers.clean_env():  # this process may be a job itself
                 task = executor.submit(RunCell(dataclasses.replace(job, threads=threads))).task(0)
         except FailedJobError as error:
             raise UserError(f"sbatch refuses {job.plan.cell.name}: {' '.join(str(error).split())}") from error
-        write_atomically(note, json.dumps({"id": task.job_id, "key": job.plan.key}))
+        write_atomically(executor.folder / NOTE, json.dumps({"id": task.job_id, "key": job.plan.key}))
         return task
 
 
@@ -283,17 +298,6 @@ def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -
 
 def _jobs_folder(work_dir: Path, cell: Cell) -> Path:
     return work_dir / "jobs" / cell.name  # not in the cell's folder, which is removed when its run is stale
-
-
-def _found(note: Path, job: Job) -> submitit.Job | None:
-    """Return the job that an earlier process submitted for the same cell, if Slurm still has it."""
-    try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    task = submitit.SlurmJob(note.parent, noted["id"])
-    waits = noted["key"] == job.plan.key and not task.done(force_check=True) and task.state != "UNKNOWN"
-    return task if waits else None
 
 
 def _visible_gpus() -> list[int]:
