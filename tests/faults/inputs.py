@@ -125,7 +125,7 @@ INPUTS: list[Bad] = [
         Bad(command, said, {"s.yaml": suite(tasks="{classification: c.py}"), "c.py": text})
         for text, said in [
             ("model = (", "c.py cannot be read: SyntaxError"),
-            ("import nonsense", "c.py cannot be read"),
+            ("import nonsense", "c.py"),
             ("1 / 0", "c.py cannot be read: ZeroDivisionError"),
             (b"\xff\xfe", "c.py"),
             ("_base_ = 'no.py'", "c.py cannot be read"),
@@ -189,8 +189,7 @@ INPUTS: list[Bad] = [
     Bad(f"test.py {PRETRAIN} {GOOD}", "no test_dataloader"),
     # Checkpoints to start from.
     *(
-        Bad(f"{command} ", said, {"x.pth": content, "s.yaml": suite(methods="{theirs: {checkpoint: x.pth}}")})
-        for command in (RUN, FROM_IT)
+        Bad(RUN, said, {"x.pth": content, "s.yaml": suite(methods="{theirs: {checkpoint: x.pth}}")})
         for content, said in [
             (b"", "x.pth cannot be read as weights"),
             (b"PK\x03\x04 and no more", "x.pth cannot be read as weights"),
@@ -206,6 +205,9 @@ INPUTS: list[Bad] = [
             (pickle.dumps({"state_dict": Code()}, 0), "x.pth cannot be read as weights"),
         ]
     ),
+    Bad(FROM_IT, "x.pth cannot be read as weights.*damaged", {"x.pth": checkpoint(flip)}),
+    Bad(FROM_IT, "asks for GLOBAL .*exec", {"x.pth": hostile()}),
+    Bad(FROM_IT, "x.pth holds no tensors", {"x.pth": saved([1, 2])}),
     Bad(f"{FROM} model.backbone.init_cfg.checkpoint=no.pth", "no.pth does not exist"),
     Bad(f"{FROM} model.backbone.init_cfg.checkpoint=http://127.0.0.1/x.pth", "cannot be trusted"),
     Bad(
@@ -248,7 +250,7 @@ INPUTS: list[Bad] = [
     Bad(f"train.py {CLASSIFY} --work-dir w --resume no.pth", "no.pth does not exist"),
     Bad(f"train.py {CLASSIFY} --work-dir w --cfg-options load_from=no.pth", "no.pth does not exist"),
     Bad(f"train.py {CLASSIFY} --work-dir w --cfg-options load_from=x.pth", "exec", {"x.pth": hostile()}),
-    Bad(f"train.py {CLASSIFY} --work-dir w --resume {GOOD}", "it is of another model, 'backbone"),
+    Bad(f"train.py {CLASSIFY} --work-dir w --resume {GOOD}", "it is of another model, '"),
     Bad(f"train.py {CLASSIFY} --work-dir w --resume x.pth", "has no 'optimizer'", {"x.pth": weights_alone}),
     Bad(
         f"train.py {CLASSIFY} --work-dir w --resume x.pth",
