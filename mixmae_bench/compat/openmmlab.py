@@ -53,8 +53,8 @@ def quiet() -> Iterator[None]:
 def import_quietly() -> None:
     """Import what talks on import; for new processes, before anything else does."""
     with quiet():
-        import mmdet.datasets
-        import mmpretrain.datasets
+        import mmdet.datasets  # noqa: F401
+        import mmpretrain.datasets  # noqa: F401
         import mmseg.datasets  # noqa: F401
 
 
