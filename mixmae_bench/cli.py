@@ -423,8 +423,10 @@ def _report(args: argparse.Namespace) -> int:
     work_dir = args.work_dir or Path("work_dirs") / suite.name
     if not (work_dir / "records.jsonl").is_file():
         raise UserError(f"{work_dir} holds no records.jsonl; give --work-dir, or run the suite first")
-    from mixmae_bench.report.page import write_plots, write_report
+    from mixmae_bench.report.page import suite_records, write_plots, write_report
 
+    for complaint in suite_records(suite, work_dir)[1]:
+        print(complaint, file=sys.stderr)
     if args.plots:
         write_plots(suite, work_dir, args.plots)
     print(write_report(suite, work_dir, args.out))

@@ -72,14 +72,14 @@ def write_report(suite: Suite, work_dir: Path, out: Path | None = None) -> Path:
 
 def write_plots(suite: Suite, work_dir: Path, folder: Path) -> None:
     """Write every plot of a suite for which there are records, as NAME.svg and NAME.png."""
-    rows = make_rows(_read(suite, work_dir)[0])
+    rows = make_rows(suite_records(suite, work_dir)[0])
     for name, (draw, *_) in PLOTS.items():
         if figure := draw(rows):
             write_atomically(folder / f"{name}.svg", svg(figure))
             write_atomically(folder / f"{name}.png", png(figure))
 
 
-def _read(suite: Suite, work_dir: Path) -> tuple[list[Record], list[str]]:
+def suite_records(suite: Suite, work_dir: Path) -> tuple[list[Record], list[str]]:
     """Return the suite's records, the last of every cell, and complaints about what is left out."""
     lines, complaints = read_records(work_dir / "records.jsonl")
     own = [r for r in lines if (r.suite, r.suite_version) == (suite.name, suite.version)]
@@ -97,7 +97,7 @@ def _order(record: Record) -> tuple[object, ...]:
 
 def report(suite: Suite, work_dir: Path) -> str:
     """Return the text of the report; the same bytes for the same files."""
-    records, complaints = _read(suite, work_dir)
+    records, complaints = suite_records(suite, work_dir)
     suite = replace(suite, seeds=sorted({*suite.seeds, *(r.seed for r in records)}))
     rows = make_rows(records)
     sections = {

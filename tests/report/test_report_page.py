@@ -90,7 +90,9 @@ def test_names_are_text_not_markup(suite: Suite, tmp_path: Path) -> None:
     assert HOSTILE in [row[0] for row in page.tables["sort"]]
 
 
-def test_broken_lines_missing_runs_and_other_suites_are_told(suite: Suite, tmp_path: Path) -> None:
+def test_broken_lines_missing_runs_and_other_suites_are_told(
+    suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (first, second, *_) = read_records(DIGITS / "records.jsonl")[0]
     append_record(tmp_path / "records.jsonl", first)
     append_record(tmp_path / "records.jsonl", replace(second, suite_version=first.suite_version - 1))
@@ -102,6 +104,10 @@ def test_broken_lines_missing_runs_and_other_suites_are_told(suite: Suite, tmp_p
     assert "14 of the suite&#x27;s 15 runs have no record" in text
     assert "<li>mixmae/seed0/detection</li>" in text
     assert "<b>" not in text
+    assert main(["report", "configs/suites/digits.yaml", "--work-dir", str(tmp_path)]) == 0
+    broken, others = capsys.readouterr().err.splitlines()
+    assert "records.jsonl line 3 is skipped" in broken
+    assert others.startswith("1 records of another suite")
 
 
 def test_the_last_picture_of_a_pretraining_is_shown(suite: Suite, tmp_path: Path) -> None:
