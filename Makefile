@@ -20,9 +20,10 @@ $(STAMP): setup.py constraints.txt
 bench: setup
 	@$(BIN)/mixmae-bench run configs/suites/digits.yaml
 
+# A process per core, each with one thread; the tests of a file stay together, as they share what is slow.
 test: setup
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Kills, damaged files, a full disk and bad input, in real processes: at most 20 minutes.
 faults: setup

@@ -48,7 +48,7 @@ setup(
     extras_require={
         "onedl": ONEDL,
         "openmmlab": OPENMMLAB,
-        "test": ["pytest", "pytest-timeout", "ruff", "tensorboard"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard"],
     },
     entry_points={"console_scripts": ["mixmae-bench=mixmae_bench.cli:main"]},
 )

@@ -101,7 +101,8 @@ def check_training(cfg: Config) -> None:
         if not isinstance(value, kinds) or not least <= value < math.inf:
             kind = "an integer" if kinds is int else "a number"
             raise UserError(f"config {cfg.filename}: {key} is {value!r}; give {kind} of {least} or more")
-    with OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+    scope = OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope"))
+    with openmmlab.quiet(), scope as registry:  # looking a name up imports the framework
         if (name := optimizer.get("type")) and registry.get(name) is None:
             near = did_you_mean(str(name), [*registry.module_dict, *OPTIMIZERS.module_dict])
             raise UserError(f"config {cfg.filename}: there is no optimizer '{name}'.{near}")

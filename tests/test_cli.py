@@ -439,18 +439,6 @@ def test_the_work_folder_is_the_option_then_the_config_then_the_name(
     assert sorted(p.name for p in folder.iterdir()) == ["config.py"]
 
 
-@pytest.mark.parametrize("launcher", ["none", "pytorch", "slurm", "mpi"])
-def test_the_launcher_reaches_the_config(folder: Path, arguments: Callable, launcher: str) -> None:
-    assert train.configure(arguments(write_config(folder), "--launcher", launcher)).launcher == launcher
-
-
-def test_processes_talk_by_gloo_where_there_is_no_gpu_and_by_nccl_where_there_is(
-    folder: Path, arguments: Callable
-) -> None:
-    cfg = train.configure(arguments(write_config(folder)))
-    assert cfg.env_cfg.dist_cfg.backend == ("nccl" if torch.cuda.is_available() else "gloo")
-
-
 def test_a_config_without_env_cfg_is_made_ready_too(folder: Path, arguments: Callable) -> None:
     path = folder / "config.py"
     path.write_text("model = dict(type='X')\n")
@@ -575,9 +563,9 @@ def test_doctor_names_a_framework_that_cannot_be_imported(
 )
 def test_what_a_config_names_and_does_not_exist_is_one_line(folder: Path, options: dict, part: str) -> None:
     cfg = find_data(load_config(SMOKE / "classification.py", options))
-    cfg.work_dir = "work"
+    cfg.work_dir, cfg.experiment_name = "work", part
     with pytest.raises(UserError, match=r"classification.py cannot be built: KeyError: ") as error:
-        train.build(cfg, train=True)
+        train.build(cfg, "none", train=True)
     assert part in str(error.value)
     assert "\n" not in str(error.value)
 

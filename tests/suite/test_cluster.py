@@ -241,7 +241,8 @@ def planned() -> Plan:
 def job(tmp_path: Path, planned: Plan) -> Job:
     work = tmp_path / "work"
     return Job(
-        "smoke", SUITE, 1, "digits", planned, work / planned.cell.name, work / "records.jsonl", None, 9, False
+        *("smoke", SUITE, 1, "digits", planned, work / planned.cell.name, work / "records.jsonl"),
+        *(None, 9, False, ()),
     )
 
 
