@@ -3,7 +3,6 @@
 import gc
 import os
 import shutil
-import sys
 import time
 import traceback
 from contextlib import nullcontext
@@ -29,6 +28,7 @@ from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.distributed import build_runner, join, unwrapped
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
+from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.resume import latest_intact, protect
 from mixmae_bench.suite.errors import ErrorsHook
@@ -69,16 +69,16 @@ def run_job(job: Job) -> Record | None:
         record, todo = _of_first(_begin(job, free) if is_main_process() else None)
         if not todo:
             return record
-        _print_into(job.folder / "log.txt")
-        try:
-            return _run(job)
-        except Exception as error:
-            traceback.print_exc()  # for the log; what is raised goes to the suite's process
-            if failure(job.folder) is None:  # else that of another process, which this one follows from
-                note_failure(job.folder, reason(error))
-            raise
-        finally:
-            gc.collect()  # a Runner is full of cycles; the next cell needs its memory
+        with printing_into(job.folder / "log.txt"):
+            try:
+                return _run(job)
+            except Exception as error:
+                traceback.print_exc()  # for the log; what is raised goes to the suite's process
+                if failure(job.folder) is None:  # else that of another process, which this one follows from
+                    note_failure(job.folder, reason(error))
+                raise
+            finally:
+                gc.collect()  # a Runner is full of cycles; the next cell needs its memory
 
 
 def _launcher() -> str:
@@ -253,12 +253,3 @@ def _epoch_means(runner: Runner, scalar: str) -> list[float]:
     epoch = max(1, round(len(runner.train_dataloader) * len(values) / runner.iter))  # fewer when accumulating
     epochs = (values[i : i + epoch] for i in range(0, len(values), epoch))
     return [round(float(np.mean(own[np.isfinite(own)])), 5) for own in epochs]
-
-
-def _print_into(file: Path) -> None:
-    """Send everything that this process prints, C code included, to the end of a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with open(file, "ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)

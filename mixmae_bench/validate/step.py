@@ -1,16 +1,11 @@
 """One config on a tiny data set: training steps, a checkpoint, an evaluation, through mmengine's Runner."""
 
-import contextlib
 import copy
-import os
 import re
-import sys
 import time
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -23,6 +18,7 @@ from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import built_on
 from mixmae_bench.data.tiny import make_tiny
 from mixmae_bench.errors import UserError
+from mixmae_bench.printing import printing_into
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.load import load_backbone
 from mixmae_bench.validate.narrow import narrow
@@ -76,7 +72,7 @@ def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path |
     torch.set_num_threads(1)
     reset_peak_memory()
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log.txt", "w", encoding="utf-8") as log, _printing_into(log):
+    with printing_into(folder / "log.txt"):
         try:
             cfg = load_config(config)
             params = _params(cfg)
@@ -136,21 +132,3 @@ def _dataset(loader: ConfigDict) -> ConfigDict:
     while "dataset" in dataset:
         dataset = dataset.dataset
     return dataset
-
-
-@contextlib.contextmanager
-def _printing_into(log: TextIO) -> Iterator[None]:
-    """Send everything that this process prints, C code included, into a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    os.dup2(log.fileno(), 1)
-    os.dup2(log.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for own, number in zip(kept, (1, 2), strict=True):
-            os.dup2(own, number)
-            os.close(own)

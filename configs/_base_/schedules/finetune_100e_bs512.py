@@ -1,23 +1,8 @@
 """Fine-tuning on a small data set: as on ImageNet, with half the batch; not published."""
 
+_base_ = "./finetune_100e_bs1024.py"
 lr = 5e-4 * 512 / 256
-optim_wrapper = dict(
-    type="mixmae_bench.Bf16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=True, end=5, convert_to_iter_based=True),
-    dict(
-        type="CosineAnnealingLR",
-        by_epoch=True,
-        begin=5,
-        end=100,
-        eta_min_ratio=1e-6 / lr,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
-val_cfg = dict()
-test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(lr=lr))
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(eta_min_ratio=1e-6 / lr)
 auto_scale_lr = dict(base_batch_size=512)

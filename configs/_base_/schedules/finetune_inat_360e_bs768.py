@@ -1,23 +1,9 @@
 """Fine-tuning on iNaturalist from a classifier of ImageNet, as DeiT (facebookresearch/deit issue 105)."""
 
+_base_ = "./finetune_100e_bs1024.py"
 lr = 7.5e-5
-optim_wrapper = dict(
-    type="mixmae_bench.Bf16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=True, end=5, convert_to_iter_based=True),
-    dict(
-        type="CosineAnnealingLR",
-        by_epoch=True,
-        begin=5,
-        end=360,
-        eta_min_ratio=1e-6 / lr,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(by_epoch=True, max_epochs=360, val_interval=10)
-val_cfg = dict()
-test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(lr=lr))
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=360, eta_min_ratio=1e-6 / lr)
+train_cfg = dict(max_epochs=360)
 auto_scale_lr = dict(base_batch_size=768)
