@@ -401,7 +401,7 @@ def _table(args: argparse.Namespace) -> int:
     for complaint in results.complaints:
         print(complaint, file=sys.stderr)
     if args.out:
-        from mixmae_bench.suite.progress import write_atomically
+        from mixmae_bench.files import write_atomically
 
         write_atomically(args.out, text)
     else:

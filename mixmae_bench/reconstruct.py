@@ -12,10 +12,10 @@ from torchvision.transforms.functional import center_crop, resize
 
 from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.errors import UserError
+from mixmae_bench.files import write_atomically
 from mixmae_bench.methods.method import Method
 from mixmae_bench.pictures import draw_grid, sample
 from mixmae_bench.registry import MODELS
-from mixmae_bench.suite.progress import write_atomically
 from mixmae_bench.transfer.load import load_model
 
 COUNT = 8

@@ -196,6 +196,7 @@ def latest_intact(folder: Path) -> Path | None:
         if intact(path):
             return path
         print(f"warning: checkpoint {path} is missing or damaged; trying the one before", file=sys.stderr)
+    print(f"warning: no checkpoint in {folder} is intact; training begins anew", file=sys.stderr)
     return None
 
 

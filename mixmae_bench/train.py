@@ -3,7 +3,6 @@
 import argparse
 import os
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import torch
 from mmengine.config import Config, DictAction
@@ -63,22 +62,6 @@ def configure(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     allow_skips(cfg)
     return cfg
-
-
-def check_writable(folder: Path) -> None:
-    """Make a folder where it is missing, and try it.
-
-    Raises:
-        UserError: Where it cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"folder {folder} cannot be written to: {error.strerror}; give another with --work-dir"
-        ) from error
 
 
 def use_amp(cfg: Config) -> None:

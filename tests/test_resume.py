@@ -22,10 +22,11 @@ from mmengine.runner import Runner
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.config import find_data, load_config
 from mixmae_bench.errors import UserError
+from mixmae_bench.files import check_writable
 from mixmae_bench.finite import FiniteLossHook
 from mixmae_bench.resume import intact, latest_intact, protect, random_states, set_random_states
 from mixmae_bench.suite.job import final_checkpoint
-from mixmae_bench.train import check_writable, resume_latest
+from mixmae_bench.train import resume_latest
 
 SMOKE = Path(__file__).parent / "smoke"
 

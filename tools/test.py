@@ -6,7 +6,8 @@ from pathlib import Path
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.distributed import leave, unwrapped
 from mixmae_bench.errors import UserError
-from mixmae_bench.train import build, check_writable, configure, existing, parse, parser
+from mixmae_bench.files import check_writable
+from mixmae_bench.train import build, configure, existing, parse, parser
 from mixmae_bench.transfer.load import load_model
 
 

@@ -7,11 +7,11 @@ from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.config import check_training
 from mixmae_bench.distributed import leave
+from mixmae_bench.files import check_writable
 from mixmae_bench.resume import protect
 from mixmae_bench.trackers import check_trackers, track
 from mixmae_bench.train import (
     build,
-    check_writable,
     configure,
     existing,
     parse,

@@ -22,6 +22,7 @@ from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
 from mixmae_bench.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.precision import computes_bfloat16
+from mixmae_bench.report.speeds import speed_table
 
 
 def settings_of(
@@ -97,36 +98,17 @@ def measure(settings: list[Setting], steps: int, warm_up: int, console: Console)
 
 def show(speeds: list[Speed], console: Console) -> None:
     """Print a row per model, with ratios to the first."""
-    first = speeds[0]
     for number, speed in enumerate(speeds, 1):
-        height, width = speed.shape
-        console.print(f"{number}  {speed.model}, {height}x{width} px", soft_wrap=True, highlight=False)
-    compiled = ", compiled" if first.compile else ""
-    table = Table(
-        title=f"{first.step} steps, batch {first.batch}, {first.device}, {first.threads} threads{compiled}",
-        title_justify="left",
-        box=None,
-    )
-    for title in ("", "format", "images/s", "slowest to fastest", "x", "peak MB", "x", "GFLOPs", "of matmul"):
-        table.add_column(title, justify="right")
-    for number, s in enumerate(speeds, 1):
-        table.add_row(
-            str(number),
-            s.dtype,
-            f"{s.images_per_s:.3g}",
-            f"{s.slowest:.3g} to {s.fastest:.3g}",
-            f"{s.images_per_s / first.images_per_s:.2f}",
-            f"{s.peak_memory_mb:.0f}",
-            f"{s.peak_memory_mb / first.peak_memory_mb:.2f}",
-            f"{s.flops / 1e9:.2f}",
-            f"{100 * s.utilisation:.0f} %",
-        )
+        console.print(f"{number}  {speed.model}", soft_wrap=True, highlight=False)
+    found = speed_table(speeds)
+    table = Table("", *found.columns[1:-1], title=found.rows[0][-1], title_justify="left", box=None)
+    for column in table.columns:
+        column.justify = "right"
+    for number, row in enumerate(found.rows, 1):
+        table.add_row(str(number), *row[1:-1])
     console.print(table)
-    console.print(
-        "images/s by the median step; peak memory without the frameworks; GFLOPs of a forward pass per image,"
-        " and FLOP/s as a share of a large matrix product's in that format",
-        style="dim",
-    )
+    for note in found.notes:
+        console.print(note, style="dim")
 
 
 def _speed(

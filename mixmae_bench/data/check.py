@@ -21,7 +21,7 @@ from mixmae_bench.data.official import OFFICIAL, Part
 from mixmae_bench.data.seg_maps import IGNORED, LoadSegMap
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError, did_you_mean
-from mixmae_bench.suite.progress import write_atomically
+from mixmae_bench.files import write_atomically
 
 EXAMPLES = 10
 FILES_AT_A_TIME = 64

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -45,7 +46,7 @@ def check_datasets(cfg: Config) -> dict[str, int]:
         settings = {key: value for key, value in dataset.to_dict().items() if key != "pipeline"}
         settings.setdefault("_scope_", cfg.get("default_scope"))
         try:
-            images[loader], classes = _read(json.dumps(settings))
+            images[loader], classes, highest = _read(json.dumps(settings))
         except UserError:
             raise
         except Exception as error:  # any reader of any format
@@ -58,6 +59,11 @@ def check_datasets(cfg: Config) -> dict[str, int]:
             if classes and count != classes:
                 raise UserError(
                     f"data: {where} has {classes} classes, and {head} is {count}; change one of them"
+                )
+            if not classes and highest and highest.label >= count:
+                raise UserError(
+                    f"data: {highest.source} gives {highest.image} label {highest.label}, "
+                    f"and {head} is {count}; change one of them"
                 )
     return images
 
@@ -82,28 +88,36 @@ def allow_skips(cfg: Config) -> None:
             transform["skips"] = skips
 
 
+class _Label(NamedTuple):
+    label: int
+    image: str
+    source: str
+
+
 @functools.cache
-def _read(settings: str) -> tuple[int, int | None]:
-    """Build a data set, check it, and return its numbers of images and of classes (None: it has none)."""
+def _read(settings: str) -> tuple[int, int | None, _Label | None]:
+    """Build a data set, check it, and return its numbers of images and classes, and its highest label.
+
+    The number of classes is None where the data set does not name them, the label where there is none.
+    """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of its progress
         dataset: BaseDataset = DATASETS.build(dict(json.loads(settings), pipeline=[], serialize_data=False))
     source = dataset.ann_file or ", ".join(sorted(set(dataset.data_prefix.values())))
     if not len(dataset):
         raise UserError(f"data: {source} has no image (of those that the config keeps)")
     classes = dataset.metainfo.get("classes")
-    if classes:
-        _check_labels(dataset, source, len(classes))
+    highest = None
+    for item in dataset.data_list:
+        if not isinstance(item.get("gt_label"), int):
+            continue
+        label = _Label(item["gt_label"], item.get("img_path", "an image"), source)
+        if label.label < 0 or (classes and label.label >= len(classes)):
+            known = f"; classes are 0 to {len(classes) - 1}" if classes else ", which is below 0"
+            raise UserError(f"data: {source} gives {label.image} label {label.label}{known}")
+        highest = max(highest or label, label)
     _check_objects(dataset, source)
     _check_seg_maps(dataset)
-    return len(dataset), len(classes) if classes else None
-
-
-def _check_labels(dataset: BaseDataset, source: str, classes: int) -> None:
-    for item in dataset.data_list:
-        label = item.get("gt_label", 0)
-        if isinstance(label, int) and not 0 <= label < classes:
-            name = item.get("img_path", "an image")
-            raise UserError(f"data: {source} gives {name} label {label}; classes are 0 to {classes - 1}")
+    return len(dataset), len(classes) if classes else None, highest
 
 
 def _check_objects(dataset: BaseDataset, source: str) -> None:

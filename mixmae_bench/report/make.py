@@ -11,6 +11,7 @@ from mixmae_bench.record import Record, read_lines, read_records
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.pretraining import pretraining_table
 from mixmae_bench.report.published import Published, read_published
+from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.suite import Waiting, suite_table
 from mixmae_bench.report.table import Table, markdown_body
 from mixmae_bench.suite.spec import read_suite
@@ -25,7 +26,7 @@ PAPERS = {
     "classification": "Other data sets, and linear probes",
 }
 SUITES = {"controlled": "All methods on one backbone", "digits": "digits"}
-NAMES = (*PAPERS, "pretraining-cost", *SUITES, "records")
+NAMES = (*PAPERS, "pretraining-cost", "speed", *SUITES, "records")
 """What `mixmae-bench table` knows; 'records' is every record as it is."""
 
 HEAD = """# Results
@@ -96,7 +97,9 @@ def make_table(name: str, results: Results) -> Table:
         return paper_table(PAPERS[name], results.published[name], results.counts, results.records)
     if name == "pretraining-cost":
         rows = results.published[name]
-        return pretraining_table(rows, results.counts, results.records, results.speeds)
+        return pretraining_table(rows, results.counts, results.records)
+    if name == "speed":
+        return speed_table(results.speeds)
     if name in SUITES:
         records = [r for r in results.records if r.suite == name]
         return suite_table(SUITES[name], records, _waiting(name, records, results.counts))

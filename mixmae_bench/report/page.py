@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mixmae_bench.files import write_atomically
 from mixmae_bench.record import METRICS, Record, read_records
 from mixmae_bench.report.assets import CSS, SCRIPT
 from mixmae_bench.report.make import RESULTS, read_results
@@ -26,7 +27,6 @@ from mixmae_bench.report.rows import Row, make_rows
 from mixmae_bench.report.suite import COLUMNS, flops, latest, parameters, suite_table
 from mixmae_bench.report.table import NUMBERS, Table
 from mixmae_bench.report.words import NOISE, summary
-from mixmae_bench.suite.progress import write_atomically
 from mixmae_bench.suite.spec import Suite
 
 PLOTS: dict[str, tuple[Callable[[Sequence[Row]], Figure | None], str, str]] = {

@@ -1,13 +1,13 @@
 """What pretraining costs: published values, FLOPs counted here, and what runs here took."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 from statistics import fmean
 
-from mixmae_bench.measurements import Count, Speed
+from mixmae_bench.measurements import Count
 from mixmae_bench.record import Record
 from mixmae_bench.report.papers import backbone, number, source_notes
 from mixmae_bench.report.published import VALUES, Published
+from mixmae_bench.report.speeds import device
 from mixmae_bench.report.suite import latest
 from mixmae_bench.report.table import ABSENT, Table
 
@@ -22,10 +22,8 @@ COLUMNS = {
 }
 
 
-def pretraining_table(
-    rows: Sequence[Published], counts: Iterable[Count], records: Iterable[Record], speeds: Iterable[Speed]
-) -> Table:
-    """Return published rows, then one per pretraining that ran here, then one per model timed here."""
+def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], records: Iterable[Record]) -> Table:
+    """Return published rows, then one per pretraining that ran here."""
     counted = {count.model: count for count in counts}
     columns = ["method", "backbone", "data", "px", "epochs", *COLUMNS.values(), "FLOPs here (G)", "source"]
     table = []
@@ -44,12 +42,11 @@ def pretraining_table(
             ]
         )
     table += _runs(records)
-    table += [_timed(speed) for speed in speeds if speed.step == "training"]
     notes = [
         "FLOPs: of a forward pass per image, decoder included, a multiply-add is 1. GPUs are those of the "
         "source, where it tells them: hours, memory and images/s do not compare between sources.",
-        "Rows whose source is 'here' are runs of this code on the hardware they name. Memory: of a process "
-        "of a run, frameworks included; of a model timed alone, without them.",
+        "Rows whose source is 'here' are runs of this code on the hardware they name; memory: of the "
+        "process, frameworks included.",
         *(f"{title}: {VALUES[name]}." for name, title in COLUMNS.items()),
         *source_notes(rows),
     ]
@@ -61,10 +58,10 @@ def _runs(records: Iterable[Record]) -> list[list[str]]:
     runs: dict[tuple[str, ...], list[Record]] = {}
     for r in latest(records):
         if r.task == "pretraining":
-            key = (r.suite, r.method, r.backbone, r.dataset, r.config, _device(r.hardware), str(r.threads))
+            key = (r.suite, r.method, r.backbone, r.dataset, r.config, device(r.hardware), str(r.threads))
             runs.setdefault(key, []).append(r)
     rows = []
-    for (_, method, encoder, dataset, _, device, threads), own in sorted(runs.items()):
+    for (_, method, encoder, dataset, _, machine, threads), own in sorted(runs.items()):
         rates = [r.images_per_s for r in own if r.images_per_s is not None]
         values = {
             "hours": f"{fmean(r.seconds for r in own) / 3600:.3f}",
@@ -73,29 +70,8 @@ def _runs(records: Iterable[Record]) -> list[list[str]]:
         }
         epochs, size = number(own[0].epochs), number(own[0].image_shape[0])
         flops = f"{own[0].flops / 1e9:.3f}"
-        source = f"here: {device}, {threads} threads, {len(own)} seeds"
+        source = f"here: {machine}, {threads} threads, {len(own)} seeds"
         rows.append(
             [method, encoder, dataset, size, epochs, *(values.get(v, "") for v in COLUMNS), flops, source]
         )
     return rows
-
-
-def _timed(speed: Speed) -> list[str]:
-    values = {
-        "memory_gb": f"{speed.peak_memory_mb / 1024:.2f}",
-        "images_per_s": f"{speed.images_per_s:.2f}",
-    }
-    return [
-        PurePosixPath(speed.model).stem,
-        "",
-        "random numbers",
-        number(speed.shape[0]),
-        "",
-        *(values.get(v, "") for v in COLUMNS),
-        f"{speed.flops / 1e9:.2f}",
-        f"here: {_device(speed.hardware)}, {speed.threads} threads, {speed.dtype}, batch {speed.batch}",
-    ]
-
-
-def _device(hardware: dict[str, str | int | None]) -> str:
-    return str(hardware["gpu"] or hardware["cpu"])

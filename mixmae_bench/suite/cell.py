@@ -28,13 +28,14 @@ from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.distributed import build_runner, join, unwrapped
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
+from mixmae_bench.files import write_atomically
 from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.resume import latest_intact, protect
 from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
-from mixmae_bench.suite.progress import failure, held, note_failure, write_atomically
+from mixmae_bench.suite.progress import failure, held, note_failure
 from mixmae_bench.trackers import track
 
 T = TypeVar("T")

@@ -2,31 +2,11 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from mixmae_bench.errors import UserError
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a small file, texts as UTF-8, so that readers see the old or the new content, never a part.
-
-    Its folder is made where it is missing.
-
-    Raises:
-        UserError: Where it cannot be written; what was there before stays.
-    """
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}; make room, or name another") from error
+from mixmae_bench.files import write_atomically
 
 
 def write_progress(file: Path, iteration: int, max_iters: int, text: str) -> None:

@@ -18,6 +18,7 @@ from mixmae_bench.config import check_model, check_training, find_data, load_con
 from mixmae_bench.data.checks import check_datasets
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
+from mixmae_bench.files import check_writable, write_atomically
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.registry import MODELS
 from mixmae_bench.report.page import write_report
@@ -25,7 +26,7 @@ from mixmae_bench.report.suite import metrics_text, suite_table
 from mixmae_bench.report.table import markdown
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.plan import Plan, plan
-from mixmae_bench.suite.progress import note_failure, progress, write_atomically
+from mixmae_bench.suite.progress import note_failure, progress
 from mixmae_bench.suite.spec import PRETRAINING, Suite
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.trackers import check_trackers
@@ -79,12 +80,7 @@ def run_suite(
     workers = workers or Workers(jobs, processes)
     check_suite(suite, rescale, workers.processes)
     check_trackers(trackers)
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--work-dir {work_dir} cannot be a folder ({error.strerror}); name another"
-        ) from error
+    check_writable(work_dir)
     records = work_dir / "records.jsonl"
     plans = plan(suite, rescale)
     done = _done(plans, records, work_dir, console)

@@ -55,6 +55,13 @@ def test_a_label_beyond_the_classes_is_named(tmp_path: Path) -> None:
         check_datasets(cfg)
 
 
+def test_where_no_classes_are_named_labels_are_held_against_the_head(tmp_path: Path) -> None:
+    dataset = {**listed(tmp_path, "a.jpg 0", "b.jpg 2", "c.jpg 1"), "metainfo": None}
+    with pytest.raises(UserError, match=r"\S+/b.jpg label 2, and model.head.num_classes is 2; change"):
+        check_datasets(config(tmp_path, "mmpretrain", dataset, head=dict(num_classes=2)))
+    assert check_datasets(config(tmp_path, "mmpretrain", dataset, head=dict(num_classes=3)))
+
+
 def test_heads_and_preprocessor_must_have_the_data_sets_classes(tmp_path: Path) -> None:
     dataset = listed(tmp_path, "a.jpg 0")
     with pytest.raises(UserError, match=r"my.py has 2 classes, and model.head.num_classes is 3"):

@@ -87,9 +87,15 @@ def full_training(number: int, seed: int, runs: Path, work: Path) -> Outcome:
         folder = own.folder / "run"
         own.size(int(share * checkpoint) if own.mounted else int(0.9 * checkpoint))
         first = own.run(training(task, folder), work / f"full{number}_cwd")
-        errors = first.err.splitlines()
+        # Before the error there may be warnings of the packages.
+        errors = [line for line in first.err.splitlines() if line.startswith("error: ")]
         wrong = None
-        if first.status != 2 or len(errors) != 1 or "cannot be written" not in errors[0]:
+        if (
+            first.status != 2
+            or len(errors) != 1
+            or "cannot be written" not in errors[0]
+            or "Traceback" in first.err
+        ):
             wrong = f"on the full disk: {first.last_words}"
         elif own.mounted and not (
             intact(folder / "epoch_1.pth") and f"{folder}/epoch_1.pth is intact" in errors[0]
@@ -177,7 +183,11 @@ def refused_outputs(read_only: bool, runs: Path, work: Path) -> list[Outcome]:
                 wrong = done.last_words
             elif str(own.folder) not in done.err:
                 wrong = f"the line does not name the file: {done.err}"
-            elif [path for path in own.folder.rglob("*") if path not in before and path.is_file()]:
+            elif [
+                path
+                for path in own.folder.rglob("*")
+                if path not in before and path.is_file() and path.stat().st_size
+            ]:
                 wrong = "it left a part of a file"
             outcomes.append(Outcome(kind(own, what), name, wrong))
     return outcomes

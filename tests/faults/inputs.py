@@ -260,8 +260,9 @@ INPUTS: list[Bad] = [
     ),
     Bad(
         f"train.py {CLASSIFY} --work-dir w --resume",
-        "exec",
+        "no checkpoint in w is intact; training begins anew",
         {"w/epoch_1.pth": hostile(), "w/last_checkpoint": "w/epoch_1.pth"},
+        status=0,
     ),
     Bad(f"test.py {CLASSIFY} no.pth", "no.pth does not exist"),
     Bad(f"test.py {CLASSIFY} {GOOD}", "is not one of this config's model"),
@@ -373,8 +374,8 @@ INPUTS: list[Bad] = [
     ),
     Bad(
         "mixmae-bench report s.yaml --work-dir . --plots f",
-        "f",
-        {"s.yaml": suite(), "records.jsonl": record(), "f": ""},
+        "f/.* cannot be written",
+        {"s.yaml": suite(), "records.jsonl": record(suite="test", suite_version=1), "f": ""},
     ),
     Bad(
         "mixmae-bench report s.yaml --work-dir . --out .",
@@ -396,7 +397,7 @@ INPUTS: list[Bad] = [
     Bad("mixmae-bench verify . ", "manifest.json", {"manifest.json": b"\xff"}),
     Bad("mixmae-bench verify . ", "manifest.json", {"manifest.json": "{}"}),
     Bad(f"mixmae-bench verify {REF} --only nonsense", "no case of .* fits"),
-    Bad(f"mixmae-bench verify {REF} --device gpu", "--device is gpu"),
+    Bad(f"mixmae-bench verify {REF} --device gpu", "invalid choice: 'gpu'"),
     Bad("mixmae-bench validate no.py", "no.py does not exist"),
     Bad("mixmae-bench validate empty.yaml", "must be a mapping", {"empty.yaml": ""}),
     Bad("mixmae-bench validate f", "no config in f", {"f/readme": ""}),

@@ -1,0 +1,49 @@
+"""What models reached in one run: images per second and memory, with ratios to the first. Needs no torch."""
+
+from collections.abc import Iterable
+
+from mixmae_bench.measurements import Speed
+from mixmae_bench.report.table import Table
+
+NOTES = [
+    "images/s: by the median step, with those of the slowest and the fastest. peak MB: what model, optimiser "
+    "and step took at most, frameworks not included. x: times that of the first row of the same run, in "
+    "which all models took turns.",
+    "GFLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1. of matmul: "
+    "FLOP/s (a training step is three forward passes) as a share of a large matrix product's in that format.",
+]
+
+
+def device(hardware: dict[str, str | int | None]) -> str:
+    """Return the GPU of a record, or its CPU."""
+    return str(hardware["gpu"] or hardware["cpu"])
+
+
+def speed_table(speeds: Iterable[Speed]) -> Table:
+    """Return a row per model and format, run by run in the order of their start."""
+    runs: dict[tuple[str, str], list[Speed]] = {}
+    for speed in sorted(speeds, key=lambda speed: speed.started):
+        runs.setdefault((speed.started, device(speed.hardware)), []).append(speed)
+    columns = ["model", "step", "px", "batch", "format", "images/s", "slowest to fastest", "x"]
+    columns += ["peak MB", "x", "GFLOPs", "of matmul", "on"]
+    rows = [_row(speed, run[0]) for run in runs.values() for speed in run]
+    return Table("Speed and memory", columns, rows, NOTES)
+
+
+def _row(speed: Speed, first: Speed) -> list[str]:
+    compiled = ", compiled" if speed.compile else ""
+    return [
+        speed.model.removeprefix("configs/").removesuffix(".py"),
+        speed.step,
+        "x".join(map(str, speed.shape)),
+        str(speed.batch),
+        speed.dtype,
+        f"{speed.images_per_s:.3g}",
+        f"{speed.slowest:.3g} to {speed.fastest:.3g}",
+        f"{speed.images_per_s / first.images_per_s:.2f}",
+        f"{speed.peak_memory_mb:.0f}",
+        f"{speed.peak_memory_mb / first.peak_memory_mb:.2f}",
+        f"{speed.flops / 1e9:.2f}",
+        f"{100 * speed.utilisation:.0f} %",
+        f"{device(speed.hardware)}, {speed.threads} threads{compiled}",
+    ]
