@@ -98,14 +98,17 @@ def measure(settings: list[Setting], steps: int, warm_up: int, console: Console)
 
 def show(speeds: list[Speed], console: Console) -> None:
     """Print a row per model, with ratios to the first."""
-    for number, speed in enumerate(speeds, 1):
-        console.print(f"{number}  {speed.model}", soft_wrap=True, highlight=False)
     found = speed_table(speeds)
-    table = Table("", *found.columns[1:-1], title=found.rows[0][-1], title_justify="left", box=None)
+    for number, (model, _, px, *_) in enumerate(found.rows, 1):
+        console.print(f"{number}  {model}, {px} px", soft_wrap=True, highlight=False)
+    _, step, _, batch, *_, machine = found.rows[0]
+    shown = slice(found.columns.index("format"), -1)  # the rest is the same for all, or above
+    title = f"{step} steps, batch {batch}, {machine}"
+    table = Table("", *found.columns[shown], title=title, title_justify="left", box=None)
     for column in table.columns:
         column.justify = "right"
     for number, row in enumerate(found.rows, 1):
-        table.add_row(str(number), *row[1:-1])
+        table.add_row(str(number), *row[shown])
     console.print(table)
     for note in found.notes:
         console.print(note, style="dim")

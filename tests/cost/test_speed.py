@@ -90,8 +90,9 @@ def test_models_are_measured_in_turn_and_recorded(capsys: pytest.CaptureFixture)
     options = ["--batch", "2", "--shape", "32", "32", "--steps", "3", "--warm-up", "1", "--device", "cpu"]
     assert main(["speed", *models, *options, "--record", "speed.jsonl"]) == 0
     out = capsys.readouterr().out
-    assert "1  mixmae.py" in out
-    assert re.search(r"1 +training +32x32 +2 +float32 .* 1\.00 ", out)
+    assert "1  mixmae, 32x32 px" in out
+    assert "training steps, batch 2, " in out
+    assert re.search(r"1 +float32 .* 1\.00 ", out)
     first, second = (Speed(**json.loads(line)) for line in Path("speed.jsonl").read_text().splitlines())
     assert (first.model, first.dtype, first.steps) == ("mixmae.py", "float32", 3)
     assert (second.model, second.dtype, second.step) == ("classifier.py", "bfloat16", "training")

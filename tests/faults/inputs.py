@@ -117,9 +117,9 @@ INPUTS: list[Bad] = [
     Bad(f"{RUN} --jobs 0", "--jobs is 0", {"s.yaml": suite()}),
     Bad(f"{RUN} --flops-per-s 1e12", "goes with --dry-run", {"s.yaml": suite()}),
     Bad(f"{RUN} --dry-run --flops-per-s nan", "above 0", {"s.yaml": suite()}),
-    Bad(f"{RUN} --work-dir s.yaml", "--work-dir s.yaml cannot be", {"s.yaml": suite()}),
-    Bad(f"{RUN} --work-dir s.yaml/w", "--work-dir s.yaml/w cannot be", {"s.yaml": suite()}),
-    Bad(f"{RUN} --work-dir /proc/w", "--work-dir /proc/w cannot be", {"s.yaml": suite()}),
+    Bad(f"{RUN} --work-dir s.yaml", "folder s.yaml cannot be written to", {"s.yaml": suite()}),
+    Bad(f"{RUN} --work-dir s.yaml/w", "folder s.yaml/w cannot be written to", {"s.yaml": suite()}),
+    Bad(f"{RUN} --work-dir /proc/w", "folder /proc/w cannot be written to", {"s.yaml": suite()}),
     # Configs.
     *(
         Bad(command, said, {"s.yaml": suite(tasks="{classification: c.py}"), "c.py": text})
@@ -373,9 +373,10 @@ INPUTS: list[Bad] = [
         {"s.yaml": suite(), "records.jsonl": "", "f": ""},
     ),
     Bad(
-        "mixmae-bench report s.yaml --work-dir . --plots f",
+        "mixmae-bench report ROOT/configs/suites/digits.yaml --work-dir ROOT/results/measured/digits "
+        "--out x.html --plots f",
         "f/.* cannot be written",
-        {"s.yaml": suite(), "records.jsonl": record(suite="test", suite_version=1), "f": ""},
+        {"f": ""},
     ),
     Bad(
         "mixmae-bench report s.yaml --work-dir . --out .",

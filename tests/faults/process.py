@@ -1,5 +1,6 @@
 """The project's commands in processes of their own, which can be killed for real."""
 
+import multiprocessing.util
 import os
 import resource
 import runpy
@@ -136,6 +137,7 @@ def _become(words: list[str], folder: Path, out: Path, err: Path, fresh: bool) -
     except BaseException:
         traceback.print_exc()
         status = 1
+    multiprocessing.util._exit_function()  # what a Python of its own does at its end
     sys.stdout.flush()
     sys.stderr.flush()
     return status
