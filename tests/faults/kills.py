@@ -70,7 +70,7 @@ def kill_training(task: str, kills: int, seed: int, runs: Path, seconds: float, 
         folder = work / f"run{number}"
         wrong = difference(folder, runs / task) if done.status == 0 else done.last_words
         if "Traceback" in done.err:
-            wrong = f"a traceback: {done.last_words}"
+            wrong = done.last_words
         outcomes.extend(Outcome(f"kill, {task}", what, wrong) for what in waiting)
         waiting.clear()
         number += 1

@@ -26,7 +26,8 @@ class Ended:
     @property
     def last_words(self) -> str:
         """The end of what it said, in one line, for a report."""
-        return f"status {self.status}, {' '.join((self.err or self.out).split())[-300:]}"
+        shown = "a traceback, " if "Traceback" in self.out + self.err else ""
+        return f"{shown}status {self.status}, {' '.join((self.err or self.out).split())[-300:]}"
 
 
 class Command:

@@ -47,7 +47,7 @@ class Tally:
                 print(f"  LOST  {outcome.kind}: {outcome.what}: {outcome.wrong}", flush=True)
 
     def table(self) -> str:
-        """Return a row per kind, and the sum."""
+        """Return a row per kind, the sum, and how often the worst happened."""
         kinds = list(dict.fromkeys(outcome.kind for outcome in self.outcomes))
         rows = [(kind, [o for o in self.outcomes if o.kind == kind]) for kind in kinds]
         width = max(map(len, kinds), default=5)
@@ -55,4 +55,7 @@ class Tally:
         for kind, own in [*rows, ("total", self.outcomes)]:
             lost = sum(outcome.wrong is not None for outcome in own)
             lines.append(f"{kind:{width}}  {len(own):5}  {len(own) - lost:8}  {lost:4}")
+        wrongs = [outcome.wrong for outcome in self.outcomes if outcome.wrong is not None]
+        shown, ran = (sum(words in wrong for wrong in wrongs) for words in ("a traceback", "was executed"))
+        lines.append(f"{len(wrongs)} lost, {shown} tracebacks shown, {ran} times code of a file executed")
         return "\n".join(lines)
