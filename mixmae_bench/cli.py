@@ -191,8 +191,8 @@ def main(argv: list[str] | None = None) -> int:
     table.add_argument(
         "name",
         nargs="?",
-        help="imagenet, coco, ade20k, classification, pretraining-cost, controlled, digits; records for all "
-        "records as they are",
+        help="imagenet, coco, ade20k, classification, pretraining-cost, speed, controlled, digits; records "
+        "for all records as they are",
     )
     table.add_argument("--all", action="store_true", help="every table, as results/README.md (Markdown)")
     table.add_argument("--format", choices=["md", "csv", "latex"], default="md", help="default: md")

@@ -99,9 +99,9 @@ def measure(settings: list[Setting], steps: int, warm_up: int, console: Console)
 def show(speeds: list[Speed], console: Console) -> None:
     """Print a row per model, with ratios to the first."""
     found = speed_table(speeds)
-    for number, (model, _, px, *_) in enumerate(found.rows, 1):
+    for number, (_, model, _, px, *_) in enumerate(found.rows, 1):
         console.print(f"{number}  {model}, {px} px", soft_wrap=True, highlight=False)
-    _, step, _, batch, *_, machine = found.rows[0]
+    _, _, step, _, batch, *_, machine = found.rows[0]
     shown = slice(found.columns.index("format"), -1)  # the rest is the same for all, or above
     title = f"{step} steps, batch {batch}, {machine}"
     table = Table("", *found.columns[shown], title=title, title_justify="left", box=None)

@@ -7,8 +7,8 @@ from mixmae_bench.report.table import Table
 
 NOTES = [
     "images/s: by the median step, with those of the slowest and the fastest. peak MB: what model, optimiser "
-    "and step took at most, frameworks not included. x: times that of the first row of the same run, in "
-    "which all models took turns.",
+    "and step took at most, frameworks not included. speed x, memory x: times that of the first row of the "
+    "same run, in which all models took turns.",
     "GFLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1. of matmul: "
     "FLOP/s (a training step is three forward passes) as a share of a large matrix product's in that format.",
 ]
@@ -24,9 +24,9 @@ def speed_table(speeds: Iterable[Speed]) -> Table:
     runs: dict[tuple[str, str], list[Speed]] = {}
     for speed in sorted(speeds, key=lambda speed: speed.started):
         runs.setdefault((speed.started, device(speed.hardware)), []).append(speed)
-    columns = ["model", "step", "px", "batch", "format", "images/s", "slowest to fastest", "x"]
-    columns += ["peak MB", "x", "GFLOPs", "of matmul", "on"]
-    rows = [_row(speed, run[0]) for run in runs.values() for speed in run]
+    columns = ["run", "model", "step", "px", "batch", "format", "images/s", "slowest to fastest", "speed x"]
+    columns += ["peak MB", "memory x", "GFLOPs", "of matmul", "on"]
+    rows = [[str(i), *_row(speed, run[0])] for i, run in enumerate(runs.values(), 1) for speed in run]
     return Table("Speed and memory", columns, rows, NOTES)
 
 

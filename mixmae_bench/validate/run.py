@@ -4,6 +4,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from rich.console import Console
@@ -49,7 +50,7 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
             for config in configs
         }
         for future in as_completed(futures):
-            proofs[futures[future]] = future.result()
+            proofs[futures[future]] = _proof(future, futures[future])
             progress.advance(task)
     for row in _rows([proofs[config] for config in configs]):
         console.print(row, **PLAIN)
@@ -63,6 +64,14 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
     passed = len(configs) - len(failed)
     console.print(f"{passed} of {len(configs)} configs build, train and evaluate", **PLAIN)
     return len(failed)
+
+
+def _proof(future: Future[Proof], config: Path) -> Proof:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = "a process died with this or beside it, for lack of memory perhaps; try it alone"
+        return Proof(config, None, 0.0, 0.0, reason)
 
 
 def find_configs(targets: list[Path]) -> list[Path]:

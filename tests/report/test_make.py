@@ -11,11 +11,12 @@ import pytest
 from report_records import record
 
 from mixmae_bench.cli import main
-from mixmae_bench.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
 from mixmae_bench.record import Record, append_record
 from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.published import Other, Published, Source
+from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.table import FORMATS, Table
 
 PAPER = Source("paper", "paper", "arXiv 1")
@@ -177,6 +178,28 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], arguments: li
     assert out == ""
     assert says in err
     assert len(err.splitlines()) == 1
+
+
+def speed(model: str, started: str, images_per_s: float, peak: float) -> Speed:
+    numbers = dict(images_per_s=images_per_s, slowest=1.0, fastest=9.0, peak_memory_mb=peak)
+    place = dict(device="cpu", threads=2, hardware=dict(cpu="CPU", gpu=None, cores=2), code="", packages={})
+    setting = dict(step="training", dtype="float32", batch=8, shape=(224, 224), compile=False, steps=3)
+    costs = dict(flops=10**9, matmul_flops_per_s=6.0 * 10**10)
+    return Speed(schema=SPEED_SCHEMA, model=model, started=started, **numbers, **place, **setting, **costs)
+
+
+def test_speeds_are_compared_with_the_first_model_of_their_own_run() -> None:
+    late = [speed("c.py", "2026-02", 8.0, 100.0), speed("configs/pretrain/d.py", "2026-02", 12.0, 50.0)]
+    early = [speed("a.py", "2026-01", 4.0, 200.0), speed("b.py", "2026-01", 5.0, 300.0)]
+    rows = cells(speed_table([*late, *early]))
+    assert [(r["run"], r["model"], r["speed x"], r["memory x"]) for r in rows] == [
+        ("1", "a", "1.00", "1.00"),
+        ("1", "b", "1.25", "1.50"),
+        ("2", "c", "1.00", "1.00"),
+        ("2", "pretrain/d", "1.50", "0.50"),
+    ]
+    # 5 images/s of three passes of 1 GFLOP each, of 60 GFLOP/s.
+    assert (rows[1]["of matmul"], rows[1]["on"]) == ("25 %", "CPU, 2 threads")
 
 
 def test_every_table_is_the_same_bytes_when_made_twice_in_every_format() -> None:

@@ -48,6 +48,14 @@ def test_a_config_that_breaks_is_named_with_its_first_error_and_its_log(
     assert all("Traceback" in Path(log).read_text() for _, log in (first, second))
 
 
+def test_a_process_that_dies_is_told_of_every_config_it_takes_along(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deadly.py").write_text("import os\nos._exit(9)\n")
+    assert main(["validate", str(tmp_path / "deadly.py")]) == 1
+    assert re.search(r"^failed: \S+/deadly: a process died with this", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_suites_and_folders_stand_for_their_configs_each_once_and_bases_for_none() -> None:
     digits = find_configs([CONFIGS / "suites" / "digits.yaml"])
     assert len(digits) == 6
