@@ -12,6 +12,10 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
 
 
+class NotFiniteError(UserError):
+    """A loss or a weight is NaN or infinite."""
+
+
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
     """Stops a run whose loss is NaN or infinite.
@@ -27,19 +31,19 @@ class FiniteLossHook(Hook):
             return
         values = {name: torch.as_tensor(value).detach().float() for name, value in outputs.items()}
         bad = ", ".join(f"{name} {v.mean():g}" for name, v in values.items() if not v.isfinite().all())
-        raise UserError(_message(runner, f"{bad} at iteration {runner.iter + 1}"))
+        raise NotFiniteError(_message(runner, f"{bad} at iteration {runner.iter + 1}"))
 
 
 def check_weights(runner: Runner, checkpoint: str) -> None:
     """Refuse weights that are not finite, as one bad step leaves them while its loss was still finite.
 
     Raises:
-        UserError: That names the first of them.
+        NotFiniteError: That names the first of them.
     """
     model = unwrapped(runner.model)
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise UserError(_message(runner, f"{name} is not finite, {checkpoint} not written"))
+            raise NotFiniteError(_message(runner, f"{name} is not finite, {checkpoint} not written"))
 
 
 def _message(runner: Runner, what: str) -> str:

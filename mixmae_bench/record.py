@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the record's fields; raise it with every change of their meaning."""
 
 
@@ -57,6 +57,8 @@ class Record:
         epochs: Length of the training, or None where it is counted in iterations.
         iterations: Length of the training in batches of one process.
         lr: Learning rate that the optimiser was given, before layer decay and schedule.
+        retries: How often training was taken up again, with other random numbers, after a loss of NaN or
+            infinity (see `mixmae_bench.retry`).
         processes: Processes that trained together.
         accumulation: Batches per optimiser step.
         effective_batch: Images per optimiser step: batch x processes x accumulation.
@@ -102,6 +104,7 @@ class Record:
     epochs: int | None
     iterations: int
     lr: float
+    retries: int
     processes: int
     accumulation: int
     effective_batch: int

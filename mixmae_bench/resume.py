@@ -25,8 +25,13 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.finite import check_weights
 from mixmae_bench.registry import HOOKS
 
+EXACT = "mixmae_bench.ExactCheckpointHook"
+
 RANDOM_STATES = "random_states"
 """Key of a checkpoint: the states of the random generators, one entry per process."""
+
+REDRAWN = 1
+"""Added to seeds where other numbers than an undisturbed run's are wanted."""
 
 
 def protect(cfg: Config) -> None:
@@ -38,7 +43,7 @@ def protect(cfg: Config) -> None:
     hooks = cfg.setdefault("default_hooks", {})
     checkpoint = hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
     if checkpoint and checkpoint.get("type") == "CheckpointHook" and not checkpoint.get("out_dir"):
-        checkpoint["type"] = "mixmae_bench.ExactCheckpointHook"
+        checkpoint["type"] = EXACT
         if checkpoint.get("max_keep_ckpts") == 1:
             checkpoint["max_keep_ckpts"] = 2  # one to fall back on
     loader = cfg.train_dataloader
@@ -58,7 +63,15 @@ class ExactCheckpointHook(CheckpointHook):
     checkpoint and put back before training, validation leaves them as they were, and the workers of an epoch
     are seeded by its number. (Workers of an iteration-based loop live for the whole run: what they draw is
     not repeated; the order of the images is.)
+
+    Args:
+        redraw: Whether to draw other random numbers after a resume than an undisturbed run (see `retry`).
+        kwargs: As mmengine's.
     """
+
+    def __init__(self, redraw: bool = False, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.redraw = redraw
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -68,6 +81,9 @@ class ExactCheckpointHook(CheckpointHook):
             loader.generator = torch.Generator()
         self._init_worker = loader.worker_init_fn
         if runner.iter == 0:
+            return
+        if self.redraw:
+            _seed_worker(get_rank(), None, (runner.seed, REDRAWN))
             return
         states = getattr(self, "_loaded", None)
         if not states or len(states) <= get_rank():
@@ -81,7 +97,9 @@ class ExactCheckpointHook(CheckpointHook):
         loader = runner.train_dataloader
         if loader.num_workers and not isinstance(runner.train_loop, IterBasedTrainLoop):
             loader.worker_init_fn = partial(
-                _seed_worker, init=self._init_worker, seed=(runner.seed, get_rank(), runner.epoch)
+                _seed_worker,
+                init=self._init_worker,
+                seed=(runner.seed, get_rank(), runner.epoch, *([REDRAWN] if self.redraw else [])),
             )
 
     def before_val(self, runner: Runner) -> None:

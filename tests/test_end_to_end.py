@@ -405,7 +405,7 @@ def test_a_pretraining_is_not_repeated_where_nothing_starts_from_it_any_more(
 def test_a_torn_record_is_warned_about_and_its_cell_is_run_again(plan: Callable, copy: Callable) -> None:
     folder = copy(lambda record: (record.method, record.task) == ("scratch", "detection"))
     with open(folder / "records.jsonl", "a") as file:
-        file.write('{"schema": 3, "suite": "smo')
+        file.write('{"schema": 4, "suite": "smo')
     asked, out = plan(folder)
     assert asked == ["scratch/seed3/detection"]
     assert f"warning: {folder / 'records.jsonl'} line 7 is skipped" in out

@@ -1,6 +1,7 @@
 """Train from a config: pretraining, classification, detection or segmentation."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from mixmae_bench.batch import SCALE, fit_lr, processes
@@ -9,6 +10,7 @@ from mixmae_bench.config import check_training
 from mixmae_bench.distributed import leave
 from mixmae_bench.files import check_writable
 from mixmae_bench.resume import protect
+from mixmae_bench.retry import train
 from mixmae_bench.trackers import check_trackers, track
 from mixmae_bench.train import (
     build,
@@ -48,7 +50,7 @@ def main() -> int:
         trackers = args.track.split(",")
         check_trackers(trackers)
         track(cfg, trackers, Path(args.config).stem, Path(cfg.work_dir).name)
-    build(cfg, args.launcher, train=True).train()
+    train(cfg, partial(build, launcher=args.launcher, train=True))
     leave()
     return 0
 

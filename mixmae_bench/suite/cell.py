@@ -7,6 +7,7 @@ import time
 import traceback
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from mixmae_bench.files import write_atomically
 from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.resume import latest_intact, protect
+from mixmae_bench.retry import train
 from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
@@ -130,8 +132,7 @@ def _run(job: Job) -> Record:
     cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
     allow_skips(cfg)
     fit_lr(cfg, get_world_size(), job.rescale)
-    runner = build_runner(cfg, _launcher())
-    runner.train()
+    runner, retries = train(cfg, partial(build_runner, launcher=_launcher()))
 
     progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
     metrics = _metrics(runner, progress)
@@ -174,6 +175,7 @@ def _run(job: Job) -> Record:
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,
         lr=float(cfg.optim_wrapper.optimizer.lr),
+        retries=retries,
         processes=get_world_size(),
         accumulation=accumulation,
         effective_batch=batch * accumulation,

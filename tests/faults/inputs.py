@@ -339,7 +339,7 @@ INPUTS: list[Bad] = [
             "{}\n",
             "[1]\n",
             "NaN\n",
-            '{"schema": 3\n',
+            '{"schema": 4\n',
             "[" * 20000 + "\n",
             record(schema=1),
             record(metrics=None),

@@ -41,6 +41,7 @@ def record(method: str, seed: int, backbone: str = "MixMAESwin-small", **metrics
         epochs=8,
         iterations=400,
         lr=2e-3,
+        retries=0,
         processes=1,
         accumulation=1,
         effective_batch=8,

@@ -137,7 +137,7 @@ def test_a_broken_line_and_one_of_a_future_version_are_told_and_the_rest_is_used
     file = tmp_path / "records.jsonl"
     append_record(file, record("mixmae", 0, top1=80.0))
     with open(file, "a", encoding="utf-8") as lines:
-        lines.write('{"schema": 3, "sui\n')
+        lines.write('{"schema": 4, "sui\n')
         lines.write(json.dumps({**asdict(record("mixmae", 1, top1=0.0)), "schema": 99}) + "\n")
     append_record(file, record("mixmae", 2, top1=90.0))
     assert main(["table", "digits", "--records", str(file)]) == 0
@@ -145,7 +145,7 @@ def test_a_broken_line_and_one_of_a_future_version_are_told_and_the_rest_is_used
     assert "85.00 ± 5.00" in out
     first, second = err.splitlines()
     assert first.startswith(f"{file} line 2 is skipped: ")
-    assert second == f"{file} line 3 is skipped: schema 99, this version reads 3"
+    assert second == f"{file} line 3 is skipped: schema 99, this version reads 4"
 
 
 def test_records_are_exported_one_row_each_with_a_column_per_value(
