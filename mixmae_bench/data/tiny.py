@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mixmae_bench.compat.openmmlab import quiet
+
 IMAGENET_CLASSES = {"n01440764": 0, "n02099601": 207, "n15075141": 999}
 """Three of the thousand folders, and their labels."""
 
@@ -115,7 +117,8 @@ def _coco(root: Path, rng: np.random.Generator) -> None:
 
     With `stuffthingmaps`, which semantic heads need: a class of 0 to 181 per pixel, 255 for none.
     """
-    from mmdet.datasets import CocoDataset  # imports mmdet: only when COCO is asked for
+    with quiet():
+        from mmdet.datasets import CocoDataset  # imports mmdet: only when COCO is asked for
 
     categories = [
         dict(id=id_, name=name, supercategory="thing")
