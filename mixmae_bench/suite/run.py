@@ -221,7 +221,7 @@ def _run_cells(
                     count=f"{len(finished)}/{len(todo)}",
                     left=f"{_time_text(left)} left",
                     now=" | ".join(f"{name} {progress(work_dir / name)[1]}" for name in cells)
-                    or "waiting for cells of another run",
+                    or ("waiting for cells of another run" if waiting else ""),
                 )
     except KeyboardInterrupt:
         raise UserError(f"stopped; {workers.after_stop}") from None
