@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Speed and memory side by side, every comparison alternating in one run: about 15 minutes on 2 CPU cores.
+# Speed and memory side by side, every comparison alternating in one run: about 16 minutes on 2 CPU cores.
 # usage: benchmarks/run.sh FOLDER [BATCH]   FOLDER gets the records; a GPU is used where there is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,3 +25,8 @@ speed $um_simmim@float32 $um_mae@float32 $um_simmim $um_mae --batch "$batch" --r
 speed benchmarks/mask-rcnn_mmdet-swin-b-w7.py@float32 \
     configs/detection/mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco.py@float32 \
     --inference --batch 1 --shape 800 1333 --record "$out/mask-rcnn.jsonl"
+# A segmentor, forward, on a square image and on one as ADE20K's are.
+for width in 512 683; do
+    speed configs/segmentation/upernet_mixmae_swin-b-w14_8xb2-160k_ade20k-512px.py@float32 \
+        --inference --batch 1 --shape 512 $width --record "$out/upernet.jsonl"
+done
