@@ -42,6 +42,7 @@ class Offsets:
     index: Tensor
 
 
+@torch.compiler.disable  # as `windows.partition`
 def offsets_of(cut: Partition, positions: Tensor | None) -> list[Offsets]:
     """Return the offsets of every bunch of a partition.
 
@@ -93,11 +94,15 @@ class PositionAttention(nn.Module):
             cut: The segments.
             offsets: Those of every bunch.
         """
+        return self.proj(self._inside(self.qkv(tokens), cut, offsets))
+
+    @torch.compiler.disable  # as `windows.partition`
+    def _inside(self, qkv: Tensor, cut: Partition, offsets: list[Offsets]) -> Tensor:
         out = [
-            attend(qkv, self.num_heads, self.bias(away)).flatten(1, 2)
-            for qkv, away in zip(cut.split(self.qkv(tokens)), offsets, strict=True)
+            attend(part, self.num_heads, self.bias(away)).flatten(1, 2)
+            for part, away in zip(cut.split(qkv), offsets, strict=True)
         ]
-        return self.proj(torch.cat(out, dim=1))
+        return torch.cat(out, dim=1)
 
     def bias(self, offsets: Offsets) -> Tensor:
         """Return the biases (b, k, heads, n, n) of offsets: of each value once, then looked up."""

@@ -133,6 +133,7 @@ class Partition:
         ]
 
 
+@torch.compiler.disable  # as it depends on values, and every mask would be compiled anew
 def partition(
     size: tuple[int, int], window_size: int, shifted: bool, groups: Tensor | None, device: torch.device
 ) -> Partition:
@@ -254,11 +255,15 @@ class WindowAttention(nn.Module):
 
     def forward(self, tokens: Tensor, cut: Partition) -> Tensor:
         """Attend inside the segments of `cut`: arranged tokens (B, L, C) to the same."""
+        return self.proj(self._inside(self.qkv(tokens), cut))
+
+    @torch.compiler.disable  # as `partition`
+    def _inside(self, qkv: Tensor, cut: Partition) -> Tensor:
         out = [
-            attend(qkv, self.num_heads, self.bias(bunch.offsets)).flatten(1, 2)
-            for qkv, bunch in zip(cut.split(self.qkv(tokens)), cut.bunches, strict=True)
+            attend(part, self.num_heads, self.bias(bunch.offsets)).flatten(1, 2)
+            for part, bunch in zip(cut.split(qkv), cut.bunches, strict=True)
         ]
-        return self.proj(torch.cat(out, dim=1))
+        return torch.cat(out, dim=1)
 
     def bias(self, offsets: Tensor) -> Tensor:
         """Turn offsets (k, n, n, 2) into biases (1, k, heads, n, n)."""

@@ -3,6 +3,7 @@
 import math
 from abc import ABCMeta, abstractmethod
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -95,7 +96,11 @@ class Method(BaseModel, metaclass=ABCMeta):
         self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor"
     ) -> dict | Tensor:
         """Return the loss (mode 'loss') or the prediction (mode 'tensor') under a freshly drawn mask."""
-        mask = self.draw_mask(inputs)
+        mask = self._draw(inputs)
         if mode == "loss":
             return {"loss": self.loss(inputs, mask)}
         return self.predict(inputs, mask)
+
+    @torch.compiler.disable  # compiled, numpy would draw other numbers
+    def _draw(self, images: Tensor) -> Tensor:
+        return self.draw_mask(images)

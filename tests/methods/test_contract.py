@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.runner import set_random_seed
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 import mixmae_bench.methods
 from mixmae_bench.backbones import MixMAESwin, Swin, UMSwin
@@ -222,3 +223,29 @@ def test_relative_positions_of_um_mae_s_swin_are_those_of_where_tokens_come_from
     ours = backbone.encode(tokens, positions=places)[-1]
     torch.testing.assert_close(backbone.encode(tokens, positions=places + 10)[-1], ours, rtol=0, atol=1e-12)
     assert not torch.allclose(backbone.encode(tokens)[-1], ours, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "encoder"),
+    [("MixMAE", "MixMAESwin"), ("SimMIM", "Swin"), ("UMMAE", "UMSwin"), ("SimMIM", "UMPVT")],
+)
+def test_torch_compile_serves_all_masks_with_what_it_compiled_for_the_first(
+    method: str, encoder: str
+) -> None:
+    torch.compiler.reset()
+    model, images = make(method, encoder).train(), make_images()
+    counter = CompileCounter()
+    compiled = torch.compile(model.forward, backend=counter)
+    frames = []
+    for seed in range(4):
+        found = []
+        for forward in (model.forward, compiled):
+            set_random_seed(seed)
+            model.zero_grad()
+            loss = forward(images, mode="loss")["loss"]
+            loss.backward()
+            found.append([loss, *(p.grad for p in model.parameters() if p.grad is not None)])
+        torch.testing.assert_close(found[1], found[0])
+        frames.append(counter.frame_count)
+    assert frames[0] > 0
+    assert len(set(frames)) == 1
