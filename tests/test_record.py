@@ -44,6 +44,7 @@ RECORD = Record(
     epochs=8,
     iterations=400,
     lr=2e-3,
+    retries=0,
     processes=1,
     accumulation=1,
     effective_batch=8,
