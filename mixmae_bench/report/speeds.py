@@ -10,7 +10,8 @@ NOTES = [
     "and step took at most, frameworks not included. speed x, memory x: times that of the first row of the "
     "same run, in which all models took turns.",
     "GFLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1. of matmul: "
-    "FLOP/s (a training step is three forward passes) as a share of a large matrix product's in that format.",
+    "FLOP/s (a training step is three forward passes) as a share of a large matrix product's in that format; "
+    "a convolution can be computed with fewer than are counted.",
 ]
 
 
