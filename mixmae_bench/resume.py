@@ -17,10 +17,10 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
+from mixmae_bench.distributed import unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.finite import check_weights
 from mixmae_bench.registry import HOOKS
@@ -32,6 +32,9 @@ RANDOM_STATES = "random_states"
 
 REDRAWN = 1
 """Added to seeds where other numbers than an undisturbed run's are wanted."""
+
+RETRIES = "retries"
+"""Key of mmengine's runtime information, which checkpoints hold: how often a run was taken up with such."""
 
 
 def protect(cfg: Config) -> None:
@@ -84,6 +87,8 @@ class ExactCheckpointHook(CheckpointHook):
             return
         if self.redraw:
             _seed_worker(get_rank(), None, (runner.seed, REDRAWN))
+            before = runner.message_hub.runtime_info.get(RETRIES, 0)
+            runner.message_hub.update_info(RETRIES, before + 1)
             return
         states = getattr(self, "_loaded", None)
         if not states or len(states) <= get_rank():
@@ -237,7 +242,7 @@ def _check_own(runner: Runner, checkpoint: dict) -> None:
     for key in ("state_dict", "optimizer", "message_hub", "meta"):
         if not isinstance(checkpoint.get(key), dict):
             raise UserError(f"{where} it has no '{key}', as those of a training do")
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     theirs = {
         name.removeprefix("module."): tensor.shape
         for name, tensor in checkpoint["state_dict"].items()

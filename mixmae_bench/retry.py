@@ -11,7 +11,7 @@ from mixmae_bench.finite import NotFiniteError
 from mixmae_bench.resume import EXACT, latest_intact
 
 
-def train(cfg: Config, build: Callable[[Config], Runner]) -> tuple[Runner, int]:
+def train(cfg: Config, build: Callable[[Config], Runner]) -> Runner:
     """Build the Runner of a protected config (see `resume.protect`) and train it.
 
     With `retry_not_finite = True` in the config, a run that NaN or infinity stops goes on from its last
@@ -19,7 +19,7 @@ def train(cfg: Config, build: Callable[[Config], Runner]) -> tuple[Runner, int]:
     order of the images stays; masks, augmentations and stochastic depth are drawn anew.
 
     Returns:
-        The Runner that came to its end, and how often training was taken up again: 0 or 1.
+        The Runner that came to its end.
 
     Raises:
         NotFiniteError: The second time, or where there is nothing to go on from.
@@ -27,7 +27,7 @@ def train(cfg: Config, build: Callable[[Config], Runner]) -> tuple[Runner, int]:
     runner = build(copy.deepcopy(cfg))
     try:
         runner.train()
-        return runner, 0
+        return runner
     except NotFiniteError as error:
         exact = cfg.get("retry_not_finite") and cfg.default_hooks.checkpoint.type == EXACT
         last = latest_intact(Path(cfg.work_dir)) if exact else None
@@ -41,4 +41,4 @@ def train(cfg: Config, build: Callable[[Config], Runner]) -> tuple[Runner, int]:
     del runner  # its memory is needed
     runner = build(cfg)
     runner.train()
-    return runner, 1
+    return runner

@@ -25,7 +25,7 @@ from mixmae_bench.config import find_data, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable
 from mixmae_bench.finite import FiniteLossHook, NotFiniteError
-from mixmae_bench.resume import intact, latest_intact, protect, random_states, set_random_states
+from mixmae_bench.resume import RETRIES, intact, latest_intact, protect, random_states, set_random_states
 from mixmae_bench.suite.job import final_checkpoint
 from mixmae_bench.train import resume_latest
 
@@ -311,11 +311,14 @@ def test_a_run_that_nan_stops_is_taken_up_once_where_the_config_says_so(
             retry.train(cfg, build)
         assert len(runners) == 2
         return
-    runner, retries = retry.train(cfg, build)
+    runner = retry.train(cfg, build)
+    retries = runner.message_hub.runtime_info.get(RETRIES, 0)
     assert (runner.epoch, retries, len(runners)) == (2, spoiled, spoiled + 1)
     if not retries:
         assert_same(weights(tmp_path), weights(undisturbed))
         return
+    # What a later process goes on from says so too.
+    assert read_checkpoint(tmp_path / "epoch_2.pth")["message_hub"]["runtime_info"][RETRIES] == 1
     # From the same checkpoint, and then with masks that the undisturbed run did not draw.
     assert_same(weights(tmp_path, "epoch_1.pth"), weights(undisturbed, "epoch_1.pth"))
     name = "decoder.blocks.0.mlp.fc1.weight"

@@ -32,7 +32,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.files import write_atomically
 from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
-from mixmae_bench.resume import latest_intact, protect
+from mixmae_bench.resume import RETRIES, latest_intact, protect
 from mixmae_bench.retry import train
 from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
@@ -132,7 +132,7 @@ def _run(job: Job) -> Record:
     cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
     allow_skips(cfg)
     fit_lr(cfg, get_world_size(), job.rescale)
-    runner, retries = train(cfg, partial(build_runner, launcher=_launcher()))
+    runner = train(cfg, partial(build_runner, launcher=_launcher()))
 
     progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
     metrics = _metrics(runner, progress)
@@ -175,7 +175,7 @@ def _run(job: Job) -> Record:
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,
         lr=float(cfg.optim_wrapper.optimizer.lr),
-        retries=retries,
+        retries=runner.message_hub.runtime_info.get(RETRIES, 0),
         processes=get_world_size(),
         accumulation=accumulation,
         effective_batch=batch * accumulation,

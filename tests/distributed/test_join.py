@@ -24,7 +24,9 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
     launcher: str, variable: str, starter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
-    with pytest.raises(UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or leave"):
+    with pytest.raises(
+        UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or leave"
+    ):
         join(launcher)
 
 

@@ -1,7 +1,7 @@
-"""Cells run by two processes are recorded as one process records them, where images, masks and batch are the same.
+"""Cells run by two processes are recorded as one does, where images, masks and batch are the same.
 
-What one process does with eight images (or, where a loss is normalised per batch and MixMAE looks for partners
-in it, with twice four) two processes do with four each. Shuffling, augmentation, drop path and sampling of
+What one process does with eight images (or, where a loss is normalised per batch and MixMAE looks for
+partners in it, with twice four) two processes do with four each. Shuffling, augmentation, drop path and sampling of
 regions are off, arithmetic is in float32, and SGD takes the steps, as Adam's of a gradient of nothing but
 rounding errors are as long as any.
 """
@@ -37,7 +37,9 @@ seeds: [0]
 """
 COMMON = """
 _base_ = {base!r}
-train_dataloader = dict(batch_size={batch}, sampler=dict(shuffle=False), dataset=dict(indices={indices}{dataset}))
+train_dataloader = dict(
+    batch_size={batch}, sampler=dict(shuffle=False), dataset=dict(indices={indices}{dataset})
+)
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(_delete_=True, type="SGD", lr=0.02, weight_decay=0.05),
@@ -93,7 +95,7 @@ def write_suite(folder: Path, processes: int) -> Path:
 def jobs(file: Path) -> dict[str, Job]:
     """Return the jobs of a suite by task; they write beside it."""
     suite = read_suite(file)
-    return {p.cell.task: _job(suite, p, file.parent / "work", 1, False) for p in plan(suite).values()}
+    return {p.cell.task: _job(suite, p, file.parent / "work", 1, False, ()) for p in plan(suite).values()}
 
 
 def run_with_one_mask(job: Job) -> Record | None:
@@ -142,7 +144,9 @@ def test_two_processes_record_what_one_does(
     same = ("effective_batch", "num_samples", "epochs", "params", "backbone_params", "flops", "lr")
     assert [getattr(record, name) for name in same] == [getattr(expected, name) for name in same]
     assert (record.effective_batch, record.num_samples, record.iterations) == (8, images, 4)
-    assert record.checkpoint_filled == expected.checkpoint_filled == (None if task == "pretraining" else 100.0)
+    assert (
+        record.checkpoint_filled == expected.checkpoint_filled == (None if task == "pretraining" else 100.0)
+    )
     assert record.losses == pytest.approx(expected.losses, rel=1e-4)
     assert record.grad_norms == pytest.approx(expected.grad_norms, rel=1e-3)
     assert record.metrics == pytest.approx(expected.metrics, rel=1e-4)
@@ -152,7 +156,9 @@ def test_two_processes_record_what_one_does(
     found = weights(two[task])
     for name, value in weights(one[task]).items():
         if not name.endswith("num_batches_tracked"):
-            torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=lambda m, k=name: f"{k} {m}")
+            torch.testing.assert_close(
+                found[name], value, atol=1e-5, rtol=1e-4, msg=lambda m, k=name: f"{k} {m}"
+            )
     assert progress(two[task].folder)[0] == 1.0
     log = (two[task].folder / "log.txt").read_text()
     assert log.count("Epoch(train) [2][2/2]") == 1

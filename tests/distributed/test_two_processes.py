@@ -1,4 +1,4 @@
-"""Two processes on the CPU do what one does with the images of both: gradients, statistics, samplers, resume."""
+"""Two processes on the CPU do what one does with the images of both: gradients, statistics, resume."""
 
 from pathlib import Path
 
@@ -176,7 +176,7 @@ def test_every_image_is_seen_once_per_epoch_and_each_process_draws_its_own_masks
 ) -> None:
     (images, masks, losses), (other_images, other_masks, other_losses) = undisturbed[1]
     for epoch in (slice(0, 2), slice(2, 4)):
-        seen = sum(images[epoch] + other_images[epoch], [])
+        seen = [image for batch in images[epoch] + other_images[epoch] for image in batch]
         assert len(seen) == len(set(seen)) == 16
     assert images[:2] != images[2:]
     assert len({str(mask.tolist()) for mask in masks + other_masks}) == 8
