@@ -1,7 +1,8 @@
 """Cells run by two processes are recorded as one does, where images, masks and batch are the same.
 
 What one process does with eight images (or, where a loss is normalised per batch and MixMAE looks for
-partners in it, with twice four) two processes do with four each. Shuffling, augmentation, drop path and sampling of
+partners in it, with twice four) two processes do with four each. Shuffling, augmentation, drop path and
+sampling of
 regions are off, arithmetic is in float32, and SGD takes the steps, as Adam's of a gradient of nothing but
 rounding errors are as long as any.
 """
