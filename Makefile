@@ -32,5 +32,6 @@ faults: setup
 lint: setup
 	@$(BIN)/ruff check .
 
+# Results stay: `mixmae-bench clean SUITE` lists and removes what is stale in them.
 clean:
-	rm -rf .venv work_dirs
+	rm -rf .venv

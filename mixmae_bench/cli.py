@@ -72,6 +72,11 @@ def main(argv: list[str] | None = None) -> int:
         "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
     )
     run.add_argument(
+        "--rerun",
+        action="store_true",
+        help="train again what is finished and no longer what the configs say; the old folders are kept",
+    )
+    run.add_argument(
         "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
     )
     run.add_argument(
@@ -91,7 +96,15 @@ def main(argv: list[str] | None = None) -> int:
     status.add_argument("suite", help="suite file")
     status.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
     status.add_argument("--seeds", help="seeds instead of the suite's, such as 0,1,2")
+    status.add_argument("--processes", type=int, default=1, metavar="N", help="as given to run (default: 1)")
+    status.add_argument("--auto-scale-lr", action="store_true", help="as given to run")
     status.set_defaults(function=_status)
+
+    clean = commands.add_parser("clean", help="list the folders of stale runs of a suite, or remove them")
+    clean.add_argument("suite", help="suite file")
+    clean.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
+    clean.add_argument("--remove", action="store_true", help="remove them instead of listing them only")
+    clean.set_defaults(function=_clean)
 
     validate = commands.add_parser(
         "validate", help="prove that configs build, load, train and evaluate, on tiny data sets"
@@ -302,7 +315,9 @@ def _run(args: argparse.Namespace) -> int:
         from mixmae_bench.suite.cluster import LocalJobs, SlurmJobs
 
         workers = SlurmJobs(jobs, parameters) if args.executor == "slurm" else LocalJobs(jobs)
-    failed = run_suite(suite, work_dir, jobs, args.auto_scale_lr, trackers, console, args.processes, workers)
+    failed = run_suite(
+        suite, work_dir, jobs, args.auto_scale_lr, trackers, console, args.processes, workers, args.rerun
+    )
     return 1 if failed else 0
 
 
@@ -316,7 +331,21 @@ def _status(args: argparse.Namespace) -> int:
     with console.status("starting"):
         from mixmae_bench.suite.status import show_status
 
-    show_status(suite, args.work_dir or Path("work_dirs") / suite.name, console)
+    work_dir = args.work_dir or Path("work_dirs") / suite.name
+    show_status(suite, work_dir, args.auto_scale_lr, args.processes, console)
+    return 0
+
+
+def _clean(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mixmae_bench.suite.spec import read_suite
+
+    suite, console = read_suite(args.suite), Console()
+    with console.status("starting"):
+        from mixmae_bench.suite.stale import clean
+
+    clean(suite, args.work_dir or Path("work_dirs") / suite.name, args.remove, console)
     return 0
 
 

@@ -44,12 +44,6 @@ def content_hash(cfg: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def file_hash(path: Path) -> str:
-    """Return the first 16 hex digits of a file's SHA-256."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
 def find_data(cfg: Config, by_option: bool = True) -> Config:
     """Return `cfg` pointing at existing data: the embedded digits are painted, the rest is looked for.
 

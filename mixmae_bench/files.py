@@ -8,6 +8,12 @@ from tempfile import TemporaryFile
 from mixmae_bench.errors import UserError
 
 
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: `$MIXMAE_BENCH_CACHE`, else `~/.cache/mixmae_bench`."""
+    folder = os.environ.get("MIXMAE_BENCH_CACHE") or "~/.cache/mixmae_bench"
+    return Path(folder).expanduser().absolute()
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a small file, texts as UTF-8, so that readers see the old or the new content, never a part.
 

@@ -23,7 +23,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import mixmae_bench.suite.run
 from mixmae_bench.cli import main
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.config import content_hash, file_hash, load_config
+from mixmae_bench.config import content_hash, load_config
+from mixmae_bench.data.identity import file_hash
 from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
 from mixmae_bench.registry import MODELS
 from mixmae_bench.suite.plan import Plan
@@ -351,7 +352,7 @@ def plan(
 ) -> Callable[..., tuple[list[str], str]]:
     """Return the cells that the command would run in a folder, and what it prints."""
 
-    def ask(folder: Path, suite: Path = SUITE, seeds: str = "3") -> tuple[list[str], str]:
+    def ask(folder: Path, suite: Path = SUITE, seeds: str = "3", *options: str) -> tuple[list[str], str]:
         asked = []
 
         def note(suite: Suite, todo: dict[str, Plan], *_: object) -> dict[str, str]:
@@ -359,7 +360,7 @@ def plan(
             return {}
 
         monkeypatch.setattr(mixmae_bench.suite.run, "_run_cells", note)
-        assert main(["run", str(suite), "--seeds", seeds, "--work-dir", str(folder)]) == 0
+        assert main(["run", str(suite), "--seeds", seeds, "--work-dir", str(folder), *options]) == 0
         return asked, capsys.readouterr().out
 
     return ask
@@ -386,12 +387,13 @@ def test_another_seed_adds_its_own_cells_and_keeps_the_others(plan: Callable, co
     assert "14 cells, 7 done, 7 to run" in out
 
 
-def test_a_pretraining_is_repeated_where_its_checkpoint_is_gone_and_still_needed(
+def test_a_pretraining_is_repeated_when_told_to_where_its_checkpoint_is_gone_and_still_needed(
     plan: Callable, copy: Callable
 ) -> None:
     folder = copy(lambda record: (record.method, record.task) == ("mixmae", "detection"))
     (folder / "mixmae/seed3/pretraining/epoch_2.pth").unlink()
-    assert plan(folder)[0] == ["mixmae/seed3/pretraining", "mixmae/seed3/detection"]
+    asked, _ = plan(folder, SUITE, "3", "--rerun")
+    assert asked == ["mixmae/seed3/pretraining", "mixmae/seed3/detection"]
 
 
 def test_a_pretraining_is_not_repeated_where_nothing_starts_from_it_any_more(

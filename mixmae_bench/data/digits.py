@@ -31,6 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mixmae_bench.files import cache_folder
+
 # Raise with every change of what is written: an old cache folder is then left alone.
 VERSION = 1
 
@@ -96,9 +98,7 @@ def build_digits(root: Path | None = None, config: DigitsConfig = DigitsConfig()
         OSError: the folder cannot be written, or holds an incomplete copy. The message is one
             line with the path and the remedy.
     """
-    if root is None:
-        root = Path(os.environ.get("MIXMAE_BENCH_CACHE") or "~/.cache/mixmae_bench")
-    root = root.expanduser().absolute()
+    root = cache_folder() if root is None else root.expanduser().absolute()
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
     target = root / f"digits-v{VERSION}-{digest}"
     if _is_complete(target):

@@ -19,9 +19,12 @@ class Method(BaseModel, metaclass=ABCMeta):
 
     Attributes:
         cell: Side in pixels of what is hidden or shown as one; subclasses set it.
+        mixes_batch: Whether the images that a process trains on are mixed with each other. Its part of the
+            batch then decides the outcome, beside the effective batch.
     """
 
     cell: int
+    mixes_batch: bool = False
 
     def __init__(self, backbone: dict, data_preprocessor: dict | None, init_cfg: dict | None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)

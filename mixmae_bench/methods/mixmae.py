@@ -33,6 +33,8 @@ class MixMAE(Method):
             with itself).
     """
 
+    mixes_batch = True
+
     def __init__(
         self,
         backbone: dict,

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import time
 import traceback
 from contextlib import nullcontext
@@ -21,15 +20,15 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mixmae_bench.batch import fit_lr
 from mixmae_bench.bootstrap import RESAMPLES
-from mixmae_bench.config import file_hash, find_data, load_config
+from mixmae_bench.config import find_data, load_config
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.data.checks import allow_skips
+from mixmae_bench.data.identity import file_hash
 from mixmae_bench.distributed import build_runner, join, unwrapped
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import write_atomically
 from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.resume import RETRIES, latest_intact, protect
@@ -38,6 +37,7 @@ from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import failure, held, note_failure
+from mixmae_bench.suite.stale import is_stale, set_aside, write_note
 from mixmae_bench.trackers import track
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ METRIC_NAMES = {
 def run_job(job: Job) -> Record | None:
     """Train and evaluate a cell, with all it prints in `folder/log.txt`, and append its record.
 
-    A run that was killed goes on from its last checkpoint; what another config, checkpoint or seed left in
-    the folder is removed first.
+    A run that was killed goes on from its last checkpoint. A folder with a run of another identity is renamed
+    first (see `suite.stale`).
 
     Where torchrun's variables are set (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), to be called
     in each of those processes: they train together. The first of them holds the cell and writes the record;
@@ -111,11 +111,10 @@ def finished(job: Job) -> Record | None:
 
 
 def _prepare(job: Job) -> None:
-    note = job.folder / "key"
-    if job.folder.exists() and not (note.is_file() and note.read_text(encoding="utf-8") == job.plan.key):
-        shutil.rmtree(job.folder)
+    if is_stale(job.folder, job.plan):
+        set_aside(job.folder)
     job.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, job.plan.key)
+    write_note(job.folder, job.plan)
     note_failure(job.folder, None)
 
 

@@ -298,7 +298,7 @@ def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -
 
 
 def _jobs_folder(work_dir: Path, cell: Cell) -> Path:
-    return work_dir / "jobs" / cell.name  # not in the cell's folder, which is removed when its run is stale
+    return work_dir / "jobs" / cell.name  # not in the cell's folder, which is renamed when its run is stale
 
 
 def _visible_gpus() -> list[int]:

@@ -40,12 +40,22 @@ class Job:
 
 def final_checkpoint(folder: Path) -> Path | None:
     """Return the last checkpoint of the run in `folder`, or None where there is none or it is damaged."""
+    path = _noted_checkpoint(folder)
+    return path if path and intact(path) else None
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the last checkpoint of the run in `folder` is there; it is not read."""
+    path = _noted_checkpoint(folder)
+    return path is not None and path.is_file()
+
+
+def _noted_checkpoint(folder: Path) -> Path | None:
     last = folder / "last_checkpoint"
     if not last.is_file():
         return None
     # The note holds an absolute path; the folder may have been moved since.
-    path = folder / Path(last.read_text(encoding="utf-8").strip()).name
-    return path if intact(path) else None
+    return folder / Path(last.read_text(encoding="utf-8").strip()).name
 
 
 class CellFailed(Exception):

@@ -2,22 +2,34 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mixmae_bench.config import content_hash, file_hash, find_data, load_config
-from mixmae_bench.data.identity import data_hash
+from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.data.identity import Listing, data_hash, file_hash
 from mixmae_bench.environment import code_hash
-from mixmae_bench.suite.spec import Cell, Suite
+from mixmae_bench.suite.identity import identity, key_of
+from mixmae_bench.suite.spec import RANDOM, Cell, Suite
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A cell and what decides its outcome; the attributes are those of `record.Record`."""
+    """A cell and what decides its outcome.
+
+    Attributes:
+        cell: The cell.
+        key: Of its record. A run that was recorded under its older key keeps that one.
+        older_key: The key that versions before schema 5 gave, by every setting of the config.
+        identity: What `key` is the hash of (see `suite.identity`).
+        config_hash: As of `record.Record`, like the others.
+    """
 
     cell: Cell
     key: str
+    older_key: str
+    identity: dict
     config_hash: str
     data_hash: str
     code_hash: str
@@ -25,33 +37,87 @@ class Plan:
     parent: str | None
 
 
-def plan(suite: Suite, rescale: bool = False) -> dict[str, Plan]:
+def one_process(cfg: Config) -> int:
+    """Return 1: how many processes train a cell where nothing else is said."""
+    return 1
+
+
+def plan(
+    suite: Suite,
+    rescale: bool = False,
+    processes: Callable[[Config], int] = one_process,
+    recorded: Collection[str] = (),
+) -> dict[str, Plan]:
     """Return the plan of every cell by its name, in the order of `Suite.cells`.
 
     Args:
         suite: Whose cells.
         rescale: Whether learning rates are scaled to the effective batch (see `batch.fit_lr`).
+        processes: How many processes train a cell of a config together.
+        recorded: Keys of the records in the suite's folder.
 
     Raises:
         UserError: Where a config or its data is missing.
     """
-    configs = {path: _hashes(load_config(path)) for path in {cell.config for cell in suite.cells()}}
+    listings: dict[str, Listing] = {}
+    contents = {
+        path: _content(load_config(path), rescale, processes, listings)
+        for path in {cell.config for cell in suite.cells()}
+    }
     files = {m.checkpoint: file_hash(m.checkpoint) for m in suite.methods.values() if m.checkpoint}
     plans: dict[str, Plan] = {}
+    lineage: dict[
+        str, tuple[str, str]
+    ] = {}  # own and older key, which those that start from it are hashed with
     for cell in suite.cells():
-        parent = plans[cell.parent] if cell.parent else None
-        weights = parent.key if parent else files.get(cell.method.checkpoint)
-        config, data, code = configs[cell.config]
-        text = json.dumps([config, data, cell.seed, weights, *(["rescaled"] if rescale else [])])
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        plans[cell.name] = Plan(cell, key, config, data, code, cell.start, parent and parent.key)
+        content = contents[cell.config]
+        file = files.get(cell.method.checkpoint)
+        own, older = lineage[cell.parent] if cell.parent else (file, file)
+        parts = {**content.identity, "seed": cell.seed, "initial_weights": own or RANDOM}
+        key = key_of(parts)
+        text = json.dumps(
+            [content.config_hash, content.data_hash, cell.seed, older, *(["rescaled"] if rescale else [])]
+        )
+        older_key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        lineage[cell.name] = key, older_key
+        plans[cell.name] = Plan(
+            cell,
+            older_key if older_key in recorded and key not in recorded else key,
+            older_key,
+            parts,
+            content.config_hash,
+            content.data_hash,
+            content.code_hash,
+            cell.start,
+            plans[cell.parent].key if cell.parent else None,
+        )
     return plans
 
 
-def _hashes(cfg: Config) -> tuple[str, str, str]:
-    """Return the hashes of a config's content, its data and the code that it runs."""
-    content = content_hash(cfg)
+@dataclass(frozen=True)
+class _Content:
+    """Hashes of a config, its data and the code that it runs, and what decides the outcome of its runs."""
+
+    config_hash: str
+    data_hash: str
+    code_hash: str
+    identity: dict
+
+
+def _content(
+    cfg: Config, rescale: bool, processes: Callable[[Config], int], listings: dict[str, Listing]
+) -> _Content:
+    config_hash = content_hash(cfg)
     imports = cfg.get("custom_imports", {}).get("imports", [])
-    cfg = find_data(cfg, by_option=False)
-    data = [data_hash(cfg[key].dataset) for key in ("train_dataloader", "val_dataloader") if cfg.get(key)]
-    return content, hashlib.sha256(" ".join(data).encode()).hexdigest()[:16], code_hash(imports)
+    found = find_data(cfg, by_option=False)
+    data = {
+        loader: data_hash(found[loader].dataset, listings)
+        for loader in ("train_dataloader", "val_dataloader")
+        if found.get(loader)
+    }
+    return _Content(
+        config_hash,
+        hashlib.sha256(" ".join(data.values()).encode()).hexdigest()[:16],
+        code_hash(imports),
+        identity(cfg, data, processes(cfg), rescale),
+    )

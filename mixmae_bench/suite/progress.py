@@ -51,7 +51,7 @@ def is_running(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> Path:
-    # Beside the folder, which is removed when its run is stale.
+    # Beside the folder, which is renamed when its run is stale.
     return folder.with_name(f".{folder.name}.lock")
 
 

@@ -4,7 +4,7 @@ import copy
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -24,10 +24,12 @@ from mixmae_bench.registry import MODELS
 from mixmae_bench.report.page import write_report
 from mixmae_bench.report.suite import metrics_text, suite_table
 from mixmae_bench.report.table import markdown
-from mixmae_bench.suite.job import Job, final_checkpoint, reason
+from mixmae_bench.suite.identity import summary
+from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint, reason
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import note_failure, progress
 from mixmae_bench.suite.spec import PRETRAINING, Suite
+from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.trackers import check_trackers
 from mixmae_bench.transfer.load import load_backbone
@@ -52,6 +54,7 @@ def run_suite(
     console: Console,
     processes: int = 1,
     workers: Workers | None = None,
+    rerun: bool = False,
 ) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
 
@@ -66,29 +69,42 @@ def run_suite(
         console: Where the progress and the table go.
         processes: How many train each cell together, with a GPU each where there are GPUs.
         workers: What runs the cells, `jobs` of them side by side (default: processes of this machine).
+        rerun: Whether to train again what others start from and what was trained before, of another identity
+            or with a checkpoint that is gone.
 
     Returns:
         The number of cells that failed.
 
     Raises:
-        UserError: Where a config, its data or a checkpoint does not fit, before anything is run.
+        UserError: Where a config, its data or a checkpoint does not fit, or where finished pretraining would
+            be trained again without `rerun`, before anything is run.
     """
     if "RANK" in os.environ:
         raise UserError("mixmae-bench run starts its processes itself: without torchrun, with --processes N")
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise UserError(f"--processes is {processes}; this machine has {torch.cuda.device_count()} GPUs")
     workers = workers or Workers(jobs, processes)
-    check_suite(suite, rescale, workers.processes)
     check_trackers(trackers)
-    check_writable(work_dir)
     records = work_dir / "records.jsonl"
-    plans = plan(suite, rescale)
-    done = _done(plans, records, work_dir, console)
+    found, complaints = read_records(records)
+    for complaint in complaints:
+        console.print(f"warning: {complaint}", style="yellow", **PLAIN)
+    plans = plan(suite, rescale, workers.processes, {record.key for record in found})
+    done = _done(plans, found, work_dir, console)
     todo = {name: planned for name, planned in plans.items() if name not in done}
+    if not rerun:
+        check_lost_work(plans, todo, found, work_dir)
+    check_suite(suite, {planned.cell.config for planned in todo.values()}, rescale, workers.processes)
+    check_writable(work_dir)
     console.print(
         f"suite {suite.name}: {len(plans)} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}",
         **PLAIN,
     )
+    for name, planned in todo.items():
+        folder = work_dir / name
+        if is_stale(folder, planned):
+            changed = summary(what_changed(planned, folder, found))
+            console.print(f"stale  {name}  {changed}; kept as {aside_name(folder)}", style="yellow", **PLAIN)
     failed = {}
     if todo:
         threads = max(1, cores() // (jobs * processes))
@@ -110,13 +126,21 @@ def run_suite(
     return len(failed)
 
 
-def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int]) -> None:
-    """Read every config, look for its data and try every given checkpoint, before anything is run.
+def check_suite(
+    suite: Suite, paths: Collection[Path], rescale: bool, processes: Callable[[Config], int]
+) -> None:
+    """Read configs of a suite, look for their data and try every given checkpoint, before anything is run.
+
+    Args:
+        suite: The suite.
+        paths: Those of its configs that are to be run.
+        rescale: As of `run_suite`.
+        processes: How many processes train a config together.
 
     Raises:
         UserError: At the first thing that does not fit.
     """
-    configs = {cell.config: load_config(cell.config) for cell in suite.cells()}
+    configs = {path: load_config(path) for path in paths}
     for cfg in configs.values():
         check_training(cfg)
         check_datasets(find_data(cfg, by_option=False))
@@ -125,20 +149,24 @@ def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int])
     for method in suite.methods.values():
         if method.checkpoint:
             for task in method.tasks:
-                if task.after is None:
+                if task.after is None and task.config in configs:
                     load_backbone(MODELS.build(configs[task.config].model.backbone), method.checkpoint)
 
 
-def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Console) -> set[str]:
+def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console) -> set[str]:
     """Return the cells that have a record; one that others wait for needs its checkpoint too."""
-    found, complaints = read_records(records)
-    for complaint in complaints:
-        console.print(f"warning: {complaint}", style="yellow", **PLAIN)
     code = {record.key: record.code_hash for record in found}
     done = {name for name, planned in plans.items() if planned.key in code}
     other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
     if other:
         console.print(f"{other} of the cells that are done were made by other code (mixmae-bench status)")
+    gone = [name for name in done if not has_checkpoint(work_dir / name)]
+    if gone:
+        console.print(
+            f"{len(gone)} of the cells that are done have no checkpoint any more, only a record: "
+            f"{summary(sorted(gone))}",
+            **PLAIN,
+        )
     for name, planned in reversed(plans.items()):  # last first, as a chain of runs needs every link
         parent = planned.cell.parent
         if parent in done and name not in done and final_checkpoint(work_dir / parent) is None:

@@ -231,7 +231,7 @@ def _read_tasks(value: object, where: str, path: Path) -> tuple[Task, ...]:
 
 
 def _check_name(what: str, name: object, path: Path) -> None:
-    # It becomes that of a folder, which is removed when its run is stale.
+    # It becomes that of a folder.
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
         raise UserError(f"suite {path}: a {what}'s name is letters, digits and .+-_, not {name!r}")
 

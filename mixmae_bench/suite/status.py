@@ -5,12 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mixmae_bench.record import Record, read_records
 from mixmae_bench.report.suite import metrics_text
+from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import failure, is_running, progress
 from mixmae_bench.suite.spec import Suite
+from mixmae_bench.suite.stale import is_stale, last_record, what_changed
 
 STYLES = {"done": "green", "stale": "yellow", "running": "cyan", "failed": "red", "missing": "dim"}
 
@@ -23,8 +26,15 @@ class State:
     detail: str
 
 
-def show_status(suite: Suite, work_dir: Path, console: Console) -> None:
+def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, console: Console) -> None:
     """Print a row per cell of a suite and how many are in which state.
+
+    Args:
+        suite: The suite.
+        work_dir: Folder of all results.
+        rescale: As given to `run`, like the next.
+        processes: How many train a cell together.
+        console: Where to print.
 
     Raises:
         UserError: Where a config or its data is missing.
@@ -32,10 +42,11 @@ def show_status(suite: Suite, work_dir: Path, console: Console) -> None:
     records, complaints = read_records(work_dir / "records.jsonl")
     for complaint in complaints:
         console.print(f"warning: {complaint}", style="yellow", soft_wrap=True, markup=False)
-    states = {name: state(planned, records, work_dir) for name, planned in plan(suite).items()}
+    plans = plan(suite, rescale, lambda cfg: processes, {record.key for record in records})
+    states = {name: state(planned, records, work_dir) for name, planned in plans.items()}
     table = Table("cell", "state", "", box=None)
     for name, own in states.items():
-        table.add_row(name, f"[{STYLES[own.name]}]{own.name}[/]", own.detail)
+        table.add_row(name, f"[{STYLES[own.name]}]{own.name}[/]", Text(own.detail))
     console.print(table)
     counts = {name: sum(own.name == name for own in states.values()) for name in STYLES}
     console.print(", ".join(f"{n} {name}" for name, n in counts.items() if n) + f"; folder {work_dir}")
@@ -44,11 +55,10 @@ def show_status(suite: Suite, work_dir: Path, console: Console) -> None:
 def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
     """Return where a cell stands.
 
-    A cell is stale where the last record of its method, task and seed was made from another config, other
-    data or other weights: `run` makes it anew. Other code alone does not make `run` do so, and is said.
+    A cell is stale where its folder, or the last record of its method, task and seed, is of another identity:
+    `run` makes it anew and keeps what is there. Other code alone does not make `run` do so, and is said.
     """
-    cell = planned.cell
-    folder = work_dir / cell.name
+    folder = work_dir / planned.cell.name
     if is_running(folder):
         return State("running", progress(folder)[1])
     same = [r for r in records if r.key == planned.key]
@@ -56,18 +66,9 @@ def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
         return State("done", metrics_text(same[-1].metrics))
     if same:
         return State("stale", f"code: made by {same[-1].code}, kept; {metrics_text(same[-1].metrics)}")
-    if reason := failure(folder):
+    stale = is_stale(folder, planned)
+    if not stale and (reason := failure(folder)):
         return State("failed", f"{reason}; log: {folder / 'log.txt'}")
-    before = [r for r in records if (r.method, r.task, r.seed) == (cell.method.name, cell.task, cell.seed)]
-    return State("stale", ", ".join(_changes(planned, before[-1]))) if before else State("missing", "")
-
-
-def _changes(planned: Plan, record: Record) -> list[str]:
-    changes = []
-    if record.config_hash != planned.config_hash:
-        changes.append(f"config: {planned.cell.config} is another than then")
-    if record.data_hash != planned.data_hash:
-        changes.append("data: the files are others than then")
-    if not changes or (record.start, record.parent) != (planned.start, planned.parent):
-        changes.append("checkpoint: it would start from other weights")
-    return changes
+    if stale or last_record(planned, records):
+        return State("stale", summary(what_changed(planned, folder, records)))
+    return State("missing", "")

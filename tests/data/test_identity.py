@@ -1,12 +1,16 @@
 """The hash of a data set: the same for the same data anywhere, another for other data."""
 
 import json
+import os
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mixmae_bench.data.identity import data_hash
+from mixmae_bench.data import identity
+from mixmae_bench.data.identity import data_hash, file_hash
 from mixmae_bench.errors import UserError
 
 
@@ -65,3 +69,105 @@ def test_painted_digits_are_known_by_their_folder_name(tmp_path: Path) -> None:
 def test_missing_data_is_a_mistake_that_names_the_path(tmp_path: Path, missing: dict) -> None:
     with pytest.raises(UserError, match=str(tmp_path / next(iter(missing.values()), ""))):
         data_hash(dict(data_root=str(tmp_path), **missing))
+
+
+@pytest.fixture
+def walks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Use a cache of the test's own; return the folders that are walked from now on."""
+    monkeypatch.setenv("MIXMAE_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(identity, "SECONDS_TO_SETTLE", 0)
+    walked: list[str] = []
+    walk = os.walk
+
+    def noting(folder: str, **options: bool) -> Iterator:
+        walked.append(folder)
+        return walk(folder, **options)
+
+    monkeypatch.setattr(identity.os, "walk", noting)
+    return walked
+
+
+def test_a_folder_that_did_not_change_is_walked_once_for_all_commands(
+    tmp_path: Path, walks: list[str]
+) -> None:
+    root = folder(tmp_path / "set")
+    first = data_hash(dict(data_root=str(root)))
+    assert len(walks) == 1
+    assert data_hash(dict(data_root=str(root))) == first
+    assert len(walks) == 1
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "new folder", "moved"])
+def test_a_change_anywhere_below_a_folder_is_noticed(tmp_path: Path, walks: list[str], change: str) -> None:
+    root = folder(tmp_path / "set", ("a/1.jpg", "a/deep/2.jpg", "b/3.jpg"))
+    before = data_hash(dict(data_root=str(root)))
+    time.sleep(0.02)  # times of a folder come in steps of some milliseconds
+    file = root / "a/deep/2.jpg"
+    {
+        "added": lambda: (root / "a/deep/4.jpg").touch(),
+        "removed": file.unlink,
+        "renamed": lambda: file.rename(root / "a/deep/5.jpg"),
+        "new folder": lambda: folder(root, ("c/6.jpg",)),
+        "moved": lambda: file.rename(root / "b/2.jpg"),
+    }[change]()
+    assert data_hash(dict(data_root=str(root))) != before
+
+
+def test_a_folder_that_several_data_sets_share_is_walked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walks: list[str]
+) -> None:
+    monkeypatch.setattr(identity, "SECONDS_TO_SETTLE", 10**6)  # nothing is remembered between commands
+    root, listings = folder(tmp_path / "set"), {}
+    sets = [
+        dict(data_root=str(root), data_prefix="train"),
+        dict(data_root=str(root), split="train"),
+        dict(type="ConcatDataset", datasets=[dict(data_root=str(root / "train"))]),
+    ]
+    for one in sets:
+        data_hash(one, listings)
+    assert walks == [str(root / "train")]
+
+
+def test_what_changed_a_moment_ago_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walks: list[str]
+) -> None:
+    monkeypatch.setattr(identity, "SECONDS_TO_SETTLE", 2)
+    root = folder(tmp_path / "set")
+    data_hash(dict(data_root=str(root)))
+    data_hash(dict(data_root=str(root)))
+    assert len(walks) == 2
+
+
+def test_annotations_and_weights_are_read_again_where_they_changed(tmp_path: Path, walks: list[str]) -> None:
+    file = tmp_path / "train.json"
+    for read in (file_hash, lambda path: data_hash(dict(ann_file=str(path)))):
+        file.write_text("one")
+        first = read(file)
+        assert read(file) == first
+        time.sleep(0.02)
+        stamp = file.stat()
+        file.write_text("two")
+        os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as some copying tools leave it
+        assert read(file) != first
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}'])
+def test_a_damaged_cache_only_costs_time(tmp_path: Path, walks: list[str], content: str) -> None:
+    root = folder(tmp_path / "set")
+    before = data_hash(dict(data_root=str(root)))
+    (tmp_path / "cache" / identity.CACHE).write_text(content)
+    assert data_hash(dict(data_root=str(root))) == before
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walks: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MIXMAE_BENCH_CACHE", str(tmp_path / "file" / "below"))
+    assert len(data_hash(dict(data_root=str(folder(tmp_path / "set"))))) == 16
+
+
+def test_every_part_of_a_joined_data_set_counts(tmp_path: Path) -> None:
+    one, other = (dict(data_root=str(folder(tmp_path / name, (name,)))) for name in ("a", "b"))
+    joined = [data_hash(dict(type="ConcatDataset", datasets=parts)) for parts in ([one, other], [one, one])]
+    assert len({*joined, data_hash(one), data_hash(other)}) == 4

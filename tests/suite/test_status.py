@@ -27,7 +27,8 @@ def plans() -> dict[str, Plan]:
 def record(planned: Plan, **changes: object) -> Record:
     """Return a record that a run of today would have left."""
     cell = planned.cell
-    values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(Plan) if f.name != "cell"}
+    known = {field.name for field in dataclasses.fields(Record)}
+    values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(Plan) if f.name in known}
     values |= dict(method=cell.method.name, task=cell.task, seed=cell.seed, metrics={"box_ap": 31.25})
     return dataclasses.replace(SAMPLE, **(values | changes))
 

@@ -1,0 +1,166 @@
+"""Folders of runs that are no longer those of their suite: kept beside the new ones, and removed only when
+asked."""
+
+import json
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.files import write_atomically
+from mixmae_bench.record import Record
+from mixmae_bench.suite.identity import changes, summary
+from mixmae_bench.suite.job import final_checkpoint
+from mixmae_bench.suite.plan import Plan
+from mixmae_bench.suite.progress import progress
+from mixmae_bench.suite.spec import PRETRAINING, Suite
+
+NOTE, OLDER_NOTE = "identity.json", "key"
+"""In the folder of a run: what it is a run of. Versions before schema 5 noted the key alone."""
+
+MARK = ".stale-"
+"""In the name of a folder that was set aside: TASK.stale-DATE-KEY, by the day and the key of its run."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a folder holds a run of; the identity is None where an older version noted the key alone."""
+
+    key: str
+    identity: dict | None
+
+
+def write_note(folder: Path, planned: Plan) -> None:
+    """Note in a folder what it holds a run of."""
+    text = json.dumps({"key": planned.key, "identity": planned.identity}, indent=1, sort_keys=True)
+    write_atomically(folder / NOTE, text)
+
+
+def read_note(folder: Path) -> Note | None:
+    """Return what a folder holds a run of, or None where nothing is noted."""
+    try:
+        content = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        return Note(content["key"], content["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        older = folder / OLDER_NOTE
+        return Note(older.read_text(encoding="utf-8"), None) if older.is_file() else None
+
+
+def is_stale(folder: Path, planned: Plan) -> bool:
+    """Whether a folder holds something that is not of this plan."""
+    if note := read_note(folder):
+        return note.key not in (planned.key, planned.older_key)
+    return any(folder.glob("*.pth")) or (folder / "log.txt").is_file()
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder, so that another run can take its place; return its new name."""
+    aside = aside_name(folder)
+    folder.rename(aside)
+    return aside
+
+
+def aside_name(folder: Path) -> Path:
+    """Return the name that a stale folder gets: one that is free."""
+    note = read_note(folder)
+    file = next((folder / name for name in (NOTE, OLDER_NOTE) if (folder / name).is_file()), folder)
+    date = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    name = f"{folder.name}{MARK}{date:%Y%m%d}-{note.key if note else 'unknown'}"
+    names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    return next(path for path in map(folder.with_name, names) if not path.exists())
+
+
+def what_changed(planned: Plan, folder: Path, records: Collection[Record]) -> list[str]:
+    """Say what is not as it was when the cell was last run.
+
+    In words `key: old -> new`; by hashes where an older version noted nothing else.
+
+    Args:
+        planned: The cell as it is today.
+        folder: Where it runs.
+        records: Those of the suite's folder.
+    """
+    note = read_note(folder)
+    if note and note.identity:
+        return changes(note.identity, planned.identity)
+    if record := last_record(planned, records):
+        return _by_hashes(planned, record)
+    return ["config, data or initial weights: an older version did not note which"]
+
+
+def last_record(planned: Plan, records: Collection[Record]) -> Record | None:
+    """Return the last record of a cell's method, task and seed, made from whatever."""
+    cell = planned.cell
+    same = [r for r in records if (r.method, r.task, r.seed) == (cell.method.name, cell.task, cell.seed)]
+    return same[-1] if same else None
+
+
+def _by_hashes(planned: Plan, record: Record) -> list[str]:
+    changed = []
+    if record.config_hash != planned.config_hash:
+        changed.append(f"config: {planned.cell.config} is another than then")
+    if record.data_hash != planned.data_hash:
+        changed.append("data: the files are others than then")
+    if not changed or (record.start, record.parent) != (planned.start, planned.parent):
+        changed.append("checkpoint: it would start from other weights")
+    return changed
+
+
+def check_lost_work(
+    plans: dict[str, Plan], todo: Collection[str], records: Collection[Record], work_dir: Path
+) -> None:
+    """Refuse to train again what others start from and what was trained before.
+
+    Raises:
+        UserError: Where a cell of `todo` has a record or a checkpoint of another identity, or where its
+            record is there and its checkpoint gone. The message tells what changed and the hours that were
+            spent.
+    """
+    parents = {planned.cell.parent for planned in plans.values()}
+    lost = []
+    for name in todo:
+        planned, folder = plans[name], work_dir / name
+        if planned.cell.task != PRETRAINING and name not in parents:
+            continue
+        record, note, share = last_record(planned, records), read_note(folder), progress(folder)[0]
+        begun = note is not None and note.key == planned.key and 0 < share < 1
+        if begun:  # it only goes on
+            continue
+        if record and record.key == planned.key:
+            why = [f"its record is there, its checkpoint is gone from {folder}"]
+        elif record or (is_stale(folder, planned) and final_checkpoint(folder)):
+            why = what_changed(planned, folder, records)
+        else:
+            continue
+        spent = f"{record.seconds / 3600:.1f} hours" if record else f"{share:.0%} done"
+        lost.append(f"{name} ({spent}): {summary(why)}")
+    if lost:
+        raise UserError(
+            f"this would train again what was trained before: {'; '.join(lost)}; undo the change, or add "
+            "--rerun, which keeps the old folders beside the new ones"
+        )
+
+
+def clean(suite: Suite, work_dir: Path, remove: bool, console: Console) -> int:
+    """List the folders of a suite that were set aside, or remove them; return how many there are."""
+    plain = dict(soft_wrap=True, markup=False, highlight=False)
+    folders = sorted(
+        path for path in work_dir.glob(f"*/seed*/*{MARK}*") if path.is_dir() and not path.is_symlink()
+    )
+    for folder in folders:
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+        if remove:
+            shutil.rmtree(folder)
+        console.print(f"{'removed  ' if remove else ''}{folder}  {size:,.1f} MB", **plain)
+    what = f"{len(folders)} stale folders of suite {suite.name}"
+    console.print(
+        f"{what} removed"
+        if remove
+        else f"{what} in {work_dir}" + ("; --remove deletes them" if folders else ""),
+        **plain,
+    )
+    return len(folders)
