@@ -66,7 +66,7 @@ def _changes(planned: Plan, record: Record) -> list[str]:
     changes = []
     if record.config_hash != planned.config_hash:
         changes.append(f"config: {planned.cell.config} is another than then")
-    if record.data_hash != planned.data_hash:
+    if record.data_hash not in (None, planned.data_hash):  # schema 1 has none
         changes.append("data: the files are others than then")
     if not changes or (record.start, record.parent) != (planned.start, planned.parent):
         changes.append("checkpoint: it would start from other weights")
