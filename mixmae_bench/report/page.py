@@ -280,8 +280,8 @@ def _with_error(record: Record, name: str) -> str:
 
 
 def _settings(records: Sequence[Record]) -> Table:
-    columns = ["method", "task", "seed", "start", "lr", "effective batch", "precision", "epochs", "iterations"]
-    columns += ["config", "config hash", "checkpoint hash", "filled (%)"]
+    columns = ["method", "task", "seed", "start", "lr", "effective batch", "precision", "epochs"]
+    columns += ["iterations", "config", "config hash", "checkpoint hash", "filled (%)"]
     rows = [
         [
             *(r.method, r.task, str(r.seed), r.start or "", "" if r.lr is None else f"{r.lr:g}"),
