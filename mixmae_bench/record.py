@@ -81,7 +81,7 @@ class Record:
         started: When, ISO 8601 in UTC.
         code: Version of this package and, from a checkout, its commit ('+' with local changes).
         code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.environment`). Up to
-            schema 4 it was computed otherwise; it equals none of today's, and the sources are not today's either.
+            schema 4 it was computed otherwise, of sources that have changed since.
         packages: Versions of what computes.
         hardware: CPU, cores and GPU.
     """
