@@ -7,14 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a full disk, or one that may not be written or read, says."""
 
 
 def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
-    """Turn a mistake of the user, or a refusal of the disk, into one line on stderr and exit status 2."""
+    """Turn a mistake of the user, or a refusal of the disk, into one line on stderr and exit status 2.
+
+    A process of ours that died is one line too, and exit status 1.
+    """
 
     @functools.wraps(main)
     def wrapped(*args: object) -> int:
@@ -22,6 +25,9 @@ def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
             return main(*args)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+        except ProcessDied as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
@@ -409,12 +415,15 @@ def _speed(args: argparse.Namespace) -> int:
         from mixmae_bench.record import append_record
 
         settings = settings_of(args.models, args.batch, args.shape, args.inference, args.compile, args.device)
-    speeds = measure(settings, args.steps, args.warm_up, console)
-    show(speeds, console)
+    speeds, failures = measure(settings, args.steps, args.warm_up, console)
+    if speeds:
+        show(speeds, console)
     if args.record:
         for speed in speeds:
             append_record(args.record, speed)
-    return 0
+    for failure in failures:
+        console.print(f"failed: {failure}", style="red", soft_wrap=True, markup=False, highlight=False)
+    return 1 if failures else 0
 
 
 def _table(args: argparse.Namespace) -> int:

@@ -6,8 +6,10 @@ import importlib.util
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 
 import mixmae_bench
@@ -46,7 +48,7 @@ DECIDING = ("backbones", "compat", "data", "methods", "transfer", "precision.py"
 def code_hash(modules: Iterable[str] = ()) -> str:
     """Return the first 16 hex digits of the SHA-256 of the sources that decide outcomes.
 
-    Comments, docstrings and layout do not count.
+    Comments, docstrings and layout do not count, and the version of Python does not either.
 
     Args:
         modules: Further modules that count, by name: what a config names in `custom_imports`.
@@ -61,14 +63,47 @@ def code_hash(modules: Iterable[str] = ()) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@cache
 def _code(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A string that stands alone documents.
-            body[:] = [s for s in body if not (isinstance(s, ast.Expr) and _is_text(s.value))]
-    return ast.unparse(tree)
+    """Return the text of a program's syntax tree, the same on every version of Python.
+
+    `ast.unparse` and `ast.dump` are not: they quote and leave out otherwise from version to version.
+    """
+    return _text(ast.parse(source))
+
+
+def _text(node: object) -> str:
+    if isinstance(node, list):
+        return f"[{','.join(map(_text, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr({','.join(_pieces(node))})"
+    values = {name: _code_alone(value) for name, value in ast.iter_fields(node) if name not in NOT_CODE}
+    # Later versions have more fields, which are empty for the syntax of earlier ones.
+    own = [f"{name}={_text(values[name])}" for name in sorted(values) if values[name] not in (None, [])]
+    return f"{type(node).__name__}({','.join(own)})"
+
+
+NOT_CODE = ("ctx", "kind", "type_comment")
+"""Fields of a syntax tree that say how something is written, or what follows from the rest."""
+
+
+def _code_alone(value: object) -> object:
+    """Leave out strings that stand alone among statements: they document."""
+    if not isinstance(value, list):
+        return value
+    return [own for own in value if not (isinstance(own, ast.Expr) and _is_text(own.value))]
+
+
+def _pieces(string: ast.JoinedStr) -> Iterator[str]:
+    """Yield the pieces of an f-string; how plain text is cut into pieces differs between versions."""
+    for plain, pieces in groupby(string.values, _is_text):
+        if plain:
+            text = "".join(piece.value for piece in pieces)
+            yield from [ascii(text)] if text else []
+        else:
+            yield from map(_text, pieces)
 
 
 def _is_text(node: ast.expr) -> bool:

@@ -29,6 +29,18 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
+def computed_in(optim_wrapper: OptimWrapper, model: nn.Module) -> str:
+    """Return the number format of a training's forward pass here, such as 'bfloat16', whatever makes it so.
+
+    That is autocast's where the wrapper turns it on, else the format of the weights.
+    """
+    device = get_device()
+    with optim_wrapper.optim_context(model):
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else next(model.parameters()).dtype
+    return str(dtype).removeprefix("torch.")
+
+
 def computes_bfloat16(device: str) -> bool:
     """Return whether a device of this type ('cpu', 'cuda') multiplies matrices in bfloat16 natively."""
     if device == "cuda":

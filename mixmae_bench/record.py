@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, TypeVar, get_args, get_origin
@@ -15,16 +16,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 4
-"""Version of the record's fields; raise it with every change of their meaning."""
+SCHEMA = 5
+"""Version of the record's fields: one more with every new field and every change of a meaning.
+
+A new field has a default that says "not recorded": None, or an empty list or dict. Where a meaning changes,
+`MIGRATIONS` gets a step, and tests/old_records.jsonl a real line of the version before.
+"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """The outcome of one cell of a suite, one JSON line in `records.jsonl`.
 
+    None, or an empty list or dict, in a field that has it as its default: an older version did not record it.
+
     Attributes:
-        schema: Version of these fields.
+        schema: Version of the fields when the line was written. All have today's meaning once it is read.
         suite: Name of the suite.
         suite_version: Its version.
         method: What the backbone starts from: 'scratch' or a pretraining method's name.
@@ -59,18 +66,22 @@ class Record:
         lr: Learning rate that the optimiser was given, before layer decay and schedule.
         retries: How often training was taken up again, with other random numbers, after a loss of NaN or
             infinity (see `mixmae_bench.retry`).
+        precision: Number format of the forward pass in training, 'float32', 'bfloat16' or 'float16', as the
+            hardware of the run's end had it (see `mixmae_bench.precision`).
         processes: Processes that trained together.
+        process_counts: Numbers of processes that trained it, in order: one, unless it was resumed on another.
         accumulation: Batches per optimiser step.
         effective_batch: Images per optimiser step: batch x processes x accumulation.
-        images_per_s: Training images per second of wall time, data loading included, or None where the
-            last process of the run had nothing left to train.
+        images_per_s: Training images per second of wall time, data loading included, validation not, or None
+            where the last process of the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
         peak_memory_mb: Largest resident memory of a process during the run (GPU: allocated memory). A
             process runs several cells: what earlier ones left in it counts.
         threads: CPU threads that torch used.
         started: When, ISO 8601 in UTC.
         code: Version of this package and, from a checkout, its commit ('+' with local changes).
-        code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.environment`).
+        code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.environment`). Up to
+            schema 4 it was computed otherwise, of sources that have changed since.
         packages: Versions of what computes.
         hardware: CPU, cores and GPU.
     """
@@ -84,29 +95,31 @@ class Record:
     dataset: str
     seed: int
     key: str
-    start: str
-    parent: str | None
+    start: str | None = None
+    parent: str | None = None
     metrics: dict[str, float]
-    errors: dict[str, float]
-    resamples: int
-    losses: list[float]
-    grad_norms: list[float]
+    errors: dict[str, float] = field(default_factory=dict)
+    resamples: int | None = None
+    losses: list[float] = field(default_factory=list)
+    grad_norms: list[float] = field(default_factory=list)
     num_samples: int
     params: int
     backbone_params: int
-    flops: int
-    image_shape: list[int]
+    flops: int | None = None
+    image_shape: list[int] = field(default_factory=list)
     config: str
     config_hash: str
-    data_hash: str
+    data_hash: str | None = None
     checkpoint: str | None
     checkpoint_filled: float | None
     epochs: int | None
-    iterations: int
-    lr: float
-    retries: int
-    processes: int
-    accumulation: int
+    iterations: int | None = None
+    lr: float | None = None
+    retries: int | None = None
+    precision: str | None = None
+    processes: int | None = None
+    process_counts: list[int] = field(default_factory=list)
+    accumulation: int | None = None
     effective_batch: int
     images_per_s: float | None
     seconds: float
@@ -114,9 +127,25 @@ class Record:
     threads: int
     started: str
     code: str
-    code_hash: str
+    code_hash: str | None = None
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+
+
+def _from_1(values: dict) -> dict:
+    # Of the new field `start`, this much is known.
+    return {"start": "random", **values} if values.get("checkpoint", "") is None else values
+
+
+def _from_4(values: dict) -> dict:
+    # Where the length is counted in iterations, the time of validation was taken for training.
+    return {**values, "images_per_s": None} if values.get("epochs", 0) is None else values
+
+
+Migration = Callable[[dict], dict]
+
+MIGRATIONS: dict[int, Migration] = {1: _from_1, 4: _from_4}
+"""Steps from the values of schema n to those of n + 1; where there is none, fields were only added."""
 
 
 METRICS = {
@@ -157,11 +186,22 @@ def append_record(path: Path, record: "DataclassInstance") -> None:
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
     """Read all records of a file; see `read_lines`."""
-    return read_lines(path, Record, SCHEMA)
+    return read_lines(path, Record, SCHEMA, MIGRATIONS)
 
 
-def read_lines(path: Path, kind: type[T], schema: int) -> tuple[list[T], list[str]]:
+def read_lines(
+    path: Path, kind: type[T], schema: int, migrations: Mapping[int, Migration] | None = None
+) -> tuple[list[T], list[str]]:
     """Read a JSON-lines file of dataclasses that have a field `schema`; a missing file has none.
+
+    Lines of older schemas are migrated. Of newer ones, all that this version knows is read: a field that it
+    does not know is ignored, in a line of any schema.
+
+    Args:
+        path: The file.
+        kind: The dataclass. A field without a default is one that every line has.
+        schema: Its newest version.
+        migrations: See `MIGRATIONS`.
 
     Returns:
         The records, and one complaint, with its line number, for every line that is none.
@@ -170,27 +210,36 @@ def read_lines(path: Path, kind: type[T], schema: int) -> tuple[list[T], list[st
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(_parse(line, kind, schema))
+            records.append(_parse(line, kind, schema, migrations or {}))
         except (ValueError, TypeError, RecursionError) as error:
             complaints.append(f"{path} line {number} is skipped: {error}")
     return records, complaints
 
 
-def _parse(line: bytes, kind: type[T], schema: int) -> T:
+def _parse(line: bytes, kind: type[T], schema: int, migrations: Mapping[int, Migration]) -> T:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
-    if values.get("schema") != schema:
-        raise ValueError(f"schema {values.get('schema')!r}, this version reads {schema}")
-    types = {field.name: field.type for field in fields(kind)}
-    if values.keys() != types.keys():
-        raise ValueError(
-            f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ types.keys()))}"
-        )
+    written = values.get("schema")
+    if type(written) is not int or written < 1:
+        raise ValueError(f"schema {written!r}, this version reads those from 1 on")
+    remedy = f" (a newer version wrote it, schema {written}: update this package)" if written > schema else ""
+    for step in range(written, schema):
+        values = migrations.get(step, dict)(values)
+    known = {own.name: own for own in fields(kind)}
+    missing = [name for name, own in known.items() if name not in values and _needed(own)]
+    if missing:
+        raise ValueError(f"fields that are missing: {', '.join(sorted(missing))}{remedy}")
+    values = {name: value for name, value in values.items() if name in known}
     for name, value in values.items():
-        if not _is(value, types[name]):
-            raise ValueError(f"{name} is {json.dumps(value)[:50]}, not of the type {types[name]}")
+        if not _is(value, known[name].type):
+            text = json.dumps(value)[:50]
+            raise ValueError(f"{name} is {text}, not of the type {known[name].type}{remedy}")
     return kind(**values)
+
+
+def _needed(own: Field) -> bool:
+    return own.default is MISSING and own.default_factory is MISSING
 
 
 def _is(value: object, kind: type | UnionType) -> bool:

@@ -2,16 +2,19 @@
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.distributed import build_runner, join
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.resume import latest_intact
 
 
@@ -109,6 +112,26 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
         reason = " ".join(str(error.args[0] if error.args else error).split())[:300]
         raise UserError(f"config {cfg.filename} cannot be built: {type(error).__name__}: {reason}") from error
     return runner
+
+
+@contextmanager
+def names_dead_loaders(cfg: Config) -> Iterator[None]:
+    """Say in one line that a worker of a DataLoader died.
+
+    Raises:
+        ProcessDied: Then, with the cause as torch tells it, a remedy, and the log.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        files = [getattr(h, "baseFilename", None) for h in MMLogger.get_current_instance().handlers]
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ProcessDied(
+            f"{reason}; if memory was short, lower num_workers of the dataloaders; "
+            f"log: {next(filter(None, files), cfg.work_dir)}"
+        ) from error
 
 
 def existing(checkpoint: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from mixmae_bench import train
 from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.cli import exits_on_user_error, main
 from mixmae_bench.config import find_data, load_config
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "tests" / "smoke"
@@ -581,3 +582,50 @@ def test_a_refusal_of_the_disk_is_one_line_and_a_fault_of_ours_a_traceback(
     assert capsys.readouterr().err == "error: x.txt: No space left on device\n"
     with pytest.raises(FileNotFoundError):
         fail(errno.ENOENT)
+
+
+# Processes that die.
+
+
+def test_a_killed_worker_of_a_dataloader_is_one_line_with_cause_and_log(folder: Path) -> None:
+    (folder / "deadly.py").write_text(
+        "import os, signal\n\n\ndef collate(samples):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    config = write_config(
+        folder,
+        "custom_imports = dict(imports=['deadly'])\n"
+        "train_dataloader = dict(num_workers=1, collate_fn=dict(type='deadly.collate'))",
+    )
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "train.py", config, "--work-dir", folder / "work"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert re.match(
+        r"error: DataLoader worker \(pid \d+\) is killed by signal: Killed; .*num_workers; log: ", line
+    )
+    assert "Traceback" not in done.stderr
+    assert Path(line.rpartition("log: ")[2]).is_file()
+
+
+def test_only_a_dead_worker_of_a_dataloader_is_told_as_one(tmp_path: Path) -> None:
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    told = r"^DataLoader worker \(pid\(s\) 7\) exited unexpectedly; .*log: "
+    with pytest.raises(ProcessDied, match=told), train.names_dead_loaders(cfg):
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as error, train.names_dead_loaders(cfg):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    assert error.type is RuntimeError
+
+
+def test_a_process_that_died_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    @exits_on_user_error
+    def command() -> int:
+        raise ProcessDied("its process was killed by signal 9")
+
+    assert command() == 1
+    assert capsys.readouterr().err == "error: its process was killed by signal 9\n"

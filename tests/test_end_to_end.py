@@ -152,6 +152,7 @@ def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], cel
     assert 0 < min(record.grad_norms) <= max(record.grad_norms) < 1000
     assert record.config_hash == content_hash(load_config(SMOKE / f"{record.task}.py"))
     assert record.threads >= 1
+    assert record.precision in ("float32", "bfloat16")
     assert record.images_per_s > 0
     assert record.seconds > 0
     assert record.peak_memory_mb > 10

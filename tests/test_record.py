@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
+from mixmae_bench.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.record import METRICS, MIGRATIONS, SCHEMA, Record, append_record, read_lines, read_records
+
+OLD = Path(__file__).parent / "old_records.jsonl"
+"""Lines that runs wrote, two of every schema up to 4, from the history of results/measured/digits."""
 
 RECORD = Record(
     schema=SCHEMA,
@@ -45,7 +49,9 @@ RECORD = Record(
     iterations=400,
     lr=2e-3,
     retries=0,
+    precision="bfloat16",
     processes=1,
+    process_counts=[2, 1],
     accumulation=1,
     effective_batch=8,
     images_per_s=None,
@@ -161,12 +167,18 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (line_with(schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this version reads {SCHEMA}"),
         (line_with(schema=0), "schema 0"),
+        (line_with(schema=True), "schema True"),
+        (line_with(schema="4"), "schema '4'"),
         (line_with(schema=...), "schema None"),
         (line_with(seed=...), r"missing: seed$"),
-        (line_with(seeds=0), r"do not belong or are missing: seeds$"),
-        (line_with(seed=..., threads=..., zeal=1), r"seed, threads, zeal$"),
+        (line_with(seed=..., threads=..., zeal=1), r"missing: seed, threads$"),
+        (line_with(schema=1, seed=...), r"missing: seed$"),
+        (
+            line_with(schema=SCHEMA + 1, seed=...),
+            rf"missing: seed \(a newer version .* schema {SCHEMA + 1}: update",
+        ),
+        (line_with(schema=SCHEMA + 1, lr={"backbone": 1.0}), r"lr is .*, not of .*newer version.*update"),
         (line_with(seed="0"), 'seed is "0", not of the type'),
         (line_with(seed=0.5), "seed is 0.5"),
         (line_with(parent=3), "parent is 3"),
@@ -207,7 +219,7 @@ def test_bytes_that_are_not_utf8_cost_their_own_line_only(file: Path) -> None:
 
 
 def test_every_bad_line_gets_a_complaint_of_its_own(file: Path) -> None:
-    file.write_text(f"x\n{line_with()}\n{line_with(schema=99)}\n[]\n")
+    file.write_text(f"x\n{line_with()}\n{line_with(schema=-99)}\n[]\n")
     records, complaints = read_records(file)
     assert records == [RECORD]
     assert [complaint.split("line ")[1][0] for complaint in complaints] == ["1", "3", "4"]
@@ -250,3 +262,82 @@ def test_eight_processes_appending_at_once_lose_and_mix_nothing(file: Path, tmp_
 def test_every_metric_says_what_it_is_and_in_which_unit() -> None:
     assert {"loss", "top1", "box_ap", "mask_ap", "miou"} <= METRICS.keys()
     assert all("%" in text for name, text in METRICS.items() if name != "loss")
+
+
+# Other versions.
+
+
+def old_lines() -> list[dict]:
+    return [json.loads(line) for line in OLD.read_text().splitlines()]
+
+
+def test_real_lines_of_every_older_schema_are_read_with_all_that_they_hold() -> None:
+    records, complaints = read_records(OLD)
+    assert complaints == []
+    lines = old_lines()
+    assert sorted({line["schema"] for line in lines}) == list(range(1, SCHEMA))
+    for record, line in zip(records, lines, strict=True):
+        assert {name: getattr(record, name) for name in line} == line
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        (1, ["errors", "resamples", "losses", "flops", "image_shape", "data_hash"]),
+        (1, ["iterations", "lr", "processes", "accumulation", "code_hash"]),
+        (2, ["grad_norms"]),
+        (3, ["retries"]),
+        (4, ["precision", "process_counts"]),
+    ],
+)
+def test_what_an_older_schema_did_not_record_is_absent_and_not_made_up(
+    schema: int, fields: list[str]
+) -> None:
+    for record in read_records(OLD)[0]:
+        if record.schema <= schema:
+            values = [getattr(record, name) for name in fields]
+            assert all(value is None or value in ([], {}) for value in values), values
+        else:
+            assert all(getattr(record, name) is not None for name in fields if name != "precision")
+
+
+def test_a_run_of_schema_1_from_random_weights_is_known_as_that_and_no_other() -> None:
+    pretraining, transfer = [record for record in read_records(OLD)[0] if record.schema == 1]
+    assert (pretraining.checkpoint, pretraining.start) == (None, "random")
+    assert transfer.checkpoint
+    assert (transfer.start, transfer.parent) == (None, None)
+
+
+def test_a_speed_that_counted_the_time_of_validation_is_not_taken_for_one_that_does_not(file: Path) -> None:
+    by_iterations = dict(epochs=None, images_per_s=81.5)
+    changes = [{}, by_iterations, dict(schema=SCHEMA, **by_iterations)]
+    lines = [{**old_lines()[-1], **own} for own in changes]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    records, complaints = read_records(file)
+    assert complaints == []
+    assert [record.images_per_s for record in records] == [lines[0]["images_per_s"], None, 81.5]
+
+
+def test_every_migration_starts_from_a_schema_that_was_and_leaves_the_values_it_is_given() -> None:
+    assert MIGRATIONS.keys() <= set(range(1, SCHEMA))
+    for step, migrate in MIGRATIONS.items():
+        for line in (old_lines()[0], old_lines()[-1], {}):
+            before = json.dumps(line)
+            assert migrate(migrate(line)) == migrate(line), step
+            assert json.dumps(line) == before
+
+
+def test_a_line_of_a_newer_version_is_read_as_far_as_this_one_knows_it(file: Path) -> None:
+    newer = line_with(schema=SCHEMA + 1, protocol="linear probe", table={"a": [1, None]})
+    file.write_text(f"{newer}\n{line_with(threads_per_core=2)}\n")
+    assert read_records(file) == ([dataclasses.replace(RECORD, schema=SCHEMA + 1), RECORD], [])
+
+
+def test_counts_of_a_newer_version_are_read_too(file: Path) -> None:
+    count = Count(COUNT_SCHEMA, "config.py", [224, 224], "", 88, 88, 16, "0.1.0", {})
+    newer = {**dataclasses.asdict(count), "schema": COUNT_SCHEMA + 1, "macs": 16}
+    file.write_text(json.dumps(newer))
+    assert read_lines(file, Count, COUNT_SCHEMA) == (
+        [dataclasses.replace(count, schema=COUNT_SCHEMA + 1)],
+        [],
+    )

@@ -7,7 +7,7 @@ from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.distributed import leave, unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable
-from mixmae_bench.train import build, configure, existing, parse, parser
+from mixmae_bench.train import build, configure, existing, names_dead_loaders, parse, parser
 from mixmae_bench.transfer.load import load_model
 
 
@@ -24,7 +24,8 @@ def main() -> int:
     cfg.pop("runner_type", None)  # one GPU holds what only evaluates
     runner = build(cfg, args.launcher, train=False)
     load_model(unwrapped(runner.model), checkpoint)
-    runner.test()
+    with names_dead_loaders(cfg):
+        runner.test()
     leave()
     return 0
 

@@ -16,6 +16,7 @@ from mixmae_bench.train import (
     build,
     configure,
     existing,
+    names_dead_loaders,
     parse,
     parser,
     resume_latest,
@@ -50,7 +51,8 @@ def main() -> int:
         trackers = args.track.split(",")
         check_trackers(trackers)
         track(cfg, trackers, Path(args.config).stem, Path(cfg.work_dir).name)
-    train(cfg, partial(build, launcher=args.launcher, train=True))
+    with names_dead_loaders(cfg):
+        train(cfg, partial(build, launcher=args.launcher, train=True))
     leave()
     return 0
 

@@ -1,12 +1,12 @@
 """The command `mixmae-bench speed`: images per second and peak memory of several models in one run.
 
-Every model lives in a process of its own, so that its memory is its own. The processes take turns, step by
-step, so that what else the machine does falls on all alike; ratios are of medians of the same run.
+Every model lives in a process of its own, so that its memory is its own, and one that takes its process down
+takes no other along. The processes take turns, step by step, so that what else the machine does falls on all
+alike; ratios are of medians of the same run.
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from statistics import median
 
@@ -19,10 +19,11 @@ from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import load_call
 from mixmae_bench.cost.steps import DTYPES, Setting, Steps
 from mixmae_bench.environment import code_version, hardware, packages
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.precision import computes_bfloat16
 from mixmae_bench.report.speeds import speed_table
+from mixmae_bench.suite.worker import Call, Worker
 
 
 def settings_of(
@@ -62,7 +63,9 @@ def settings_of(
     return settings
 
 
-def measure(settings: list[Setting], steps: int, warm_up: int, console: Console) -> list[Speed]:
+def measure(
+    settings: list[Setting], steps: int, warm_up: int, console: Console
+) -> tuple[list[Speed], list[str]]:
     """Time models in turn.
 
     Args:
@@ -71,29 +74,84 @@ def measure(settings: list[Setting], steps: int, warm_up: int, console: Console)
         warm_up: Steps before them.
         console: Where progress is shown.
 
+    Returns:
+        The results of the models that came to their end, and a line for each of the others: which, and why.
+
     Raises:
-        UserError: Where a model cannot be built or trained.
+        UserError: Where there is no such model, or it is not one that trains; before anything is timed.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = [_facts(setting) for setting in settings]  # first, as it finds mistakes
-    context = multiprocessing.get_context("spawn")
-    with ExitStack() as stack, Progress(console=console, transient=True) as progress:
-        processes = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in settings]
-        task = progress.add_task("building", total=len(settings) * (1 + warm_up + steps))
-        for future in [p.submit(_build, setting) for p, setting in zip(processes, settings, strict=True)]:
-            future.result()
-            progress.advance(task)
-        seconds: list[list[float]] = [[] for _ in settings]
-        for turn in range(warm_up + steps):
-            for process, own in zip(processes, seconds, strict=True):
-                own.append(process.submit(_step).result())
-                progress.update(task, advance=1, description=f"step {turn + 1} of {warm_up + steps}")
-        ends = [process.submit(_finish).result() for process in processes]
-    about = dict(code=code_version(), packages=packages(), hardware=hardware())
-    return [
-        _speed(setting, own[warm_up:], started, *fact, *end, about)
-        for setting, own, fact, end in zip(settings, seconds, facts, ends, strict=True)
+    lanes = [_Lane(setting) for setting in settings]
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("building", total=len(settings) * (1 + warm_up + steps))
+            for lane in lanes:
+                lane.submit(_build, lane.setting)
+            for lane in lanes:
+                lane.cost = lane.result()
+                progress.advance(task)
+            for turn in range(warm_up + steps):
+                for lane in lanes:
+                    lane.submit(_step)
+                    lane.seconds.append(lane.result())
+                    progress.update(task, advance=1, description=f"step {turn + 1} of {warm_up + steps}")
+            for lane in lanes:
+                lane.submit(_finish)
+                lane.end = lane.result()
+    finally:
+        for lane in lanes:
+            lane.stop()
+    about = dict(started=started, code=code_version(), packages=packages(), hardware=hardware())
+    speeds = [
+        _speed(lane.setting, lane.seconds[warm_up:], *lane.cost, *lane.end, about)
+        for lane in lanes
+        if not lane.failure
     ]
+    return speeds, [lane.failure for lane in lanes if lane.failure]
+
+
+class _Lane:
+    """A model in a process of its own, and what came of it; after a failure nothing more is asked of it."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.failure: str | None = None
+        self.cost: tuple[int, tuple[int, int]] | None = None
+        self.seconds: list[float | None] = []
+        self.end: tuple[int, float] | None = None
+        self._worker = Worker()
+        self._call: Call | None = None
+
+    def submit(self, function: Callable, *args: object) -> None:
+        """Call a function in the process."""
+        if not self.failure:
+            self._call = self._worker.submit(function, *args)
+
+    def result(self) -> object:
+        """Wait for the call and return what it returned, or None where the model has failed."""
+        if self.failure:
+            return None
+        try:
+            return self._call.result()
+        except UserError:
+            raise
+        except Exception as error:  # a model can fail in any way
+            self.failure = _failure(self.setting, error)
+            self.stop()  # what it holds is room for the others
+            return None
+
+    def stop(self) -> None:
+        """End the process."""
+        self._worker.stop()
+
+
+def _failure(setting: Setting, error: Exception) -> str:
+    """Return a line on a model that failed, with a remedy where memory was, or may have been, short."""
+    kind = "" if isinstance(error, ProcessDied) else f"{type(error).__name__}: "
+    reason = " ".join(f"{kind}{error}".split())[:300]
+    short = re.search("memory|alloc", reason.lower())
+    remedy = "; time it alone, or with a smaller --batch" if short else ""
+    return f"{setting.model}@{setting.dtype}: {reason}{remedy}"
 
 
 def show(speeds: list[Speed], console: Console) -> None:
@@ -117,7 +175,6 @@ def show(speeds: list[Speed], console: Console) -> None:
 def _speed(
     setting: Setting,
     seconds: list[float],
-    started: str,
     flops: int,
     shape: tuple[int, int],
     peak: int,
@@ -141,25 +198,26 @@ def _speed(
         peak_memory_mb=round(peak / 2**20, 1),
         flops=flops,
         matmul_flops_per_s=round(matmul),
-        started=started,
         **about,
     )
-
-
-def _facts(setting: Setting) -> tuple[int, tuple[int, int]]:
-    """Return the FLOPs of a forward pass per image, and height and width of the images."""
-    call = load_call(setting.model, setting.shape, "meta")
-    cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
-    return cost.flops, tuple(call.inputs[0].shape[-2:])
 
 
 # In the process of a model.
 _steps: Steps
 
 
-def _build(setting: Setting) -> None:
+def _build(setting: Setting) -> tuple[int, tuple[int, int]]:
+    """Return the FLOPs of a forward pass per image, and height and width of the images."""
     global _steps
+    facts = _facts(setting)
     _steps = Steps(setting)
+    return facts
+
+
+def _facts(setting: Setting) -> tuple[int, tuple[int, int]]:
+    call = load_call(setting.model, setting.shape, "meta")
+    cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
+    return cost.flops, tuple(call.inputs[0].shape[-2:])
 
 
 def _step() -> float:

@@ -14,6 +14,7 @@ from mixmae_bench.files import write_atomically
 from mixmae_bench.record import METRICS, Record, read_records
 from mixmae_bench.report.assets import CSS, SCRIPT
 from mixmae_bench.report.make import RESULTS, read_results
+from mixmae_bench.report.papers import number
 from mixmae_bench.report.plots import (
     cost_plot,
     curves_plot,
@@ -279,20 +280,21 @@ def _with_error(record: Record, name: str) -> str:
 
 
 def _settings(records: Sequence[Record]) -> Table:
-    columns = ["method", "task", "seed", "start", "lr", "effective batch", "epochs", "iterations", "config"]
-    columns += ["config hash", "checkpoint hash", "filled (%)"]
+    columns = ["method", "task", "seed", "start", "lr", "effective batch", "precision", "epochs"]
+    columns += ["iterations", "config", "config hash", "checkpoint hash", "filled (%)"]
     rows = [
         [
-            *(r.method, r.task, str(r.seed), r.start, f"{r.lr:g}", str(r.effective_batch)),
-            *("" if r.epochs is None else str(r.epochs), str(r.iterations)),
+            *(r.method, r.task, str(r.seed), r.start or "", "" if r.lr is None else f"{r.lr:g}"),
+            *(str(r.effective_batch), r.precision or "", number(r.epochs), number(r.iterations)),
             *(Path(r.config).name, r.config_hash, r.checkpoint or ""),
             "" if r.checkpoint_filled is None else f"{r.checkpoint_filled:.1f}",
         ]
         for r in records
     ]
     notes = [
-        "lr: before layer decay and schedule. Effective batch: images per step of the optimiser. Filled: "
-        "share of the backbone that the initial checkpoint filled."
+        "lr: before layer decay and schedule. Effective batch: images per step of the optimiser. Precision: "
+        "number format of the forward pass in training. Filled: share of the backbone that the initial "
+        "checkpoint filled."
     ]
     return Table("How each was run", columns, rows, notes)
 

@@ -68,8 +68,9 @@ def _runs(records: Iterable[Record]) -> list[list[str]]:
             "memory_gb": f"{fmean(r.peak_memory_mb for r in own) / 1024:.2f}",
             "images_per_s": f"{fmean(rates):.1f}" if rates else "",
         }
-        epochs, size = number(own[0].epochs), number(own[0].image_shape[0])
-        flops = f"{own[0].flops / 1e9:.3f}"
+        epochs = number(own[0].epochs)
+        size = next((number(r.image_shape[0]) for r in own if r.image_shape), "")
+        flops = next((f"{r.flops / 1e9:.3f}" for r in own if r.flops is not None), "")
         source = f"here: {machine}, {threads} threads, {len(own)} seeds"
         rows.append(
             [method, encoder, dataset, size, epochs, *(values.get(v, "") for v in COLUMNS), flops, source]

@@ -51,7 +51,7 @@ def make_rows(records: Iterable[Record]) -> list[Row]:
             title.removesuffix(" ↑"): over_seeds([r for r in ends if r.task in tasks], metric)
             for title, (metric, tasks) in columns.items()
         }
-        flops = [r.flops for r in ends if r.task == "classification"]
+        flops = [r.flops for r in ends if r.task == "classification" and r.flops is not None]
         costs = [pretraining_flops(r, by_key) for r in ends]
         rows.append(
             Row(
@@ -76,7 +76,7 @@ def pretraining_flops(record: Record, by_key: dict[str, Record]) -> float | None
     """Return the FLOPs of all of the pretraining that a run descends from.
 
     A training step is three forward passes: one forward, two backward. From random weights it is 0, from a
-    given checkpoint, or where the record of the pretraining is missing, None.
+    given checkpoint, or where the record of the pretraining is missing or does not tell, None.
     """
     while record.task != "pretraining":
         if record.start == "random":
@@ -84,4 +84,6 @@ def pretraining_flops(record: Record, by_key: dict[str, Record]) -> float | None
         if record.parent not in by_key:
             return None
         record = by_key[record.parent]
+    if None in (record.flops, record.iterations, record.accumulation):
+        return None
     return 3.0 * record.flops * record.iterations * record.effective_batch / record.accumulation

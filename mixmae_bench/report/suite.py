@@ -54,7 +54,7 @@ def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting]
             ]
         )
     for method in waiting:
-        costs = [flops([n] if n else []) for n in (method.flops, method.pretraining_flops)]
+        costs = [flops([n]) for n in (method.flops, method.pretraining_flops)]
         table.append([method.method, "", "", *costs, "", *["not run"] * len(columns), "0"])
     costs = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
     seeds = sorted({r.seed for r in transfer})
@@ -100,11 +100,11 @@ def parameters(number: int) -> str:
     return f"{number / 1e6:.2f} M"
 
 
-def flops(numbers: list[int]) -> str:
+def flops(numbers: Iterable[int | None]) -> str:
     """Write FLOPs of one model, of which every seed has its record, in G or M; an empty cell without."""
-    if not numbers:
+    most = max((number for number in numbers if number is not None), default=None)
+    if most is None:
         return ""
-    most = max(numbers)
     return f"{most / 1e9:.2f} G" if most >= 1e9 else f"{most / 1e6:.1f} M"
 
 

@@ -29,6 +29,7 @@ from mixmae_bench.data.identity import file_hash
 from mixmae_bench.distributed import build_runner, join, unwrapped
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
+from mixmae_bench.precision import computed_in
 from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.resume import RETRIES, latest_intact, protect
@@ -175,6 +176,7 @@ def _run(job: Job) -> Record:
         iterations=runner.max_iters,
         lr=float(cfg.optim_wrapper.optimizer.lr),
         retries=runner.message_hub.runtime_info.get(RETRIES, 0),
+        precision=computed_in(runner.optim_wrapper, model),
         processes=get_world_size(),
         accumulation=accumulation,
         effective_batch=batch * accumulation,

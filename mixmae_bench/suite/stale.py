@@ -103,7 +103,7 @@ def _by_hashes(planned: Plan, record: Record) -> list[str]:
     changed = []
     if record.config_hash != planned.config_hash:
         changed.append(f"config: {planned.cell.config} is another than then")
-    if record.data_hash != planned.data_hash:
+    if record.data_hash not in (None, planned.data_hash):  # schema 1 has none
         changed.append("data: the files are others than then")
     if not changed or (record.start, record.parent) != (planned.start, planned.parent):
         changed.append("checkpoint: it would start from other weights")

@@ -1,10 +1,9 @@
 """The command `mixmae-bench validate`: a table of configs, what each took, and its first error."""
 
-import multiprocessing
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +11,16 @@ from rich.progress import Progress
 
 from mixmae_bench.compat.openmmlab import import_quietly
 from mixmae_bench.environment import cores
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.suite.spec import read_suite
+from mixmae_bench.suite.worker import Worker
 from mixmae_bench.validate.step import Proof, make_data, prove
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
+
+SECONDS_BETWEEN_LOOKS = 0.05
+"""At the processes that prove configs."""
 
 BASES = "_base_"
 """Folder of what configs are made of, which does not train by itself."""
@@ -42,16 +45,18 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
     console.print(f"{len(configs)} configs; logs in {work}", **PLAIN)
     make_data(work / "data")
     proofs: dict[Path, Proof] = {}
-    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), import_quietly)
-    with pool, Progress(console=console, transient=True) as progress:
+    called = partial(_called, data=work / "data", work=work, full=full, checkpoint=checkpoint)
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task("validating", total=len(configs))
-        futures: dict[Future[Proof], Path] = {
-            pool.submit(prove, config, work / "data", work / _folder(config), full, checkpoint): config
-            for config in configs
-        }
-        for future in as_completed(futures):
-            proofs[futures[future]] = _proof(future, futures[future])
-            progress.advance(task)
+        for side_by_side in (min(cores(), len(configs)), 1):  # who died beside others may live alone
+            for config, proof in called([c for c in configs if c not in proofs], side_by_side):
+                if isinstance(proof, Proof):
+                    proofs[config] = proof
+                elif side_by_side == 1:
+                    proofs[config] = Proof(
+                        config, None, 0.0, 0.0, f"a process died with this config: {proof}"
+                    )
+                progress.update(task, completed=len(proofs))
     for row in _rows([proofs[config] for config in configs]):
         console.print(row, **PLAIN)
     failed = [proof for proof in proofs.values() if proof.error]
@@ -66,12 +71,39 @@ def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: 
     return len(failed)
 
 
-def _proof(future: Future[Proof], config: Path) -> Proof:
+def _called(
+    configs: Sequence[Path], side_by_side: int, data: Path, work: Path, full: bool, checkpoint: Path | None
+) -> Iterator[tuple[Path, Proof | ProcessDied]]:
+    """Prove configs in processes side by side; yield what came of each as it ends."""
+    waiting, running = list(configs), {}
+    idle = _workers(min(side_by_side, len(configs)))
     try:
-        return future.result()
-    except BrokenProcessPool:
-        reason = "a process died with this or beside it, for lack of memory perhaps; try it alone"
-        return Proof(config, None, 0.0, 0.0, reason)
+        while waiting or running:
+            while waiting and idle:
+                config, worker = waiting.pop(0), idle.pop()
+                call = worker.submit(prove, config, data, work / _folder(config), full, checkpoint)
+                running[config] = worker, call
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            for config in [config for config, (_, call) in running.items() if call.done()]:
+                worker, call = running.pop(config)
+                try:
+                    proof = call.result()
+                except ProcessDied as death:
+                    proof = death
+                    worker.stop()
+                    (worker,) = _workers(1)
+                idle.append(worker)
+                yield config, proof
+    finally:
+        for worker in [*idle, *(worker for worker, _ in running.values())]:
+            worker.stop()
+
+
+def _workers(count: int) -> list[Worker]:
+    workers = [Worker() for _ in range(count)]
+    for call in [worker.submit(import_quietly) for worker in workers]:
+        call.result()
+    return workers
 
 
 def find_configs(targets: list[Path]) -> list[Path]:

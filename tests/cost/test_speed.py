@@ -1,7 +1,10 @@
 """Timing models in turn: what is measured, by real processes on models of a moment."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,58 @@ def test_models_are_measured_in_turn_and_recorded(capsys: pytest.CaptureFixture)
         assert 0 < speed.slowest <= speed.images_per_s <= speed.fastest
         assert 0 < speed.utilisation < 1
         assert speed.peak_memory_mb > 0
+
+
+FATAL = """
+import os, signal
+import torch
+from torch import nn
+
+
+class Fatal(nn.Module):
+    def __init__(self, at):
+        super().__init__()
+        self.at, self.steps = at, 0
+        self.layer = nn.Linear(3, 4)
+        if at == "constructor":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def forward(self, images):
+        self.steps += images.device.type == "cpu"
+        if self.at == "second step" and self.steps == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.at == "memory" and self.steps == 1:
+            torch.empty(10**15)
+        return self.layer(images.mean((2, 3)))
+"""
+
+
+def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_timed(tmp_path: Path) -> None:
+    # Processes import all frameworks, which takes seconds each: all ways to fail in one run.
+    (tmp_path / "fatal.py").write_text(FATAL, encoding="utf-8")
+    for at in ("constructor", "second step", "memory", "never"):
+        config = f"custom_imports = dict(imports=['fatal'])\nmodel = dict(type='fatal.Fatal', at={at!r})\n"
+        (tmp_path / f"{at.replace(' ', '_')}.py").write_text(config, encoding="utf-8")
+    models = ["constructor.py", "memory.py", "never.py", "second_step.py"]
+    options = ["--batch", "2", "--shape", "8", "8", "--steps", "3", "--warm-up", "1", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mixmae_bench", "speed", *(f"{m}@float32" for m in models), *options]
+        + ["--record", "speed.jsonl"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""  # no traceback, and no warning of what a killed process left
+    failed = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
+    first, second, third = (line.removeprefix("failed: ") for line in failed)
+    killed = "its process was killed by signal 9 (out of memory?); time it alone, or with a smaller --batch"
+    assert first == f"constructor.py@float32: {killed}"
+    assert re.match(r"memory.py@float32: RuntimeError: .*allocate memory.*; time it alone, or ", second)
+    assert third == f"second_step.py@float32: {killed}"
+    (line,) = Path("speed.jsonl").read_text().splitlines()
+    assert (json.loads(line)["model"], json.loads(line)["steps"]) == ("never.py", 3)
+    assert "1  never, 8x8 px" in done.stdout
 
 
 @pytest.mark.parametrize(

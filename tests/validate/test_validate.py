@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import mixmae_bench.validate.run
 from mixmae_bench.cli import main
 from mixmae_bench.config import load_config
 from mixmae_bench.errors import UserError
@@ -48,12 +49,29 @@ def test_a_config_that_breaks_is_named_with_its_first_error_and_its_log(
     assert all("Traceback" in Path(log).read_text() for _, log in (first, second))
 
 
-def test_a_process_that_dies_is_told_of_every_config_it_takes_along(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_process_that_dies_is_told_of_its_own_config_and_takes_no_other_along(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "deadly.py").write_text("import os\nos._exit(9)\n")
-    assert main(["validate", str(tmp_path / "deadly.py")]) == 1
-    assert re.search(r"^failed: \S+/deadly: a process died with this", capsys.readouterr().out, re.MULTILINE)
+    monkeypatch.setattr(mixmae_bench.validate.run, "cores", lambda: 2)
+    kill = "import os, pathlib, signal, time\nmark = pathlib.Path(__file__).with_suffix('.mark')\n"
+    # One dies again and again, another only the first time, as for lack of memory beside others.
+    (tmp_path / "deadly.py").write_text(f"{kill}os.kill(os.getpid(), signal.SIGKILL)\n")
+    (tmp_path / "unlucky.py").write_text(
+        f"{kill}if not mark.exists():\n    mark.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (tmp_path / "bystander.py").write_text("a = 1\n")
+    targets = [str(tmp_path / f"{name}.py") for name in ("deadly", "unlucky", "bystander")]
+    assert main(["validate", *targets]) == 1
+    out, err = capfd.readouterr()
+    assert err == ""
+    found = re.findall(r"^failed: [^/]+/(\w+): (.*); log: (\S+)$", out, flags=re.MULTILINE)
+    failed = {name: reason for name, reason, _ in found}
+    assert failed.keys() == {"deadly", "unlucky", "bystander"}
+    died = r"a process died with this config: its process was killed by signal 9 \(out of memory\?\)"
+    assert [bool(re.fullmatch(died, failed[name])) for name in failed] == [
+        name == "deadly" for name in failed
+    ], failed
+    assert all(Path(log).is_file() for *_, log in found)
 
 
 def test_suites_and_folders_stand_for_their_configs_each_once_and_bases_for_none() -> None:

@@ -1,0 +1,69 @@
+"""Records of every older schema in tables, reports and plots: what they lack is an empty cell."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from mixmae_bench.cli import main
+from mixmae_bench.record import read_records
+from mixmae_bench.report.page import report, write_plots
+from mixmae_bench.report.rows import make_rows
+from mixmae_bench.suite.spec import read_suite
+
+OLD = Path(__file__).parents[1] / "old_records.jsonl"
+DIGITS = Path(__file__).parents[2] / "configs/suites/digits.yaml"
+
+
+def rows_of(table: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
+    assert main(["table", table, "--format", "csv", "--records", str(OLD)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return list(csv.DictReader(io.StringIO(out)))
+
+
+def test_lines_of_every_schema_are_rows_of_the_table_of_records(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = rows_of("records", capsys)
+    assert [row["schema"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4"]
+    assert [row["metrics.top1"] for row in rows] == ["", "88.25", "72.5", "", "", "81.125", "", "93.25"]
+    assert [row["lr"] != "" for row in rows] == [False] * 2 + [True] * 6
+    assert [row["retries"] for row in rows] == [""] * 6 + ["0"] * 2
+    assert {row["precision"] for row in rows} == {""}
+
+
+def test_the_table_of_their_suite_has_their_values_and_no_costs_that_were_not_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = {row["method"]: row for row in rows_of("digits", capsys)}
+    schema_1 = rows["simmim"]
+    assert (schema_1["top-1 ↑"], schema_1["FLOPs"], schema_1["pretraining FLOPs"]) == ("88.25", "", "")
+    assert schema_1["pretraining s"] == "142"
+    schema_4 = rows["mixmae"]
+    assert (schema_4["top-1 ↑"], schema_4["FLOPs"]) == ("93.25", "20.9 M")
+    assert {name: row["seeds"] for name, row in rows.items()} == dict.fromkeys(
+        ("scratch", "mixmae", "simmim", "um-mae"), "1"
+    )
+
+
+def test_the_table_of_pretraining_costs_has_what_each_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["method"]: row for row in rows_of("pretraining-cost", capsys) if "here" in row["source"]}
+    assert [rows["simmim"][name] for name in ("px", "FLOPs here (G)", "images/s")] == ["", "", "590.5"]
+    assert [rows["mixmae"][name] for name in ("px", "FLOPs here (G)")] == ["32", "0.025"]
+
+
+def test_what_pretraining_cost_is_unknown_where_it_was_not_recorded() -> None:
+    rows = {row.name: row for row in make_rows(read_records(OLD)[0])}
+    assert rows["simmim"].pretraining_flops is None
+    assert rows["scratch"].pretraining_flops == 0
+    assert rows["mixmae"].pretraining_flops > 1e11
+
+
+def test_a_report_and_plots_are_made_of_them(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_bytes(OLD.read_bytes())
+    suite = read_suite(DIGITS)
+    text = report(suite, tmp_path)
+    assert "None" not in text.partition("<body>")[2].replace("None of", "")
+    assert all(value in text for value in ("88.25", "72.50", "61.80", "81.12", "93.25"))
+    write_plots(suite, tmp_path, tmp_path / "plots")
+    assert len(list((tmp_path / "plots").glob("*.svg"))) == 4
