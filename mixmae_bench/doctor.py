@@ -45,6 +45,8 @@ def diagnose() -> int:
 def _device() -> list[tuple[str, str]]:
     import torch
 
+    from mixmae_bench.precision import why_not_bfloat16
+
     found = hardware()
     rows = [("cpu", f"{found['cpu']}, {found['cores']} cores"), ("gpu", str(found["gpu"] or "none"))]
     device = "cuda" if found["gpu"] else "cpu"
@@ -52,6 +54,8 @@ def _device() -> list[tuple[str, str]]:
         (f"{name} matmul", _matmul_speed(getattr(torch, name), device))
         for name in ("float32", "bfloat16", "float16")
     ]
+    why_not = why_not_bfloat16(device)
+    rows.append(("Bf16OptimWrapper", f"float32; bfloat16: {why_not}" if why_not else "bfloat16"))
     return rows
 
 

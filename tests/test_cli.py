@@ -501,6 +501,7 @@ def test_doctor_finds_nothing_wrong_here_and_names_what_it_found(capsys: pytest.
         "mmcv ops",
         "mmpretrain.models, mmdet.models, mmseg.models: ok",
         "float32 matmul",
+        "Bf16OptimWrapper",
         "no problem found",
     ):
         assert word in out

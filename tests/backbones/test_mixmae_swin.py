@@ -109,7 +109,7 @@ def test_changing_one_group_leaves_the_other_unchanged_bit_by_bit_at_every_stage
     for a, b in zip(before, after, strict=True):
         inside = groups.repeat_interleave(a.shape[1] // 4, 0).repeat_interleave(a.shape[2] // 4, 1) == group
         assert torch.equal(a[:, ~inside], b[:, ~inside])
-        assert (a != b)[:, inside].any(-1).all()
+        assert ((a - b).abs().amax(-1) > 1e-3)[:, inside].all()
 
 
 def test_a_changed_cell_reaches_its_group_and_window_and_nothing_else() -> None:
@@ -118,10 +118,10 @@ def test_a_changed_cell_reaches_its_group_and_window_and_nothing_else() -> None:
     groups = torch.tensor([[0, 1, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
     tokens = torch.randn(1, 16, 16, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     changed = tokens.clone()
-    changed[:, :4, :4] += 1
+    changed[:, :4, :4] *= -2  # a constant added to all channels would not pass the norms
     before, after = backbone.encode(tokens, groups), backbone.encode(changed, groups)
 
-    reached = [(a != b).any(-1)[0] for a, b in zip(before, after, strict=True)]
+    reached = [(a - b).abs().amax(-1)[0] > 1e-6 for a, b in zip(before, after, strict=True)]
     near = torch.zeros(4, 4, dtype=torch.bool)
     near[:2, :2] = groups[:2, :2] == 0
     assert torch.equal(reached[0], near.repeat_interleave(4, 0).repeat_interleave(4, 1))
@@ -132,9 +132,9 @@ def test_without_groups_both_images_of_a_mixture_see_each_other() -> None:
     backbone = make(FOUR, img_size=128)
     tokens = torch.randn(1, 32, 32, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     changed = tokens.clone()
-    changed[:, :8, :8] += 1
+    changed[:, :8, :8] *= -2
     before, after = backbone.encode(tokens), backbone.encode(changed)
-    assert (before[-1] != after[-1]).any(-1).all()
+    assert ((before[-1] - after[-1]).abs().amax(-1) > 1e-6).all()
 
 
 @pytest.mark.parametrize("size", [(4, 4), (8, 4), (12, 20)])
@@ -218,7 +218,7 @@ def test_out_indices_choose_stages_in_their_order(
     assert len(out) == len(stages)
     for i, ours in zip(stages, out, strict=True):
         expected = maps[i] if i == 2 else F.layer_norm(maps[i], maps[i].shape[-1:])
-        torch.testing.assert_close(ours, expected.permute(0, 3, 1, 2), rtol=0, atol=1e-6)
+        torch.testing.assert_close(ours, expected.permute(0, 3, 1, 2), rtol=0, atol=1e-5)
 
 
 def test_encode_normalises_the_last_stage_only() -> None:

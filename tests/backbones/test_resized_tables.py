@@ -76,21 +76,24 @@ def test_a_frozen_table_is_kept_in_training_too(resized: list) -> None:
     assert len(resized) == 1
 
 
+# Doubled, as a constant added to all channels would not pass the norms.
+
+
 def load(table: nn.Parameter, encoder: Encoder) -> None:
-    encoder.load_state_dict({name: t + 1 for name, t in encoder.state_dict().items()})
+    encoder.load_state_dict({name: t * 2 for name, t in encoder.state_dict().items()})
 
 
 def average(table: nn.Parameter, encoder: Encoder) -> None:
-    table.data.copy_(table.data + 1)  # as mmengine's EMAHook: no new version, no new address
+    table.data.copy_(table.data * 2)  # as mmengine's EMAHook: no new version, no new address
 
 
 def replace(table: nn.Parameter, encoder: Encoder) -> None:
-    table.data = table.data + 1
+    table.data = table.data * 2
 
 
 def change_in_inference_mode(table: nn.Parameter, encoder: Encoder) -> None:
     with torch.inference_mode():
-        table.add_(1)
+        table.mul_(2)
 
 
 def change_format(table: nn.Parameter, encoder: Encoder) -> None:
@@ -106,7 +109,7 @@ def test_nothing_stale_is_read_after_the_table_has_changed(kind: str, change: Ca
         change(encoder.get_parameter(KINDS[kind]), encoder)
         after = encoder(images())[-1]
         assert torch.equal(after, fresh(encoder)(images())[-1])
-        assert not torch.equal(after, before)
+        assert (after - before).abs().max() > 1e-6
 
 
 @every

@@ -145,7 +145,7 @@ def test_nothing_of_another_group_leaks_in_any_precision(dtype: torch.dtype, siz
     with torch.set_grad_enabled(grad):
         before, after = attn(tokens.to(dtype), groups), attn(changed.to(dtype), groups)
     assert torch.equal(before[:, groups != 1], after[:, groups != 1])
-    assert (before != after)[:, groups == 1].any(-1).all()
+    assert ((before - after).abs().amax(-1) > 1e-2)[:, groups == 1].all()
 
 
 @pytest.mark.parametrize("grad", [True, False])

@@ -150,10 +150,10 @@ def test_float32_and_bfloat16_give_the_loss_of_float64_to_their_rounding(method:
     single = model.loss(images, mask)
     with torch.autocast("cpu", torch.bfloat16):
         half = model.loss(images, mask)
+        assert model.predict(images, mask).dtype == torch.bfloat16
     assert single.dtype == half.dtype == torch.float32
     assert single.item() == pytest.approx(exact.item(), rel=1e-5)
     assert half.item() == pytest.approx(exact.item(), rel=1e-2)
-    assert half.item() != single.item()
 
 
 @every

@@ -100,8 +100,9 @@ def test_the_partner_of_image_b_is_image_batch_minus_1_minus_b(batch: int) -> No
     for b in range(batch):
         changed = images.clone()
         changed[b] = changed[b] * -2 + 1
-        rows = (model.predict(changed, MASK) != before).flatten(1).any(1).nonzero().flatten().tolist()
-        assert rows == [b, batch + batch - 1 - b]
+        moved = (model.predict(changed, MASK) - before).abs().flatten(1).amax(1)
+        assert (moved > 1e-3).nonzero().flatten().tolist() == [b, batch + batch - 1 - b]
+        assert (moved > 1e-5).sum() == 2
 
 
 @pytest.mark.parametrize("batch", [2, 3])
@@ -113,9 +114,9 @@ def test_without_group_isolation_partners_would_hear_each_other(
     encode = model.backbone.encode
     monkeypatch.setattr(model.backbone, "encode", lambda tokens, groups: encode(tokens))
     changed = images.clone()
-    changed[0] += 1
-    moved = (model.predict(changed, MASK) != model.predict(images, MASK)).flatten(1).any(1)
-    assert moved.nonzero().flatten().tolist() == sorted({0, batch - 1, batch, 2 * batch - 1})
+    changed[0] = changed[0] * -2 + 1
+    moved = (model.predict(changed, MASK) - model.predict(images, MASK)).abs().flatten(1).amax(1)
+    assert (moved > 1e-3).nonzero().flatten().tolist() == sorted({0, batch - 1, batch, 2 * batch - 1})
 
 
 def test_mixture_holds_own_tokens_at_0_and_the_partners_at_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +203,7 @@ def test_the_middle_image_of_an_odd_batch_is_mixed_with_itself() -> None:
     model, images = make(), make_images(3)
     alone = images[[1, 1]]
     both, middle = model.predict(images, MASK), model.predict(alone, MASK)
-    torch.testing.assert_close(both[[1, 4]], middle[[0, 2]], rtol=0, atol=1e-6)
+    torch.testing.assert_close(both[[1, 4]], middle[[0, 2]], rtol=0, atol=1e-5)
 
 
 def test_a_batch_of_one_is_a_user_error() -> None:
@@ -236,7 +237,6 @@ def test_loss_under_bf16_autocast_is_near_float32() -> None:
         low = model.loss(images, MASK)
         assert model.predict(images, MASK).dtype == torch.bfloat16
     assert low.dtype == torch.float32
-    assert low.item() != full.item()
     assert low.item() == pytest.approx(full.item(), rel=5e-3)
     low.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
