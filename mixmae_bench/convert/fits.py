@@ -52,6 +52,13 @@ def check(config: dict, state: Mapping[str, Tensor]) -> None:
             own = _build(config).state_dict()
     except BROKEN as error:
         raise ValueError(f"its shapes are those of no {config['type']}: {error}") from error
+    problems = mismatches(own, state)
+    if problems:
+        raise ValueError(f"as {config['type'].split('.')[-1]} it {problems}")
+
+
+def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say which names and shapes of `state` are not those of `own`; nothing where all are."""
     problems = [f"lacks '{name}'" for name in own if name not in state]
     problems += [f"has '{name}', which there is no place for" for name in state if name not in own]
     problems += [
@@ -59,9 +66,8 @@ def check(config: dict, state: Mapping[str, Tensor]) -> None:
         for name, tensor in state.items()
         if name in own and own[name].shape != tensor.shape
     ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"as {config['type'].split('.')[-1]} it {', '.join(problems[:3])}{more}")
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return ", ".join(problems[:3]) + more
 
 
 def snippet(config: dict) -> str:
