@@ -25,6 +25,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         out_channels: Channels of every stage.
         out_strides: Pixels per token of every stage.
         grid: Tokens (rows, columns) of the first stage that its tables are made for.
+        in_chans: Channels of the images.
         audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
         norm: Of the last stage's map.
         with_cp: Whether blocks keep no activations for the backward pass (see `checkpointing.call`).
@@ -34,6 +35,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     out_channels: list[int]
     out_strides: list[int]
     grid: tuple[int, int]
+    in_chans: int = 3
     audit: dict
     norm: nn.Module
     with_cp: bool

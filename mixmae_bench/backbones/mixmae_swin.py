@@ -42,6 +42,10 @@ class MixMAESwin(WindowTransformer):
         out_indices: See `WindowTransformer`.
         with_cp: See `WindowTransformer`.
         init_cfg: See `WindowTransformer`.
+        in_chans: See `WindowTransformer`.
+        qkv_bias: See `WindowTransformer`.
+        patch_norm: See `WindowTransformer`.
+        norm_eps: See `WindowTransformer`.
     """
 
     def __init__(
@@ -54,10 +58,26 @@ class MixMAESwin(WindowTransformer):
         out_indices: tuple[int, ...] = (-1,),
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_chans: int = 3,
+        qkv_bias: bool = True,
+        patch_norm: bool = True,
+        norm_eps: float = 1e-5,
     ) -> None:
         arch = named_arch(arch, ARCHS)
         super().__init__(
-            arch, img_size, patch_size, mlp_ratio, drop_path_rate, False, out_indices, with_cp, init_cfg
+            arch,
+            img_size,
+            patch_size,
+            mlp_ratio,
+            drop_path_rate,
+            False,
+            out_indices,
+            with_cp,
+            init_cfg,
+            in_chans,
+            qkv_bias,
+            patch_norm,
+            norm_eps,
         )
         table = sincos_table(arch["embed_dim"], self.grid)
         self.absolute_pos_embed = nn.Parameter(table, requires_grad=False)

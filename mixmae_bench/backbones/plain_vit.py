@@ -25,7 +25,7 @@ ARCHS = {
 
 @MODELS.register_module()
 class PlainViT(Encoder):
-    """ViT whose position table is sin-cos, frozen, with a zero row for the class token; all eps 1e-6 (U3).
+    """ViT whose position table is sin-cos, frozen, with a zero row for the class token.
 
     Args:
         arch: A name in `ARCHS`, or a dict with embed_dim, depth and num_heads.
@@ -35,6 +35,8 @@ class PlainViT(Encoder):
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
         with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        in_chans: Channels of the images.
+        norm_eps: Epsilon of all norms (published: 1e-6, U3).
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class PlainViT(Encoder):
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_chans: int = 3,
+        norm_eps: float = 1e-6,
     ) -> None:
         arch = named_arch(arch, ARCHS)
         super().__init__((0,), 1, with_cp, init_cfg)
@@ -54,9 +58,10 @@ class PlainViT(Encoder):
         self.out_strides = [patch_size]
         self.depths = (arch["depth"],)
         self.grid = (img_size // patch_size, img_size // patch_size)
-        norm = partial(nn.LayerNorm, eps=1e-6)
+        norm = partial(nn.LayerNorm, eps=norm_eps)
+        self.in_chans = in_chans
         self.patch_embed = PatchEmbed(
-            None, patch_size, 3, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
+            None, patch_size, in_chans, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
         )
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         table = torch.cat([torch.zeros(1, 1, dim), sincos_table(dim, self.grid)], dim=1)

@@ -5,7 +5,8 @@ MixMAE's code shares. Differences: windows are smaller at the border of a map th
 tables are resized, and every stage's map is there for dense tasks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from timm.layers import DropPath, Mlp, PatchEmbed
@@ -19,15 +20,20 @@ from mixmae_bench.registry import MODELS
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: window attention, then an MLP (exact GELU, eps 1e-5: M5, S2)."""
+    """Pre-norm transformer block: window attention, then an MLP with the exact GELU."""
 
     def __init__(
-        self, dim: int, num_heads: int, window_size: int, shifted: bool, mlp_ratio: float, drop_path: float
+        self,
+        dim: int,
+        attn: WindowAttention,
+        mlp_ratio: float,
+        drop_path: float,
+        norm_layer: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window_size, shifted)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm1 = norm_layer(dim)
+        self.attn = attn
+        self.norm2 = norm_layer(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
@@ -61,6 +67,11 @@ class WindowTransformer(Encoder):
         out_indices: Stages that `forward` returns.
         with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        in_chans: Channels of the images.
+        qkv_bias: Whether queries, keys and values have a bias.
+        patch_norm: Whether the patch embedding ends in a norm.
+        norm_eps: Epsilon of all norms (published: 1e-5, M5 and S2).
+        qk_scale: Factor of the products of queries and keys; None for (width of a head) ** -0.5.
 
     Raises:
         ValueError: Where `img_size` is not a multiple of the last stage's stride.
@@ -79,6 +90,11 @@ class WindowTransformer(Encoder):
         out_indices: tuple[int, ...],
         with_cp: bool,
         init_cfg: dict | None,
+        in_chans: int,
+        qkv_bias: bool,
+        patch_norm: bool,
+        norm_eps: float,
+        qk_scale: float | None = None,
     ) -> None:
         dim, depths = arch["embed_dim"], tuple(arch["depths"])
         windows = arch["window_size"]
@@ -90,13 +106,15 @@ class WindowTransformer(Encoder):
         if img_size % self.out_strides[-1]:
             raise ValueError(f"img_size {img_size} is not a multiple of {self.out_strides[-1]}")
         self.grid = (img_size // patch_size, img_size // patch_size)
+        self.in_chans = in_chans
 
+        norm_layer = partial(nn.LayerNorm, eps=norm_eps)
         self.patch_embed = PatchEmbed(
             None,
             patch_size,
-            3,
+            in_chans,
             dim,
-            norm_layer=nn.LayerNorm,
+            norm_layer=norm_layer if patch_norm else None,
             flatten=False,
             output_fmt="NHWC",
             dynamic_img_pad=True,
@@ -108,12 +126,20 @@ class WindowTransformer(Encoder):
         ):
             window = min(window, img_size // self.out_strides[i])
             blocks = [
-                Block(width, heads, window, shifted and block % 2 == 1, mlp_ratio, next(rates))
+                Block(
+                    width,
+                    WindowAttention(
+                        width, heads, window, shifted and block % 2 == 1, qkv_bias=qkv_bias, qk_scale=qk_scale
+                    ),
+                    mlp_ratio,
+                    next(rates),
+                    norm_layer,
+                )
                 for block in range(depths[i])
             ]
             last = i == len(depths) - 1
-            self.layers.append(Stage(blocks, None if last else PatchMerging(width)))
-        self.norm = nn.LayerNorm(self.out_channels[-1])
+            self.layers.append(Stage(blocks, None if last else PatchMerging(width, norm_layer=norm_layer)))
+        self.norm = norm_layer(self.out_channels[-1])
         self.add_out_norms()
 
     def embed(self, images: Tensor) -> Tensor:
@@ -193,6 +219,11 @@ class Swin(WindowTransformer):
         out_indices: See `WindowTransformer`.
         with_cp: See `WindowTransformer`.
         init_cfg: See `WindowTransformer`.
+        in_chans: See `WindowTransformer`.
+        qkv_bias: See `WindowTransformer`.
+        patch_norm: See `WindowTransformer`.
+        norm_eps: See `WindowTransformer`.
+        qk_scale: See `WindowTransformer`.
     """
 
     def __init__(
@@ -207,10 +238,28 @@ class Swin(WindowTransformer):
         out_indices: tuple[int, ...] = (-1,),
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_chans: int = 3,
+        qkv_bias: bool = True,
+        patch_norm: bool = True,
+        norm_eps: float = 1e-5,
+        qk_scale: float | None = None,
     ) -> None:
         arch = {**named_arch(arch, ARCHS), "window_size": window_size}
         super().__init__(
-            arch, img_size, patch_size, mlp_ratio, drop_path_rate, True, out_indices, with_cp, init_cfg
+            arch,
+            img_size,
+            patch_size,
+            mlp_ratio,
+            drop_path_rate,
+            True,
+            out_indices,
+            with_cp,
+            init_cfg,
+            in_chans,
+            qkv_bias,
+            patch_norm,
+            norm_eps,
+            qk_scale,
         )
         self.absolute_pos_embed = None
         if ape:

@@ -110,6 +110,8 @@ class UMPVT(Encoder):
         out_indices: Stages that `forward` returns.
         with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        in_chans: Channels of the images.
+        norm_eps: Epsilon of the norm of the last map (published: 1e-6); those of blocks keep 1e-5 (U3).
     """
 
     def __init__(
@@ -123,6 +125,8 @@ class UMPVT(Encoder):
         out_indices: tuple[int, ...] = (-1,),
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_chans: int = 3,
+        norm_eps: float = 1e-6,
     ) -> None:
         arch = named_arch(arch, ARCHS)
         depths = tuple(arch["depths"])
@@ -132,8 +136,9 @@ class UMPVT(Encoder):
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
         self.grid = (img_size // patch_size, img_size // patch_size)
         dim = self.out_channels[0]
+        self.in_chans = in_chans
         self.patch_embed = PatchEmbed(
-            None, patch_size, 3, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
+            None, patch_size, in_chans, dim, flatten=False, output_fmt="NHWC", dynamic_img_pad=True
         )
         self.pos_embed = nn.Parameter(sincos_table(dim, self.grid), requires_grad=learn_positions)
         rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
@@ -149,7 +154,7 @@ class UMPVT(Encoder):
             for stage, depth in enumerate(depths)
             for block in range(depth)
         )
-        self.norm = nn.LayerNorm(self.out_channels[-1], eps=1e-6) if final_norm else nn.Identity()
+        self.norm = nn.LayerNorm(self.out_channels[-1], eps=norm_eps) if final_norm else nn.Identity()
         self.add_out_norms()
         self.apply(official_init)
 

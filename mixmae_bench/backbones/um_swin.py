@@ -113,7 +113,7 @@ class PositionAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block; the first of a stage begins with the downsample (U3: eps 1e-5 here, 1e-6 there)."""
+    """Pre-norm block; the first of a stage begins with the downsample. Its own norms have eps 1e-5 (U3)."""
 
     def __init__(
         self,
@@ -124,10 +124,10 @@ class Block(nn.Module):
         posmlp_dim: int,
         mlp_ratio: float,
         drop_path: float,
-        downsample_from: int | None,
+        downsample: "Downsample | None",
     ) -> None:
         super().__init__()
-        self.downsample = Downsample(downsample_from, dim) if downsample_from else None
+        self.downsample = downsample
         self.norm1 = nn.LayerNorm(dim)
         self.attn = PositionAttention(dim, num_heads, window_size, shifted, posmlp_dim)
         self.norm2 = nn.LayerNorm(dim)
@@ -142,9 +142,9 @@ class Block(nn.Module):
 class Downsample(nn.Module):
     """Patch merging: norm, then a 2x2 convolution; an odd map is padded with zeros."""
 
-    def __init__(self, dim: int, out_dim: int) -> None:
+    def __init__(self, dim: int, out_dim: int, norm_eps: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.proj = nn.Conv2d(dim, out_dim, 2, 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -169,6 +169,9 @@ class UMSwin(Encoder):
         out_indices: Stages that `forward` returns.
         with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        in_chans: Channels of the images.
+        norm_eps: Epsilon of the norms of patch embedding, patch merging and last map (published: 1e-6);
+            those of blocks keep 1e-5 (U3).
     """
 
     def __init__(
@@ -183,6 +186,8 @@ class UMSwin(Encoder):
         out_indices: tuple[int, ...] = (-1,),
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_chans: int = 3,
+        norm_eps: float = 1e-6,
     ) -> None:
         arch = named_arch(arch, ARCHS)
         dim, depths = arch["embed_dim"], tuple(arch["depths"])
@@ -191,12 +196,13 @@ class UMSwin(Encoder):
         self.out_channels = [dim * 2**i for i in range(len(depths))]
         self.out_strides = [patch_size * 2**i for i in range(len(depths))]
         self.grid = (img_size // patch_size, img_size // patch_size)
+        self.in_chans = in_chans
         self.patch_embed = PatchEmbed(
             None,
             patch_size,
-            3,
+            in_chans,
             dim,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            norm_layer=partial(nn.LayerNorm, eps=norm_eps),
             flatten=False,
             output_fmt="NHWC",
             dynamic_img_pad=True,
@@ -211,12 +217,14 @@ class UMSwin(Encoder):
                 arch.get("posmlp_dim", 32),
                 mlp_ratio,
                 next(rates),
-                self.out_channels[stage - 1] if stage and block == 0 else None,
+                Downsample(self.out_channels[stage - 1], self.out_channels[stage], norm_eps)
+                if stage and block == 0
+                else None,
             )
             for stage, depth in enumerate(depths)
             for block in range(depth)
         )
-        self.norm = nn.LayerNorm(self.out_channels[-1], eps=1e-6) if final_norm else nn.Identity()
+        self.norm = nn.LayerNorm(self.out_channels[-1], eps=norm_eps) if final_norm else nn.Identity()
         self.add_out_norms()
         self.apply(official_init)
 

@@ -241,15 +241,26 @@ class WindowAttention(nn.Module):
         num_heads: Heads.
         window_size: Side of a window in tokens, for which the table is made.
         shifted: Whether windows are shifted.
+        qkv_bias: Whether queries, keys and values have a bias.
+        qk_scale: Factor of the products of queries and keys; None for (dim / num_heads) ** -0.5.
     """
 
-    def __init__(self, dim: int, num_heads: int, window_size: int, shifted: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        shifted: bool = False,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.window_size = window_size
         self.shifted = shifted
+        self.qk_scale = qk_scale
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
@@ -260,7 +271,7 @@ class WindowAttention(nn.Module):
     @torch.compiler.disable  # as `partition`
     def _inside(self, qkv: Tensor, cut: Partition) -> Tensor:
         out = [
-            attend(part, self.num_heads, self.bias(bunch.offsets)).flatten(1, 2)
+            attend(part, self.num_heads, self.bias(bunch.offsets), self.qk_scale).flatten(1, 2)
             for part, bunch in zip(cut.split(qkv), cut.bunches, strict=True)
         ]
         return torch.cat(out, dim=1)

@@ -15,9 +15,11 @@ BROKEN = (KeyError, IndexError, TypeError, ValueError, RuntimeError, ZeroDivisio
 """What reading sizes from tensors of any shape may raise."""
 
 UNTOLD = {
-    "mixmae_bench.UMPVT": ("num_heads", "sr_ratios"),
-    "mixmae_bench.PlainViT": ("num_heads",),
-    "mixmae_bench.UMSwin": ("window_size",),
+    "mixmae_bench.MixMAESwin": ("norm_eps",),
+    "mixmae_bench.Swin": ("norm_eps", "qk_scale"),
+    "mixmae_bench.UMPVT": ("num_heads", "sr_ratios", "norm_eps"),
+    "mixmae_bench.PlainViT": ("num_heads", "norm_eps"),
+    "mixmae_bench.UMSwin": ("window_size", "norm_eps"),
 }
 """Settings of backbones that no shape tells; a config then says the published ones."""
 
@@ -52,6 +54,13 @@ def check(config: dict, state: Mapping[str, Tensor]) -> None:
             own = _build(config).state_dict()
     except BROKEN as error:
         raise ValueError(f"its shapes are those of no {config['type']}: {error}") from error
+    problems = mismatches(own, state)
+    if problems:
+        raise ValueError(f"as {config['type'].split('.')[-1]} it {problems}")
+
+
+def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say which names and shapes of `state` are not those of `own`; nothing where all are."""
     problems = [f"lacks '{name}'" for name in own if name not in state]
     problems += [f"has '{name}', which there is no place for" for name in state if name not in own]
     problems += [
@@ -59,9 +68,8 @@ def check(config: dict, state: Mapping[str, Tensor]) -> None:
         for name, tensor in state.items()
         if name in own and own[name].shape != tensor.shape
     ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"as {config['type'].split('.')[-1]} it {', '.join(problems[:3])}{more}")
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return ", ".join(problems[:3]) + more
 
 
 def snippet(config: dict) -> str:
@@ -78,10 +86,12 @@ def snippet(config: dict) -> str:
 def untold(config: dict) -> list[str]:
     """Name the settings of a config that no shape tells, so that they are the published ones."""
     backbone = config.get("backbone", config)
-    settings = UNTOLD.get(backbone["type"], ())
-    return [f"{name} of the backbone" for name in settings] + ["num_heads of the decoder"] * (
-        "decoder" in config
-    )
+    names = [f"{name} of the backbone" for name in UNTOLD.get(backbone["type"], ())]
+    if "decoder" in config:
+        names += ["num_heads of the decoder", "norm_eps of the decoder"]
+    if config.get("neck", {}).get("type") == "mixmae_bench.PoolNorm":
+        names.append("norm_eps of the neck")
+    return names
 
 
 def _build(config: dict) -> nn.Module:
@@ -120,6 +130,9 @@ def _method(kind: Kind, state: Mapping[str, Tensor], backbone: dict) -> dict:
         dim = state["decoder.mask_token"].shape[-1]
         depth = len({name.split(".")[2] for name in state if name.startswith("decoder.blocks.")})
         config["decoder"] = dict(dim=dim, depth=depth, num_heads=max(1, dim // 32))  # published: 32 per head
+        if depth:
+            ratio = _mlp_ratio([state["decoder.blocks.0.mlp.fc1.weight"]])
+            config["decoder"] |= {"mlp_ratio": ratio} if ratio != 4 else {}
     if kind.fits in ("UMMAE", "UMMAEViT"):
         config["cell"] = math.isqrt(len(state["decoder.pred.weight"]) // 3)
         config["secondary_ratio"] = 0.25 if "vis_mask_token" in state else 0.0
@@ -167,7 +180,7 @@ def _um_pvt(encoder: dict[str, Tensor], img_size: int | None) -> dict:
         embed_dims=dims,
         depths=depths,
         num_heads=tuple(max(1, dim // 64) for dim in dims),
-        mlp_ratios=tuple(len(weight) // weight.shape[1] for weight in up),
+        mlp_ratios=tuple(_mlp_ratio([weight]) for weight in up),
         sr_ratios=tuple(2**i for i in reversed(range(len(dims)))),
     )
     arch = _named(arch, um_pvt.ARCHS)
@@ -197,16 +210,33 @@ def _config(
     config = {"type": f"mixmae_bench.{name}", "arch": arch, **settings}
     if config.get("final_norm"):
         del config["final_norm"]
-    patch = encoder["patch_embed.proj.weight"].shape[-1]
-    if patch != patch_default:
-        config["patch_size"] = patch
-    up = next(tensor for key, tensor in encoder.items() if key.endswith("mlp.fc1.weight"))
-    if name != "UMPVT" and len(up) != 4 * up.shape[1]:
-        config["mlp_ratio"] = len(up) / up.shape[1]
+    _, channels, _, patch = encoder["patch_embed.proj.weight"].shape
+    told = {"patch_size": (patch, patch_default), "in_chans": (channels, 3)}
+    if name != "UMPVT":
+        up = [tensor for key, tensor in encoder.items() if key.endswith("mlp.fc1.weight")]
+        told["mlp_ratio"] = _mlp_ratio(up), 4
+    if name in ("MixMAESwin", "Swin"):
+        told["qkv_bias"] = any(key.endswith("attn.qkv.bias") for key in encoder), True
+        told["patch_norm"] = any(key.startswith("patch_embed.norm.") for key in encoder), True
+    config |= {key: value for key, (value, default) in told.items() if value != default}
     norms = sorted({int(key.split(".")[1]) for key in encoder if key.startswith("out_norms.")})
     if norms:
         config["out_indices"] = (*norms, -1)
     return config
+
+
+def _mlp_ratio(up: list[Tensor]) -> int | float:
+    """Tell the ratio that gives the hidden widths of MLPs, rounded down, by weights of their first layers.
+
+    Where several do, it is the one with the fewest decimals.
+    """
+    sizes = [(weight.shape[1], len(weight)) for weight in up]
+    low, high = max(out / width for width, out in sizes), min((out + 1) / width for width, out in sizes)
+    for decimals in range(17):
+        ratio = math.ceil(low * 10**decimals) / 10**decimals
+        if ratio < high and all(int(width * ratio) == out for width, out in sizes):
+            return int(ratio) if ratio == int(ratio) else ratio
+    raise ValueError(f"widths of its MLPs are {sizes}, which no one ratio gives")
 
 
 def _named(arch: dict, known: dict[str, dict]) -> str | dict:

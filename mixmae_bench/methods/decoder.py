@@ -23,8 +23,9 @@ class Decoder(nn.Module):
         dim: Width.
         depth: Number of blocks.
         num_heads: Heads of every block.
+        mlp_ratio: Hidden width of the MLPs in units of `dim`.
+        norm_eps: Epsilon of the norms (published: MixMAE 1e-5, M5; UM-MAE 1e-6, U3).
         expand: Cells per side that one feature stands for (UM-MAE: 2).
-        eps: Of the norms (MixMAE 1e-5: M5; UM-MAE 1e-6: U3).
         class_token: Whether a class token comes first; its position is zero.
     """
 
@@ -36,13 +37,14 @@ class Decoder(nn.Module):
         dim: int,
         depth: int,
         num_heads: int,
+        mlp_ratio: float = 4.0,
+        norm_eps: float = 1e-5,
         expand: int = 1,
-        eps: float = 1e-5,
         class_token: bool = False,
     ) -> None:
         super().__init__()
         self.expand = expand
-        norm = partial(nn.LayerNorm, eps=eps)
+        norm = partial(nn.LayerNorm, eps=norm_eps)
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
         table = sincos_table(dim, grid)
         if class_token:
@@ -50,7 +52,7 @@ class Decoder(nn.Module):
         self.pos_embed = nn.Parameter(table, requires_grad=False)
         self.embed = nn.Linear(in_channels, dim * expand**2)
         self.blocks = nn.ModuleList(
-            [Block(dim, num_heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)]
+            [Block(dim, num_heads, mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)]
         )
         self.norm = norm(dim)
         self.pred = nn.Linear(dim, out_channels)

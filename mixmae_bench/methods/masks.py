@@ -8,7 +8,7 @@ from torch import Tensor
 from mixmae_bench.errors import UserError
 
 
-def whole_cells(cells: int | Tensor, share: float) -> int:
+def whole_cells(cells: int, share: float) -> int:
     """Return a share of a number of cells, rounded down.
 
     Raises:
@@ -67,7 +67,7 @@ def secondary_mask(removed: Tensor, noise: Tensor, ratio: float) -> Tensor:
         noise: Uniform numbers in [0, 1), (B, L).
         ratio: Share of visible cells to replace.
     """
-    kept = whole_cells((~removed[0]).sum(), 1 - ratio)
+    kept = whole_cells(int((~removed[0]).sum()), 1 - ratio)  # of a tensor, a product in single precision
     return (removed + noise).argsort(1).argsort(1) >= kept
 
 

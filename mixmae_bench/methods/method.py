@@ -29,6 +29,11 @@ class Method(BaseModel, metaclass=ABCMeta):
     def __init__(self, backbone: dict, data_preprocessor: dict | None, init_cfg: dict | None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
+        channels = getattr(self.backbone, "in_chans", 3)
+        if channels != 3:
+            raise UserError(
+                f"{type(self).__name__} predicts 3 colours; its backbone takes images of in_chans={channels}"
+            )
 
     @abstractmethod
     def draw_mask(self, images: Tensor) -> Tensor:

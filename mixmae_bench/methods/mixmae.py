@@ -24,7 +24,8 @@ class MixMAE(Method):
 
     Args:
         backbone: Config of an `Encoder`; its `grid` gives the size of the images.
-        decoder: `dim`, `depth` and `num_heads` of the `Decoder`.
+        decoder: `dim`, `depth`, `num_heads` and, where they are not published, `mlp_ratio` and `norm_eps` of
+            the `Decoder`.
         mask_ratio: Share of cells taken from the partner, in (0, 1); rounded down to whole cells.
         norm_pix: Whether targets are normalised per cell (M8: the published recipe does).
 

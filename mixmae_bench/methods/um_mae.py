@@ -26,7 +26,8 @@ class UMMAE(Method):
 
     Args:
         backbone: Config of an `Encoder` whose last stride is twice `cell`.
-        decoder: `dim`, `depth` and `num_heads` of the `Decoder`.
+        decoder: `dim`, `depth`, `num_heads` and, where they are not published, `mlp_ratio` and `norm_eps` of
+            the `Decoder`.
         cell: Side of a cell in pixels.
         secondary_ratio: Share of visible cells that are replaced, in [0, 1).
         norm_pix: Whether targets are normalised per cell.
@@ -79,9 +80,8 @@ class UMMAE(Method):
             channels[-1],
             grid,
             cell**2 * 3,
-            **decoder,
+            **{"norm_eps": 1e-6, **decoder},
             expand=self.expand,
-            eps=1e-6,
             class_token=self.class_token,
         )
         if secondary_ratio:

@@ -14,11 +14,12 @@ class PoolNorm(nn.Module):
 
     Args:
         in_channels: Channels of the last map.
+        norm_eps: Epsilon of the norm (published: 1e-6, U3).
     """
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, norm_eps: float = 1e-6) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(in_channels, eps=1e-6)
+        self.norm = nn.LayerNorm(in_channels, eps=norm_eps)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor]:
         """Turn maps (B, C_i, H_i, W_i), of which the last is read, into one vector (B, C)."""

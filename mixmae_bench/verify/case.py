@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from mixmae_bench.errors import UserError
 TITLE = re.compile(r"(finetune|pretrain) (\w+), weight_decay (\d\.\d+)(?:, layer_decay (\d\.\d+))? \(.+\)")
 """Of parameter groups: kind, case, weight decay, and layer decay where the script has any."""
 
+NEEDED = (("kind",), ("file",), ("sha256",), ("method",), ("official", "file"))
+"""What the manifest says of every case, as texts."""
+
 ABOUT = {"format", "official", "versions"}
 """Entries of a file of parameter groups that say what it is."""
 
@@ -27,20 +30,54 @@ class Groups:
     weight_decay: float
     layer_decay: float
     parameters: dict[str, tuple[float, float] | None]
-    """(lr scale, weight decay) by official name; None for a parameter that is not optimised."""
+    """(lr scale, weight decay) by official name; None for a parameter that is not optimised. As read."""
+
+
+class NotBuilt(UserError):
+    """Why the model of a case cannot be built."""
+
+
+class Tensors(dict[str, Tensor]):
+    """The tensors of a case by `<group>/<name>`.
+
+    Raises:
+        UserError: Where one that is asked for was not recorded.
+    """
+
+    def __missing__(self, name: str) -> Tensor:
+        raise UserError(f"its file has no '{name}'")
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One case: its entry of the manifest, its tensors, and its parameter groups where there are some."""
+    """One case: its entry of the manifest, its tensors, and its parameter groups where there are some.
+
+    Attributes:
+        folder: Where the file of tensors lies.
+        name: What it is called; the place in the manifest, where that says none.
+        info: Its entry of the manifest.
+        fault: Why the entry describes no case, or nothing.
+        groups: Parameter groups.
+    """
 
     folder: Path
+    name: str
     info: dict
+    fault: str = ""
     groups: list[Groups] = field(default_factory=list)
 
-    @property
-    def name(self) -> str:
-        return self.info["name"]
+    def says(self, *keys: str) -> object:
+        """Return what the manifest says of it.
+
+        Raises:
+            UserError: Where it says nothing under these keys.
+        """
+        value = self.info
+        for key in keys:
+            if not isinstance(value, dict) or key not in value:
+                raise UserError(f"the manifest does not say '{'.'.join(keys)}'")
+            value = value[key]
+        return value
 
     @property
     def family(self) -> str:
@@ -56,19 +93,23 @@ class Case:
         """All tensors by `<group>/<name>`.
 
         Raises:
-            UserError: Where the file is missing, or is not the one that the manifest describes.
+            NotBuilt: Where the file is missing, damaged, or not the one that the manifest describes.
         """
         path = self.folder / self.info["file"]
         if not path.is_file():
-            raise UserError(
-                f"case {self.name}: {path} does not exist; copy the .npz files beside the manifest"
-            )
+            raise NotBuilt(f"{path} does not exist; copy the .npz files beside the manifest")
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.info["sha256"]:
-            raise UserError(
-                f"case {self.name}: {path} is not the recorded file (its SHA-256 differs); copy it again"
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            raise NotBuilt(f"{path} is not the recorded file (its SHA-256 differs); copy it again")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                tensors = Tensors({name: torch.from_numpy(arrays[name]) for name in arrays.files})
+        except (
+            Exception
+        ) as error:  # of zipfile, zlib and numpy: of any kind, in a file that is no such archive
+            raise NotBuilt(f"{path} holds no arrays of numbers: {error}") from error
+        if any(tensor.is_complex() for tensor in tensors.values()):
+            raise NotBuilt(f"{path} holds complex numbers")
+        return tensors
 
     def group(self, name: str) -> dict[str, Tensor]:
         """Return the tensors of one group, under their names inside it."""
@@ -84,30 +125,59 @@ def read_cases(folder: Path) -> list[Case]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a folder with recorded cases, such as tests/reference")
-    try:
-        infos = json.loads(path.read_text(encoding="utf-8"))["cases"]
-        cases = {info["name"]: Case(folder, info) for info in infos}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is no manifest of recorded cases: {type(error).__name__}: {error}"
-        ) from error
+    content = _read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("cases"), list):
+        raise UserError(f"{path} is no manifest of recorded cases: it has no list of 'cases'")
+    cases: dict[str, Case] = {}
+    again: list[Case] = []
+    for number, info in enumerate(content["cases"], start=1):
+        case = _read_case(folder, number, info)
+        if case.name in cases:
+            again.append(replace(case, fault="the manifest has another case of this name"))
+        else:
+            cases[case.name] = case
     for file in sorted(folder.glob("param_groups_*.json")):
         _read_groups(file, cases)
-    return list(cases.values())
+    return [*cases.values(), *again]
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _read_case(folder: Path, number: int, info: object) -> Case:
+    """Read an entry of the manifest; one that describes no case says why."""
+    entry = info if isinstance(info, dict) else {}
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        return Case(folder, f"number {number}", entry, "the manifest does not say its name")
+    case = Case(folder, name, entry)
+    try:
+        for keys in NEEDED:
+            value = case.says(*keys)
+            if not isinstance(value, str):
+                raise UserError(f"'{'.'.join(keys)}' is {value!r}, not a text")
+    except UserError as error:
+        return replace(case, fault=str(error))
+    return case
 
 
 def _read_groups(file: Path, cases: dict[str, Case]) -> None:
     """Add the parameter groups of a file to their cases."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        recorded = {title: dict(content[title]) for title in content if title not in ABOUT}
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{file} is no file of parameter groups: {error}") from error
-    for title, parameters in recorded.items():
+    content = _read_json(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is no file of parameter groups: it has no titles")
+    for title, parameters in content.items():
+        if title in ABOUT:
+            continue
         match = TITLE.fullmatch(title)
-        if not match or match[2] not in cases or cases[match[2]].kind != match[1]:
+        case = cases.get(match[2]) if match else None
+        if case is None or (not case.fault and case.kind != match[1]):
             raise UserError(
-                f"{file}: '{title}' names no case of the manifest beside it; "
+                f"{file}: {title!r} names no case of the manifest beside it; "
                 "write 'KIND CASE, weight_decay W, layer_decay D (SOURCE)'"
             )
-        cases[match[2]].groups.append(Groups(float(match[3]), float(match[4] or 1), parameters))
+        case.groups.append(Groups(float(match[3]), float(match[4] or 1), parameters))

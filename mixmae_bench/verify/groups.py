@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 
 from mixmae_bench.convert.official import our_name
+from mixmae_bench.errors import UserError
 from mixmae_bench.transfer.layer_decay import LayerDecayOptimWrapperConstructor
-from mixmae_bench.verify.case import Case
+from mixmae_bench.verify.case import Case, Groups
 from mixmae_bench.verify.checks import Check
 from mixmae_bench.verify.models import build
 
@@ -22,11 +23,19 @@ RECIPES = {
 
 
 def check_groups(case: Case) -> Iterator[Check]:
-    """Compare lr scale and weight decay of every parameter; the error is how many parameters differ."""
+    """Compare lr scale and weight decay of every parameter; the error is how many parameters differ.
+
+    Raises:
+        UserError: Where the groups are not written as pairs, or there is no recipe for the method.
+    """
     for groups in case.groups:
+        _check_pairs(groups)
+        recipe = case.says("method"), case.kind
+        if recipe not in RECIPES:
+            raise UserError(f"no parameter groups here for {recipe[0]} {recipe[1]}")
         model, rules = build(case)
         names = {our_name(name, rules): name for name in groups.parameters}
-        options = dict(RECIPES[case.info["method"], case.kind], layer_decay_rate=groups.layer_decay)
+        options = dict(RECIPES[recipe], layer_decay_rate=groups.layer_decay)
         # A name that a model lacks is no mistake in the official codes, which list those of all their models.
         options["no_decay"] = [
             end
@@ -49,6 +58,15 @@ def check_groups(case: Case) -> Iterator[Check]:
         if differ:
             title += f": {differ[0]} differs"
         yield Check(title, len(differ), 0)
+
+
+def _check_pairs(groups: Groups) -> None:
+    if not isinstance(groups.parameters, dict):
+        raise UserError(f"parameter groups are {groups.parameters!r}, not pairs by name")
+    for name, pair in groups.parameters.items():
+        good = isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int | float) for n in pair)
+        if not good and pair is not None:
+            raise UserError(f"the parameter group of '{name}' is {pair!r}, not [lr scale, weight decay]")
 
 
 def _equal(ours: tuple[float, float] | None, theirs: tuple[float, float] | None) -> bool:

@@ -95,7 +95,10 @@ def test_the_report_names_what_happened(capsys: pytest.CaptureFixture) -> None:
         "fits: dict(type='mmpretrain.ImageClassifier', backbone=dict(type='mixmae_bench.Swin'"
     )
     assert "num_heads=(1, 2, 4, 8)), window_size=6, img_size=96)" in out[3]
-    assert out[4] == "wrote ours.pth"
+    assert out[4] == (
+        "not told by the file, so as published: norm_eps of the backbone, qk_scale of the backbone"
+    )
+    assert out[5] == "wrote ours.pth"
     meta = torch.load("ours.pth", weights_only=True)["meta"]
     assert meta["converted_from"] == "Swin fine-tuning (microsoft/SimMIM), official names"
     assert meta["img_size"] == "96"
