@@ -119,7 +119,7 @@ def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int])
     configs = {cell.config: load_config(cell.config) for cell in suite.cells()}
     for cfg in configs.values():
         check_training(cfg)
-        check_datasets(find_data(cfg, by_option=False))
+        check_datasets(find_data(cfg, by_option=False), processes(cfg))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
     for method in suite.methods.values():
