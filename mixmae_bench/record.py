@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, TypeVar, get_args, get_origin
@@ -73,6 +73,8 @@ class Record:
         code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.environment`).
         packages: Versions of what computes.
         hardware: CPU, cores and GPU.
+        absent_classes: Names of classes that AP or mIoU leave out, as no validation image has
+            them (for mIoU: nor any prediction).
     """
 
     schema: int
@@ -117,6 +119,7 @@ class Record:
     code_hash: str
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+    absent_classes: list[str] = field(default_factory=list)
 
 
 METRICS = {
@@ -183,10 +186,9 @@ def _parse(line: bytes, kind: type[T], schema: int) -> T:
     if values.get("schema") != schema:
         raise ValueError(f"schema {values.get('schema')!r}, this version reads {schema}")
     types = {field.name: field.type for field in fields(kind)}
-    if values.keys() != types.keys():
-        raise ValueError(
-            f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ types.keys()))}"
-        )
+    additive = {field.name for field in fields(kind) if field.default_factory is not MISSING}
+    if wrong := (values.keys() ^ types.keys()) - (additive - values.keys()):
+        raise ValueError(f"fields that do not belong or are missing: {', '.join(sorted(wrong))}")
     for name, value in values.items():
         if not _is(value, types[name]):
             raise ValueError(f"{name} is {json.dumps(value)[:50]}, not of the type {types[name]}")

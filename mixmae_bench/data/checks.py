@@ -57,8 +57,8 @@ def check_datasets(cfg: Config, processes: int | None = None) -> dict[str, int]:
             read = _read(leaf, cfg, heads)
             parts.setdefault(leaf.loader, []).append((leaf, read))
     read = [found for own in parts.values() for _, found in own]
-    check_class_names([pair for found in read for pair in found.names])
     check_class_names([(found.source, found.folders) for found in read if found.folders])
+    check_class_names([pair for found in read for pair in found.names])
     for loader, own in parts.items():
         for leaf, read in own:
             _check_heads(heads, leaf, read, cfg)
@@ -133,12 +133,17 @@ def _read(leaf: Leaf, cfg: Config, heads: Mapping[str, int]) -> _Read:
     settings = copy.deepcopy({key: value for key, value in leaf.dataset.items() if key != "pipeline"})
     settings.setdefault("_scope_", scope)
     pipeline = leaf.dataset["pipeline"]
-    file = Path(leaf.dataset.get("data_root") or ".", leaf.dataset.get("ann_file") or "")
+    prefix = leaf.dataset.get("data_prefix")
+    place = leaf.dataset.get("ann_file") or (prefix if isinstance(prefix, str) else "")
+    file = Path(leaf.dataset.get("data_root") or ".", place)
     stamp = (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None
     training = leaf.loader == "train_dataloader"
     metrics = coco_metrics(cfg, leaf.loader)
     labelled = not metrics or not all(metric.get("format_only") for metric in metrics)
-    key = json.dumps([settings, pipeline, stamp, training, labelled, scope], default=str, sort_keys=True)
+    head = next((count for name, count in heads.items() if "decode_head" in name), None)
+    key = json.dumps(
+        [settings, pipeline, stamp, training, labelled, scope, head], default=str, sort_keys=True
+    )
     if key in _READ:
         return _READ[key]
     where = f"{leaf.key} of {cfg.filename}"
@@ -171,7 +176,6 @@ def _read(leaf: Leaf, cfg: Config, heads: Mapping[str, int]) -> _Read:
         chosen = sample(dataset.data_list, MOST_FILES)
         check_paths(chosen, source, skips)
         check_frames(chosen, loader, skips)
-    head = next((count for name, count in heads.items() if "decode_head" in name), None)
     shown = read_maps(dataset, pipeline, loader, len(classes) if classes else head, scope, skips)
     ids = frozenset(item["img_id"] for item in dataset.data_list) if _is_coco(dataset) else frozenset()
     _READ[key] = _Read(

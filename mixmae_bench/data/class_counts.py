@@ -143,11 +143,12 @@ def check_shown(loader: str, source: str, shown: Sequence[Shown], names: Sequenc
     absent = [name for number, name in enumerate(names) if number not in classes]
     training, whole = loader == "train_dataloader", all(part.whole for part in shown)
     if len(classes) < 2:
-        seen = ", ".join(f"'{names[n] if n < len(names) else n}'" for n in sorted(classes)) or "no class"
+        seen = [str(names[n]) if n < len(names) else str(n) for n in classes]
         raise UserError(
-            f"data: the {maps} segmentation maps of {source} show {seen} and nothing else ({IGNORED} is "
-            "ignored, "
-            f"and with reduce_zero_label 0 too): nothing to {'learn' if training else 'tell apart'}"
+            f"data: the {maps} segmentation maps of {source} show "
+            f"{f'only {some(seen)}' if seen else 'no class'} "
+            f"({IGNORED} is ignored, and with reduce_zero_label 0 too): nothing to "
+            f"{'learn' if training else 'tell apart'}"
         )
     if absent and training and whole:
         raise UserError(

@@ -9,10 +9,12 @@ from mixmae_bench.data.coco import CocoFile, check_coco, same_truth
 from mixmae_bench.data.leaves import dicts, type_name
 from mixmae_bench.errors import UserError
 
+METRICS = ("CocoMetric", "FasterCocoMetric")
+
 
 def coco_metrics(cfg: Mapping, loader: str) -> list[Mapping]:
     """Return the configs of the CocoMetrics of a loader's evaluator."""
-    return [part for part in dicts(cfg.get(evaluator_of(loader))) if type_name(part) == "CocoMetric"]
+    return [part for part in dicts(cfg.get(evaluator_of(loader))) if type_name(part) in METRICS]
 
 
 def evaluator_of(loader: str) -> str:

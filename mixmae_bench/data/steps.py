@@ -37,7 +37,8 @@ def check_loader(cfg: Mapping, loader: str, length: int, processes: int, config:
     drops = settings.get("drop_last") or (settings.get("batch_sampler") or {}).get("drop_last")
     if not drops or "Infinite" in type_name(settings.get("sampler") or {}):
         return
-    each = -(-length // processes)  # samplers round up
+    rounds_up = (settings.get("sampler") or {}).get("round_up", True)
+    each = -(-length // processes) if rounds_up else length // processes
     if each < batch:
         raise UserError(
             f"config {config}: {loader} gives no batch: {length} images for {processes} "

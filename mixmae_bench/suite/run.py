@@ -289,7 +289,7 @@ def _time_text(seconds: float) -> str:
 
 def _report(record: Record, name: str, console: Console) -> None:
     console.print(
-        f"done  {name}  {metrics_text(record.metrics)}  ({record.seconds:.0f} s)",
+        f"done  {name}  {metrics_text(record.metrics, record.absent_classes)}  ({record.seconds:.0f} s)",
         **PLAIN,
     )
 
