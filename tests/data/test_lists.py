@@ -88,7 +88,8 @@ def test_imagenets_lists_are_read(line: str, encoding: str, tmp_path: Path) -> N
 def build_unlabelled(root: Path, content: bytes) -> list[str]:
     (root / "list.txt").write_bytes(content)
     dataset = dict(type="mixmae_bench.ImageNet", data_root=str(root), data_prefix="val", ann_file="list.txt")
-    return [item["img_path"] for item in DATASETS.build(dict(dataset, with_label=False)).data_list]
+    built = DATASETS.build(dict(dataset, with_label=False))
+    return [built.get_data_info(number)["img_path"] for number in range(len(built))]
 
 
 def test_files_that_systems_put_beside_images_are_no_images(tmp_path: Path) -> None:
