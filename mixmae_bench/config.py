@@ -11,6 +11,7 @@ from mmengine.registry import OPTIMIZERS
 
 from mixmae_bench.compat import openmmlab
 from mixmae_bench.data.digits import build_digits
+from mixmae_bench.data.leaves import leaves
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
 
@@ -60,13 +61,8 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
         except OSError as error:
             raise UserError(str(error)) from error
         cfg = relocate(cfg, EMBEDDED, root)
-    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        dataset = cfg.get(loader, {}).get("dataset") if cfg.get(loader) else None
-        key = f"{loader}.dataset"
-        while dataset and "dataset" in dataset:  # wrappers such as RepeatDataset
-            dataset, key = dataset["dataset"], f"{key}.dataset"
-        if dataset:
-            _check_dataset(dataset, key, cfg.filename, by_option)
+    for leaf in leaves(cfg):
+        _check_dataset(leaf.dataset, leaf.key, cfg.filename, by_option)
     return cfg
 
 

@@ -84,6 +84,8 @@ class Record:
             schema 4 it was computed otherwise, of sources that have changed since.
         packages: Versions of what computes.
         hardware: CPU, cores and GPU.
+        absent_classes: Names of classes that AP or mIoU leave out, as no validation image has
+            them (for mIoU: nor any prediction).
     """
 
     schema: int
@@ -130,6 +132,7 @@ class Record:
     code_hash: str | None = None
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+    absent_classes: list[str] = field(default_factory=list)
 
 
 def _from_1(values: dict) -> dict:

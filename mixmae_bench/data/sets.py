@@ -22,6 +22,7 @@ from mmpretrain.datasets import ImageNet as _ImageNet
 from mmpretrain.datasets import Places205 as _Places205
 from timm.data import ImageNetInfo
 
+from mixmae_bench.data.lists import clean_path, is_hidden, read_lines, split_label
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 
@@ -30,7 +31,7 @@ CIFAR_TYPES = {("_codecs", "encode"), ("numpy", "ndarray"), ("numpy", "dtype")}
 
 
 class _Listed(CustomDataset):
-    """A data set whose list has lines `path label`; blank or comma between, `/` before the path or not."""
+    """A data set whose list has lines `path label`; see `lists.split_label`."""
 
     def load_data_list(self) -> list[dict]:
         """Return `img_path` and `gt_label` of every image.
@@ -41,14 +42,14 @@ class _Listed(CustomDataset):
         if not self.ann_file:
             return super().load_data_list()
         data = []
-        for line in _lines(self.ann_file):
-            path, _, label = line.replace(",", " ").rpartition(" ")
-            if not path or not label.isdigit() or int(label) >= len(self.CLASSES):
+        for line in read_lines(self.ann_file):
+            path, label = split_label(line)
+            if not path or label is None or label >= len(self.CLASSES):
                 raise UserError(
                     f"data: {self.ann_file} has the line '{line}'; "
                     f"each must be a path and a class from 0 to {len(self.CLASSES) - 1}"
                 )
-            data.append(_item(self.img_prefix, path.strip().lstrip("/"), int(label)))
+            data.append(_item(self.img_prefix, path, label))
         return data
 
 
@@ -105,11 +106,14 @@ class ImageNet(CustomDataset):
         Raises:
             UserError: Where the list is missing or empty, or a folder or a line is of no class.
         """
+        if not self.with_label and self.ann_file:
+            names = map(clean_path, read_lines(self.ann_file))
+            return [dict(img_path=os.path.join(self.img_prefix, name)) for name in names]
         if not self.with_label:
             return super().load_data_list()
         label_of = {name: label for label, name in enumerate(ImageNetInfo().label_names())}
         if self.ann_file:
-            return [self._listed(line, label_of) for line in _lines(self.ann_file)]
+            return [self._listed(line, label_of) for line in read_lines(self.ann_file)]
         data = []
         for name in sorted(_class_folders(Path(self.img_prefix))):
             if name not in label_of:
@@ -118,16 +122,16 @@ class ImageNet(CustomDataset):
             data += [
                 _item(self.img_prefix, f"{name}/{file}", label_of[name])
                 for file in files
-                if self.is_valid_file(file)
+                if self.is_valid_file(file) and not is_hidden(file)
             ]
         return data
 
     def _listed(self, line: str, label_of: dict[str, int]) -> dict:
-        path, _, label = line.rpartition(" ") if line[-1].isdigit() else (line, "", "")
+        path, label = split_label(line)
         wordnet = Path(path).name.partition("_")[0]
         if wordnet in label_of:
             path = path if "/" in path else f"{wordnet}/{path}"
-        number = int(label) if label.isdigit() else label_of.get(wordnet)
+        number = label_of.get(wordnet) if label is None else label
         if not path or number is None or number >= len(label_of) or number != label_of.get(wordnet, number):
             raise UserError(
                 f"data: {self.ann_file} has the line '{line}'; each must be a file named by its class "
@@ -151,7 +155,7 @@ class INaturalist(CustomDataset):
             UserError: Where the file is missing, is no JSON of this form, or an image has no known category.
         """
         try:
-            with open(self.ann_file, encoding="utf-8") as file:
+            with open(self.ann_file, encoding="utf-8-sig") as file:
                 content = json.load(file)
             categories = sorted(content["categories"], key=lambda category: category["id"])
             label_of = {category["id"]: label for label, category in enumerate(categories)}
@@ -228,17 +232,3 @@ def _class_folders(folder: Path) -> Iterable[str]:
         return (entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
     except OSError as error:
         raise UserError(f"data: {folder} cannot be read ({error.strerror}); put the images there") from error
-
-
-def _lines(file: str) -> list[str]:
-    """Return the lines of a list that are not empty."""
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"data: list {file} cannot be read ({error.strerror}); put it there") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"data: list {file} is not text; get it again") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise UserError(f"data: list {file} is empty; get it again")
-    return lines

@@ -172,14 +172,17 @@ def _crowd(id_: int, image: int) -> dict:
 
 
 def _ade20k(root: Path, rng: np.random.Generator) -> None:
-    """Blocks of random classes, 1 to 150, and 0 (other)."""
+    """Blocks of classes, 1 to 150, and 0 (other): of all of them in training, of some in validation."""
     for split, count in (("training", 4), ("validation", 3)):
         for number in range(count):
             name = f"ADE_{'train' if split == 'training' else 'val'}_{number + 1:08d}"
             _save(root / "images" / split / f"{name}.jpg", _noise(rng))
-            blocks = rng.integers(0, 151, (SIZE[0] // 8, SIZE[1] // 8), dtype=np.uint8)
-            blocks[0, 0] = 0
-            _save(root / "annotations" / split / f"{name}.png", np.kron(blocks, np.ones((8, 8), np.uint8)))
+            side = 4 if split == "training" else 8
+            rows, columns = SIZE[0] // side, SIZE[1] // side
+            blocks = np.resize(rng.permutation(151).astype(np.uint8), rows * columns)
+            blocks[0] = 0
+            map_ = np.kron(blocks.reshape(rows, columns), np.ones((side, side), np.uint8))
+            _save(root / "annotations" / split / f"{name}.png", map_)
 
 
 MAKERS: dict[str, Callable[[Path, np.random.Generator], None]] = {

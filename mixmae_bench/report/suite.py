@@ -1,6 +1,6 @@
 """The table of a suite: one row per method, mean and standard error over seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -47,7 +47,7 @@ def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting]
                 flops([r.flops for r in pretraining]),
                 f"{fmean(r.seconds for r in pretraining):.0f}" if pretraining else "",
                 *(
-                    mean_and_error([r.metrics[m] for r in own if m in r.metrics and r.task in tasks])
+                    _mean_over_seeds([r for r in own if m in r.metrics and r.task in tasks], m)
                     for m, tasks in columns.values()
                 ),
                 str(len({r.seed for r in own})),
@@ -65,8 +65,26 @@ def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting]
         "params: of the backbone. FLOPs: of the classifier; pretraining FLOPs: decoder included; both per "
         "image, a multiply-add is 1. pretraining s: wall time, mean over seeds.",
         *(f"{title}: {METRICS[metric]}." for metric, title in COLUMNS.items()),
+        *_absent_classes(transfer),
     ]
     return Table(name, ["method", "backbone", *costs, *columns, "seeds"], table, notes)
+
+
+def _mean_over_seeds(records: list[Record], metric: str) -> str:
+    text = mean_and_error([record.metrics[metric] for record in records])
+    return f"{text} *" if any(record.absent_classes for record in records) else text
+
+
+def _absent_classes(transfer: list[Record]) -> list[str]:
+    """Say which classes a value with a star is no mean over."""
+    absent: dict[str, set[str]] = {}
+    for record in transfer:
+        absent.setdefault(record.task, set()).update(record.absent_classes)
+    return [
+        f"*: not over all classes: in {task} no validation image has {', '.join(sorted(names))}."
+        for task, names in absent.items()
+        if names
+    ]
 
 
 def metric_columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
@@ -108,8 +126,9 @@ def flops(numbers: Iterable[int | None]) -> str:
     return f"{most / 1e9:.2f} G" if most >= 1e9 else f"{most / 1e6:.1f} M"
 
 
-def metrics_text(metrics: dict[str, float]) -> str:
-    """Write the metrics of one record in one line."""
-    return ", ".join(
+def metrics_text(metrics: dict[str, float], absent_classes: Sequence[str] = ()) -> str:
+    """Write the metrics of one record in one line, with the classes that they leave out."""
+    values = ", ".join(
         f"{COLUMNS.get(name, name).removesuffix(' ↑')} {value:.2f}" for name, value in metrics.items()
     )
+    return f"{values} (no validation image has {', '.join(absent_classes)})" if absent_classes else values

@@ -189,6 +189,7 @@ def _run(job: Job) -> Record:
         code_hash=job.plan.code_hash,
         packages=packages(),
         hardware=hardware(),
+        absent_classes=errors.absent_classes(runner) if runner.val_loop else [],
     )
     append_record(job.records, record)
     return _of_first(record)

@@ -56,6 +56,24 @@ class ErrorsHook(Hook):
                     found[name] = ap_error(evaluate(metric, kind)) if metrics[name] else 0.0
         return {name: round(value, 4) for name, value in found.items()}
 
+    def absent_classes(self, runner: Runner) -> list[str]:
+        """Return the names of classes over which the last validation's AP or mIoU are no mean.
+
+        Of mIoU, those that neither a label nor a prediction has: their IoU is 0 / 0. Of AP, those without an
+        object.
+        """
+        names, absent = runner.val_evaluator.dataset_meta.get("classes") or (), set()
+        if self._areas:
+            unions = sum(image[1] for image in self._areas)
+            absent |= {name for name, union in zip(names, unions.tolist(), strict=True) if not union}
+        for metric in runner.val_evaluator.metrics:
+            if isinstance(metric, CocoMetric) and metric._coco_api and metric.cat_ids:
+                truth = metric._coco_api
+                ids = truth.getAnnIds(imgIds=metric.img_ids, catIds=metric.cat_ids, iscrowd=0)
+                found = {note["category_id"] for note in truth.loadAnns(ids)}
+                absent |= {truth.cats[id_]["name"] for id_ in metric.cat_ids if id_ not in found}
+        return [name for name in names if name in absent]
+
     def _watch(self, metric: IoUMetric) -> None:
         compute = type(metric).compute_metrics
 

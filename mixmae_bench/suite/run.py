@@ -143,7 +143,7 @@ def check_suite(
     configs = {path: load_config(path) for path in paths}
     for cfg in configs.values():
         check_training(cfg)
-        check_datasets(find_data(cfg, by_option=False))
+        check_datasets(find_data(cfg, by_option=False), processes(cfg))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
     for method in suite.methods.values():
@@ -317,7 +317,7 @@ def _time_text(seconds: float) -> str:
 
 def _report(record: Record, name: str, console: Console) -> None:
     console.print(
-        f"done  {name}  {metrics_text(record.metrics)}  ({record.seconds:.0f} s)",
+        f"done  {name}  {metrics_text(record.metrics, record.absent_classes)}  ({record.seconds:.0f} s)",
         **PLAIN,
     )
 

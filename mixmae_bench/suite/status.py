@@ -63,9 +63,10 @@ def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
         return State("running", progress(folder)[1])
     same = [r for r in records if r.key == planned.key]
     if same and same[-1].code_hash == planned.code_hash:
-        return State("done", metrics_text(same[-1].metrics))
+        return State("done", metrics_text(same[-1].metrics, same[-1].absent_classes))
     if same:
-        return State("stale", f"code: made by {same[-1].code}, kept; {metrics_text(same[-1].metrics)}")
+        metrics = metrics_text(same[-1].metrics, same[-1].absent_classes)
+        return State("stale", f"code: made by {same[-1].code}, kept; {metrics}")
     stale = is_stale(folder, planned)
     if not stale and (reason := failure(folder)):
         return State("failed", f"{reason}; log: {folder / 'log.txt'}")

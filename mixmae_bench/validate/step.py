@@ -16,6 +16,7 @@ from mixmae_bench.batch import fit_lr
 from mixmae_bench.config import check_model, find_data, load_config, relocate
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import built_on
+from mixmae_bench.data.checks import check_datasets
 from mixmae_bench.data.tiny import make_tiny
 from mixmae_bench.errors import UserError
 from mixmae_bench.printing import printing_into
@@ -116,6 +117,7 @@ def _run(cfg: Config, data: Path, folder: Path) -> None:
             cfg[key].update(batch_size=2, num_workers=0, persistent_workers=False)
             _dataset(cfg[key]).indices = IMAGES
     cfg = find_data(cfg, by_option=False)
+    check_datasets(cfg)
     cfg.work_dir = str(folder)
     steps = IMAGES // 2
     if "max_epochs" in cfg.train_cfg:

@@ -19,8 +19,11 @@ from material import (
     config,
     cut,
     flip,
+    folders,
     hostile,
     images,
+    maps,
+    photos,
     record,
     saved,
     scenes,
@@ -51,6 +54,18 @@ OWN_COCO = (
     "train_dataloader = dict(dataset=dict(data_root='data', ann_file='ann.json', "
     "data_prefix=dict(img=''), indices=None))"
 )
+OWN_VAL = (
+    "val_dataloader = dict(dataset=dict(data_root='data', indices=None))\ntest_dataloader = val_dataloader"
+)
+OWN_COCO_VAL = OWN_COCO.replace("train_dataloader", "val_dataloader") + "\ntest_dataloader = val_dataloader"
+OWN_MAPS = (
+    "train_dataloader = dict(dataset=dict(data_root='data', data_prefix=dict(img_path='img', "
+    "seg_map_path='map'), reduce_zero_label=False, metainfo=dict(classes=('a', 'b')), indices=None, "
+    "pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]))\n"
+    "val_dataloader = train_dataloader\ntest_dataloader = train_dataloader\n"
+    "model = dict(decode_head=dict(num_classes=2), auxiliary_head=None)"
+)
+BOX = dict(image_id=0, category_id=1, bbox=[8, 8, 9, 9], area=81, iscrowd=0)
 EVIL_YAML = f"!!python/object/apply:builtins.exec [\"open('{MARK}', 'w')\"]"
 REF = "ROOT/tests/reference"
 CLASSIFY = "SMOKE/classification.py"
@@ -508,6 +523,99 @@ INPUTS: list[Bad] = [
                 coco(annotations=[dict(id=1, image_id=77, category_id=1, bbox=[0, 0, 9, 9], area=81)]),
                 "ann.json",
             ),
+        ]
+    ),
+    # Data that reads well and means something else.
+    *(
+        Bad(
+            "train.py c.py --work-dir w",
+            said,
+            {"data": data, "data/ann.json": notes, "c.py": config(f"{OWN_COCO}\n{more}", "detection")},
+        )
+        for data, notes, more, said in [
+            (scenes, coco(annotations=[dict(BOX, id=1)]), "", "annotation 1 has no segmentation"),
+            (scenes, coco(annotations=[BOX]), "", "annotation number 1 has no id"),
+            (
+                scenes,
+                coco(annotations=[dict(BOX, id=5, segmentation=[[1, 2]])]),
+                "",
+                "annotation 5 has a polygon",
+            ),
+            (scenes, coco(annotations=[dict(BOX, id=5, bbox=[70, 8, 9, 9])]), "", "annotation 5 .* outside"),
+            (
+                scenes,
+                coco(categories=[dict(id=9 - i, name=str(9 - i)) for i in range(9, -1, -1)][::-1]),
+                "",
+                "ann",
+            ),
+            (
+                scenes,
+                coco(images=[dict(id=0, file_name="0.png", width=640, height=640)]),
+                "",
+                "ann.json|0.png",
+            ),
+            (photos, coco(), "", "0.png cannot be used: its EXIF orientation is 6"),
+            (scenes, coco(), "val_evaluator = dict(ann_file=None)", "val_evaluator of .* has no ann_file"),
+            (scenes, coco(), "val_evaluator = dict(ann_file='no.json')", "no.json .* does not exist"),
+            (
+                scenes,
+                coco(),
+                "val_evaluator = dict(ann_file='data/ann.json')",
+                "is not the file of the loader",
+            ),
+            (
+                scenes,
+                coco(annotations=[dict(BOX, id=0, segmentation=[[8, 8, 17, 8, 17, 17]])]),
+                f"{OWN_COCO_VAL}\nval_evaluator = dict(ann_file='data/ann.json')\ntest_evaluator = val_evaluator",
+                "annotation 0 has an id that COCO's evaluation takes for no match",
+            ),
+        ]
+    ),
+    *(
+        Bad(
+            "train.py c.py --work-dir w",
+            said,
+            {"data": maps(change), "c.py": config(OWN_MAPS, "segmentation")},
+        )
+        for change, said in [
+            (lambda labels: labels * 255, "show only 'a'"),
+            (lambda labels: labels * 0, "show only 'a'"),
+            (lambda labels: labels + 1, "0.png cannot be used: it has the value 2; classes end at 1"),
+            (lambda labels: labels[:32], "does not fit its map"),
+            (lambda labels: labels[..., None].repeat(3, 2), "0.png cannot be used: it has 3 channels"),
+        ]
+    ),
+    *(
+        Bad(
+            command,
+            said,
+            {"data": data, "s.yaml": suite(tasks="{c: c.py}"), "c.py": config(f"{OWN}\n{more}"), **files},
+        )
+        for command in (RUN, "train.py c.py --work-dir w")
+        for data, more, files, said in [
+            (folders(_0="zero"), OWN_VAL, {}, "label 0 is '0' in the one and '1' in the other"),
+            (images, "train_dataloader = dict(batch_size=64, drop_last=True)", {}, "gives no batch"),
+            (images, "val_dataloader = dict(batch_size=3, drop_last=True)", {}, "out of the evaluation"),
+            (images, "train_dataloader = dict(persistent_workers=True)", {}, "persistent_workers"),
+        ]
+    ),
+    *(
+        Bad(
+            "train.py c.py --work-dir w",
+            "list.txt",
+            {
+                "data": images,
+                "data/list.txt": content,
+                "c.py": config(OWN.replace("='train'", "='', ann_file='list.txt'")),
+            },
+        )
+        for content in [
+            b"\xef\xbb\xbftrain/0/0.png 0\n",
+            "train/0/0.png 0\n".encode("utf-16"),
+            "train/0/0.png\t0\n",
+            "train/0/0.png,0\n",
+            "train\\0\\0.png 0\n",
+            "train/0/0.png 0.0\n",
         ]
     ),
 ]

@@ -110,6 +110,41 @@ def scenes(path: Path) -> None:
         Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path / f"{number}.png")
 
 
+def folders(**renamed: str) -> Callable[[Path], object]:
+    """Return what makes `images` with some class folders of validation renamed (by letters, as '_0')."""
+
+    def write(path: Path) -> None:
+        images(path)
+        for old, new in renamed.items():
+            (path / "val" / old.strip("_")).rename(path / "val" / new)
+
+    return write
+
+
+def photos(path: Path) -> None:
+    """Make `scenes` as phones store them: on their side, with an EXIF orientation."""
+    path.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(4):
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path / f"{number}.png", exif=exif)
+
+
+def maps(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], object]:
+    """Return what makes four images with maps of two classes, changed."""
+
+    def write(path: Path) -> None:
+        for folder in ("img", "map"):
+            (path / folder).mkdir(parents=True)
+        labels = np.zeros((64, 64), np.uint8)
+        labels[20:40, 20:40] = 1
+        for number in range(4):
+            Image.fromarray(np.repeat(labels[..., None] * 200, 3, 2)).save(path / f"img/{number}.png")
+            Image.fromarray(change(labels)).save(path / f"map/{number}.png")
+
+    return write
+
+
 def coco(**changes: object) -> str:
     """Return COCO annotations of `scenes`, with some keys given anew."""
     box = [8, 8, 16, 16]

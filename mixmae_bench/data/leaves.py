@@ -1,0 +1,66 @@
+"""The data sets that a config's loaders read, inside whatever wraps them."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+class Leaf(NamedTuple):
+    """A data set of a loader.
+
+    Attributes:
+        loader: Key of the loader, such as 'train_dataloader'.
+        key: Key of the data set in the config, such as 'train_dataloader.dataset.dataset'.
+        dataset: Its config.
+        times: How often an epoch goes through it (of RepeatDataset).
+    """
+
+    loader: str
+    key: str
+    dataset: Mapping
+    times: int
+
+
+def leaves(cfg: Mapping) -> Iterator[Leaf]:
+    """Yield the data sets of a config: those inside RepeatDataset, ConcatDataset and other wrappers."""
+    for loader in LOADERS:
+        dataset = (cfg.get(loader) or {}).get("dataset")
+        if isinstance(dataset, Mapping) and dataset:
+            yield from _leaves(loader, f"{loader}.dataset", dataset, 1)
+
+
+def _leaves(loader: str, key: str, dataset: Mapping, times: int) -> Iterator[Leaf]:
+    repeats = dataset.get("times", 1)
+    times *= repeats if isinstance(repeats, int) else 1
+    if isinstance(dataset.get("dataset"), Mapping):
+        yield from _leaves(loader, f"{key}.dataset", dataset["dataset"], times)
+    elif isinstance(dataset.get("datasets"), list | tuple):
+        for number, part in enumerate(dataset["datasets"]):
+            yield from _leaves(loader, f"{key}.datasets.{number}", part, times)
+    else:
+        yield Leaf(loader, key, dataset, times)
+
+
+def dicts(node: object) -> Iterator[dict]:
+    """Yield every dict in a config's node, the node itself first."""
+    if isinstance(node, Mapping):
+        yield node
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for value in node:
+        yield from dicts(value)
+
+
+def type_name(node: Mapping) -> str:
+    """Return the name of the class that a config's dict is of, without scope or module."""
+    kind = node.get("type", "")
+    return (kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))).rpartition(".")[2]
+
+
+def sample(items: list, most: int) -> list:
+    """Return at most `most` of the items, spread evenly over all of them, first and last included."""
+    if len(items) <= most:
+        return items
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
