@@ -11,6 +11,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mixmae_bench.cli import main
+from mixmae_bench.convert.fits import _mlp_ratio
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.load import load_backbone, load_model, read_state_dict
 from mixmae_bench.verify.case import read_cases
@@ -99,6 +100,105 @@ def test_published_backbones_are_told_by_name(config: dict) -> None:
     kind = next(k for k in KINDS if k.backbone == name and k.fits == "ImageClassifier")
     tables = name in ("MixMAESwin", "UMPVT", "PlainViT")  # a Swin's size is told by its windows
     assert model_config(kind, state, config["img_size"] if tables else None) == config
+
+
+SMALL = dict(embed_dim=8, depths=(1, 2, 1), num_heads=(1, 2, 4))
+DECODER = dict(dim=16, depth=1, num_heads=1)
+PYRAMID = dict(embed_dims=(8, 12), depths=(1, 1), num_heads=(1, 1), mlp_ratios=(2.5, 3), sr_ratios=(2, 1))
+OTHERS = [
+    dict(
+        type="mixmae_bench.MixMAE",
+        backbone=dict(
+            type="mixmae_bench.MixMAESwin",
+            arch=dict(SMALL, window_size=(4, 4, 2)),
+            img_size=32,
+            mlp_ratio=2.5,
+            qkv_bias=False,
+            patch_norm=False,
+        ),
+        decoder=dict(DECODER, mlp_ratio=3),
+    ),
+    dict(
+        type="mixmae_bench.SimMIM",
+        backbone=dict(
+            type="mixmae_bench.Swin",
+            arch=SMALL,
+            window_size=2,
+            img_size=32,
+            mlp_ratio=2,
+            qkv_bias=False,
+            patch_norm=False,
+        ),
+    ),
+    dict(
+        type="mixmae_bench.UMMAE",
+        backbone=dict(
+            type="mixmae_bench.UMSwin",
+            arch=dict(SMALL, posmlp_dim=4),
+            mlp_ratio=2.3,
+            img_size=64,
+            window_size=8,
+        ),
+        decoder=dict(DECODER, mlp_ratio=2.5),
+        cell=8,
+        secondary_ratio=0.25,
+    ),
+    dict(
+        type="mixmae_bench.UMMAE",
+        backbone=dict(type="mixmae_bench.UMPVT", arch=PYRAMID, img_size=32),
+        decoder=dict(DECODER, mlp_ratio=2),
+        cell=4,
+        secondary_ratio=0.0,
+    ),
+    dict(
+        type="mixmae_bench.UMMAEViT",
+        backbone=dict(
+            type="mixmae_bench.PlainViT",
+            arch=dict(embed_dim=16, depth=1, num_heads=1),
+            img_size=32,
+            patch_size=8,
+            mlp_ratio=3,
+        ),
+        decoder=dict(DECODER, mlp_ratio=3),
+        cell=8,
+        secondary_ratio=0.25,
+    ),
+]
+
+
+@pytest.mark.parametrize("config", OTHERS, ids=lambda c: c["backbone"]["type"])
+def test_what_shapes_tell_of_other_arguments_is_told(config: dict, capsys: pytest.CaptureFixture) -> None:
+    torch.save({"state_dict": MODELS.build(config).state_dict()}, "run.pth")
+    said = convert("run.pth", "ours.pth", "--img-size", str(config["backbone"]["img_size"]), capsys=capsys)
+    told = Config.fromstring(f"model = {said['fits']}", ".py").model
+    assert {**told, "backbone": dict(told.backbone), "decoder": told.get("decoder")} == {
+        **config,
+        "decoder": config.get("decoder"),
+    }
+    untold = said["not told by the file, so as published"]
+    assert "norm_eps of the backbone" in untold
+    assert ("norm_eps of the decoder" in untold) == ("decoder" in config)
+    load_model(MODELS.build(told), "ours.pth")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_channels_of_the_images_are_told(channels: int, capsys: pytest.CaptureFixture) -> None:
+    model = Classifier({**SWIN, "in_chans": channels}, 10, norm_after_pool=False)
+    torch.save({"state_dict": model.state_dict()}, "run.pth")
+    assert f"in_chans={channels}" in convert("run.pth", "ours.pth", capsys=capsys)["fits"]
+
+
+@pytest.mark.parametrize(
+    ("widths", "ratio"),
+    [(((8, 32),), 4), (((8, 18), (16, 36), (32, 73)), 2.3), (((7, 17),), 2.5), (((3, 8),), 2.7)],
+)
+def test_a_ratio_is_told_that_gives_all_widths(widths: tuple, ratio: float) -> None:
+    assert _mlp_ratio([torch.empty(out, width) for width, out in widths]) == ratio
+
+
+def test_widths_that_no_one_ratio_gives_are_refused() -> None:
+    with pytest.raises(ValueError, match="which no one ratio gives"):
+        _mlp_ratio([torch.empty(16, 8), torch.empty(48, 16)])
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
