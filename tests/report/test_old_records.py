@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,10 @@ def test_what_pretraining_cost_is_unknown_where_it_was_not_recorded() -> None:
     assert rows["simmim"].pretraining_flops is None
     assert rows["scratch"].pretraining_flops == 0
     assert rows["mixmae"].pretraining_flops > 1e11
+    # A later run from a pretraining whose record is of schema 1.
+    pretraining, transfer = read_records(OLD)[0][:2]
+    (row,) = make_rows([pretraining, replace(transfer, start="pretraining", parent=pretraining.key)])
+    assert row.pretraining_flops is None
 
 
 def test_a_report_and_plots_are_made_of_them(tmp_path: Path) -> None:
