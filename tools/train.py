@@ -16,7 +16,6 @@ from mixmae_bench.train import (
     build,
     configure,
     existing,
-    parse,
     parser,
     resume_latest,
     use_amp,
@@ -34,7 +33,7 @@ def main() -> int:
         "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
     )
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
-    args = parse(options)
+    args = options.parse_args()
     cfg = configure(args)
     check_training(cfg)
     fit_lr(cfg, processes(args.launcher), args.auto_scale_lr)
