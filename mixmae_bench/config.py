@@ -1,6 +1,8 @@
 """Reading configs and finding the data they name, with the mistakes a user makes told in one line."""
 
+import difflib
 import hashlib
+import inspect
 import json
 import math
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
 
 from mixmae_bench.compat import openmmlab
 from mixmae_bench.data.digits import build_digits
@@ -23,7 +26,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config in OpenMMLab's style and merge `options` (dotted keys) into it.
 
     Raises:
-        UserError: Where the file is missing or cannot be read.
+        UserError: Where the file is missing or cannot be read, or an option does not fit.
     """
     openmmlab.adapt()
     path = Path(path)
@@ -32,11 +35,24 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         raise UserError(f"config {path} does not exist; check the path.{near}")
     try:
         cfg = Config.fromfile(path)
+        _check_keys(cfg, options or {})
         cfg.merge_from_dict(options or {})
+    except UserError:
+        raise
     except Exception as error:  # a config is code: it can fail in any way
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         raise UserError(f"config {path} cannot be read: {type(error).__name__}: {reason}") from error
     return cfg
+
+
+def _check_keys(cfg: Config, options: dict) -> None:
+    """Refuse a new key that is nearly one that is read: it would change nothing, without a word."""
+    known = {*cfg, *inspect.signature(Runner.__init__).parameters}
+    for key in options:
+        name = key.partition(".")[0]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if name not in known and near:
+            raise UserError(f"config {cfg.filename} has no '{name}' ({key}). Did you mean '{near[0]}'?")
 
 
 def content_hash(cfg: Config) -> str:

@@ -7,14 +7,25 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import create_classifier, to_2tuple
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.layers import create_classifier, resample_patch_embed, to_2tuple
+from timm.models import adapt_input_conv, build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.mixmae_swin import MixMAESwin
+from mixmae_bench.backbones.mixmae_swin import ARCHS, MixMAESwin
+from mixmae_bench.backbones.positions import resize_grid, resize_square_table
+from mixmae_bench.backbones.swin import named_arch
 from mixmae_bench.convert.official import RECOMPUTED
+
+try:
+    from timm.models._input import update_model_input_size
+except ImportError:  # timm before 1.0.31 keeps no record of a model's input size
+    update_model_input_size = None
+
+Windows = int | Sequence[int] | Sequence[Sequence[int]]
+"""Side of a window in tokens, or (rows, columns); for all stages, or one per stage."""
 
 
 class MixMAESwinClassifier(MixMAESwin):
@@ -24,17 +35,22 @@ class MixMAESwinClassifier(MixMAESwin):
         arch: See `MixMAESwin`.
         img_size: Side in pixels of the square images that the tables are made for; any input size works.
         num_classes: Outputs of the head; 0 for none.
-        in_chans: 3.
+        in_chans: Channels of the images.
         global_pool: Pooling by its name in timm; '' for none, without a head.
+        patch_size: See `MixMAESwin`.
+        window_size: Windows instead of those of `arch`.
+        mlp_ratio: See `MixMAESwin`.
         drop_rate: Dropout before the head.
         drop_path_rate: See `MixMAESwin`.
+        dynamic_img_size: True: there is no fixed input size.
+        device: Where parameters are.
+        dtype: Their format.
 
     Raises:
-        ValueError: Where `img_size` is not square or `in_chans` not 3.
+        ValueError: Where `img_size` or a window is not square, or `dynamic_img_size` is false.
     """
 
     output_fmt = "NHWC"
-    dynamic_img_size = True
 
     def __init__(
         self,
@@ -43,23 +59,103 @@ class MixMAESwinClassifier(MixMAESwin):
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str = "avg",
+        patch_size: int = 4,
+        window_size: Windows | None = None,
+        mlp_ratio: float = 4.0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        dynamic_img_size: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        rows, cols = to_2tuple(img_size)
-        if rows != cols:
-            raise ValueError(f"img_size is {img_size}; tables are square (the input need not be)")
-        if in_chans != 3:
-            raise ValueError(f"in_chans is {in_chans}; MixMAE takes 3 channels")
-        super().__init__(arch, rows, drop_path_rate=drop_path_rate)
+        if not dynamic_img_size:
+            raise ValueError("dynamic_img_size is false; MixMAE's encoder takes any input size")
+        arch = named_arch(arch, ARCHS)
+        if window_size is not None:
+            arch = {**arch, "window_size": _per_stage(window_size, len(arch["depths"]))}
+        side = _square("img_size", img_size)
+        super().__init__(
+            arch, side, _square("patch_size", patch_size), mlp_ratio, drop_path_rate=drop_path_rate
+        )
+        self.dynamic_img_size = dynamic_img_size
+        self.img_size = (side, side)
         self.in_chans = in_chans
+        if in_chans != 3:
+            old = self.patch_embed.proj
+            self.patch_embed.proj = nn.Conv2d(in_chans, old.out_channels, old.kernel_size, old.stride)
         self.num_features = self.head_hidden_size = self.out_channels[-1]
         self.feature_info = [
             dict(num_chs=channels, reduction=stride, module=f"layers.{i}")
             for i, (channels, stride) in enumerate(zip(self.out_channels, self.out_strides, strict=True))
         ]
+        self.reference = self.grid, self.windows()
         self.head_drop = nn.Dropout(drop_rate)
         self.reset_classifier(num_classes, global_pool)
+        self.to(device=device, dtype=dtype)
+
+    def windows(self) -> list[int]:
+        """Return the side of a window in tokens, per stage."""
+        return [stage.blocks[0].attn.window_size for stage in self.layers]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep no activations of blocks for the backward pass, or keep them again."""
+        self.with_cp = enable
+
+    def set_input_size(
+        self,
+        img_size: int | tuple[int, int] | None = None,
+        patch_size: int | tuple[int, int] | None = None,
+        window_size: Windows | None = None,
+        window_ratio: int | Sequence[int] | None = None,
+        always_partition: bool | None = None,
+    ) -> None:
+        """Make the tables for another input size; they are resized as those of a checkpoint (M9).
+
+        Args:
+            img_size: Side of the images in pixels; None for the current one.
+            patch_size: Pixels per token, to which the patch embedding is resampled; None for the current ones.
+            window_size: New windows. Without it and `window_ratio`, windows grow with the grid of tokens.
+            window_ratio: Windows are the grid of the first stage divided by this, for all stages or one per
+                stage.
+            always_partition: Not true: a window is never larger than its map.
+
+        Raises:
+            ValueError: Where sizes do not fit; then nothing has changed.
+        """
+        if always_partition:
+            raise ValueError("always_partition is true; a window of MixMAE's encoder is at most its map")
+        side = _square("img_size", self.img_size if img_size is None else img_size)
+        patch = _square("patch_size", self.patch_embed.patch_size if patch_size is None else patch_size)
+        strides = [patch * 2**i for i in range(len(self.out_strides))]
+        if side % strides[-1]:
+            raise ValueError(f"img_size {side} is not a multiple of {strides[-1]}")
+        grid, stages = side // patch, len(self.layers)
+        (old_grid, _), old_windows = self.reference
+        if window_size is not None:
+            windows = _per_stage(window_size, stages)
+        elif window_ratio is not None:
+            windows = [max(1, grid // ratio) for ratio in _per_stage(window_ratio, stages)]
+        else:
+            windows = [max(1, window * grid // old_grid) for window in old_windows]
+        windows = [min(window, side // stride) for window, stride in zip(windows, strides, strict=False)]
+
+        self.patch_embed.set_input_size(patch_size=patch)
+        self.absolute_pos_embed = _parameter_like(
+            self.absolute_pos_embed, resize_grid(self.absolute_pos_embed.data[0], self.grid, (grid, grid))[None]
+        )
+        for stage, window in zip(self.layers, windows, strict=False):
+            for block in stage.blocks:
+                table = block.attn.relative_position_bias_table
+                resized = resize_square_table(table.data, (2 * window - 1) ** 2)
+                block.attn.relative_position_bias_table = _parameter_like(table, resized)
+                block.attn.window_size = window
+        self.img_size, self.grid, self.out_strides = (side, side), (grid, grid), strides
+        for info, stride in zip(self.feature_info, strides, strict=True):
+            info["reduction"] = stride
+        if window_size is not None or window_ratio is not None:
+            self.reference = self.grid, windows
+        if update_model_input_size is not None:
+            update_model_input_size(self, self.img_size, patch_size=patch_size, window_size=windows)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Put a new head in place; small as in the official fine-tuning (M9)."""
@@ -150,10 +246,41 @@ class MixMAESwinClassifier(MixMAESwin):
     def load_state_dict(
         self, state_dict: dict[str, Tensor], strict: bool = True, assign: bool = False
     ) -> NamedTuple:
-        """Also take official checkpoints: buffers are left out, tables of another size resized (M9)."""
+        """Also take official checkpoints: buffers are left out, tables of another size resized (M9).
+
+        A patch embedding of 3 channels or another patch size is adapted as timm adapts pretrained weights.
+        """
         state = {name: tensor for name, tensor in state_dict.items() if not name.endswith(RECOMPUTED)}
         self.resize_tables(state)
+        first = state.get(name := "patch_embed.proj.weight")
+        if first is not None and first.shape[1] == 3 != self.in_chans:
+            first = state[name] = adapt_input_conv(self.in_chans, first)
+        if first is not None and first.shape[2:] != self.patch_embed.proj.weight.shape[2:]:
+            state[name] = resample_patch_embed(first, list(self.patch_embed.proj.weight.shape[2:]))
         return super().load_state_dict(state, strict, assign)
+
+
+def _square(name: str, size: int | Sequence[int]) -> int:
+    rows, cols = to_2tuple(size)
+    if rows != cols:
+        raise ValueError(f"{name} is {size}; tables are square (the input need not be)")
+    return rows
+
+
+def _per_stage(sizes: Windows, stages: int) -> list[int]:
+    """Return one number per stage, told as in timm: two numbers for more stages are (rows, columns)."""
+    if isinstance(sizes, int) or (len(sizes) == 2 != stages and isinstance(sizes[0], int)):
+        sizes = [sizes] * stages
+    if len(sizes) != stages:
+        raise ValueError(f"{sizes} are not one window for each of {stages} stages")
+    sides = [_square("window_size", size) for size in sizes]
+    if min(sides) < 1:
+        raise ValueError(f"windows are {sides}; give numbers from 1 on")
+    return sides
+
+
+def _parameter_like(old: nn.Parameter, values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(old), requires_grad=old.requires_grad)
 
 
 def _cfg(size: int, pool_size: int, crop_pct: float) -> dict:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
@@ -15,6 +15,7 @@ from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.distributed import build_runner, join
 from mixmae_bench.errors import ProcessDied, UserError
+from mixmae_bench.options import Options
 from mixmae_bench.resume import latest_intact
 
 
@@ -28,27 +29,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=Options,
         metavar="KEY=VALUE",
-        help="change entries of the config",
+        help="change entries of the config: numbers, words, [lists], (tuples), {dicts}, 'text'",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser
-
-
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UserError: Where a --cfg-options is not KEY=VALUE (mmengine's DictAction fails on it).
-    """
-    try:
-        return parser.parse_args()
-    except (ValueError, AssertionError) as error:
-        raise UserError(
-            f"--cfg-options takes KEY=VALUE, such as optim_wrapper.optimizer.lr=1e-3: {error}"
-        ) from error
 
 
 def configure(args: argparse.Namespace) -> Config:

@@ -407,7 +407,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> Callable[..., argparse.Namespa
 
     def parse(*args: object) -> argparse.Namespace:
         monkeypatch.setattr(sys, "argv", ["tool", *map(str, args)])
-        return train.parse(train.parser("A tool."))
+        return train.parser("A tool.").parse_args()
 
     monkeypatch.setenv("LOCAL_RANK", "0")
     return parse

@@ -213,8 +213,130 @@ def test_it_trains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(dict(img_size=(32, 64)), "square"), (dict(in_chans=1), "3 channels")]
+    ("options", "message"),
+    [
+        (dict(img_size=(32, 64)), "img_size is .* square"),
+        (dict(window_size=(4, 2)), "window_size is .* square"),
+        (dict(window_size=(4, 4, 4)), "not one window for each of 4 stages"),
+        (dict(window_size=0), "give numbers from 1 on"),
+        (dict(dynamic_img_size=False), "takes any input size"),
+    ],
 )
 def test_what_it_cannot_do_is_an_error(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create(**options)
+
+
+def test_output_stride_is_refused_as_by_swin_of_timm() -> None:
+    for name in ("mixmae_swin_base_w14_224", "swin_tiny_patch4_window7_224"):
+        with pytest.raises(TypeError, match="output_stride"):
+            timm.create_model(name, features_only=True, output_stride=16)
+
+
+def test_it_takes_images_of_one_channel_and_pretrained_weights_summed_over_channels(tmp_path: Path) -> None:
+    source = create()
+    torch.save(source.state_dict(), tmp_path / "rgb.pth")
+    pretrained = dict(file=str(tmp_path / "rgb.pth"), num_classes=5)
+    grey = images(32, 32)[:, :1]
+    for options in (
+        dict(checkpoint_path=str(tmp_path / "rgb.pth")),
+        dict(pretrained=True, pretrained_cfg_overlay=pretrained),
+    ):
+        model = create(1, in_chans=1, **options)
+        assert model.in_chans == 1
+        with torch.no_grad():
+            torch.testing.assert_close(model(grey), source(grey.expand(-1, 3, -1, -1)))
+    assert create(in_chans=4)(torch.zeros(1, 4, 32, 32)).shape == (1, 5)
+    assert create(in_chans=1, features_only=True)(grey)[0].shape == (2, 8, 8, 8)
+
+
+def test_checkpointing_of_activations_is_switched_on_and_off_and_changes_no_gradient() -> None:
+    gradients = []
+    for enable in (False, True):
+        model = create().train()
+        model.set_grad_checkpointing(enable)
+        assert model.with_cp is enable
+        model(images(32, 32)).square().sum().backward()
+        gradients.append(model.patch_embed.proj.weight.grad)
+    torch.testing.assert_close(*gradients)
+    model.set_grad_checkpointing(False)
+    assert model.with_cp is False
+
+
+def test_another_input_size_gives_the_model_made_for_it_with_the_tables_resized() -> None:
+    """As `load_state_dict` resizes them: windows grow with the grid, as in timm's Swin."""
+    model, larger = create(), create(1, img_size=64, window_size=(8, 8, 4, 2))
+    larger.load_state_dict(model.state_dict())
+    model.set_input_size((64, 64))
+    assert model.grid == larger.grid == (16, 16)
+    assert model.windows() == larger.windows() == [8, 8, 4, 2]
+    assert {k: v.shape for k, v in model.state_dict().items()} == {
+        k: v.shape for k, v in larger.state_dict().items()
+    }
+    with torch.no_grad():
+        torch.testing.assert_close(model(images(64, 64)), larger(images(64, 64)))
+    assert not model.absolute_pos_embed.requires_grad
+    assert model.layers[0].blocks[0].attn.relative_position_bias_table.requires_grad
+    assert resolve_data_config(model=model)["input_size"] in ((3, 64, 64), (3, 224, 224))  # newer timm, older
+
+    model.set_input_size(img_size=32)
+    assert model.windows() == [4, 4, 2, 1]
+    model.set_input_size(img_size=64, window_size=4)
+    assert model.windows() == [4, 4, 4, 2]  # at most the map
+    model.set_input_size(window_ratio=8)
+    assert model.windows() == [2, 2, 2, 2]
+    model.set_input_size(img_size=128)
+    assert model.windows() == [4, 4, 4, 4]
+
+
+def test_the_same_input_size_changes_nothing() -> None:
+    model = create()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.set_input_size(img_size=32, patch_size=4)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_another_patch_size_resamples_the_embedding() -> None:
+    model = create()
+    model.set_input_size(img_size=64, patch_size=8)
+    assert model.out_strides == [8, 16, 32, 64]
+    assert [info["reduction"] for info in model.feature_info] == [8, 16, 32, 64]
+    small, large = torch.full((1, 3, 32, 32), 0.7), torch.full((1, 3, 64, 64), 0.7)
+    with torch.no_grad():
+        torch.testing.assert_close(model(large), create()(small), rtol=1e-4, atol=1e-5)
+        loaded = create(1, img_size=64, patch_size=8)
+        loaded.load_state_dict(create().state_dict())
+        torch.testing.assert_close(loaded(large), model(large))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(img_size=(32, 64)), "square"),
+        (dict(img_size=40), "40 is not a multiple of 32"),
+        (dict(window_size=(2, 2, 2)), "4 stages"),
+        (dict(always_partition=True), "always_partition"),
+    ],
+)
+def test_an_input_size_that_does_not_fit_changes_nothing(options: dict, message: str) -> None:
+    model = create()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        model.set_input_size(**options)
+    assert model.windows() == [4, 4, 2, 1]
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize("scriptable", [False, True])
+@pytest.mark.parametrize("exportable", [False, True])
+def test_flags_of_create_model_are_taken(scriptable: bool, exportable: bool) -> None:
+    model = create(scriptable=scriptable, exportable=exportable, dtype=torch.float64, device="cpu")
+    assert model(images(32, 32).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "fast"])
+def test_it_pools_by_the_names_of_timm(pool: str) -> None:
+    assert create(global_pool=pool)(images(32, 32)).shape == (2, 5)
+    assert create(global_pool="", num_classes=0)(images(32, 32)).shape == (2, 1, 1, 64)

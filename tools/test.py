@@ -7,7 +7,7 @@ from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.distributed import leave, unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable
-from mixmae_bench.train import build, configure, existing, names_dead_loaders, parse, parser
+from mixmae_bench.train import build, configure, existing, names_dead_loaders, parser
 from mixmae_bench.transfer.load import load_model
 
 
@@ -15,7 +15,7 @@ from mixmae_bench.transfer.load import load_model
 def main() -> int:
     options = parser(__doc__)
     options.add_argument("checkpoint", help="checkpoint of the whole model, as training wrote it")
-    args = parse(options)
+    args = options.parse_args()
     cfg = configure(args)
     if not cfg.get("test_dataloader"):
         raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")

@@ -17,7 +17,6 @@ from mixmae_bench.train import (
     configure,
     existing,
     names_dead_loaders,
-    parse,
     parser,
     resume_latest,
     use_amp,
@@ -35,7 +34,7 @@ def main() -> int:
         "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
     )
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
-    args = parse(options)
+    args = options.parse_args()
     cfg = configure(args)
     check_training(cfg)
     fit_lr(cfg, processes(args.launcher), args.auto_scale_lr)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from mixmae_bench.backbones.tracing import is_traced
+
 
 def attend(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None = None) -> Tensor:
     """Scaled dot-product attention inside segments.
@@ -23,7 +25,8 @@ def attend(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None = None
         (B, k, n, C).
     """
     B, k, n, _ = qkv.shape
-    if qkv.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled():
+    learning = bias.requires_grad and torch.is_grad_enabled()
+    if learning and qkv.device.type == "cpu" and not is_traced():
         return _BiasedAttention.apply(qkv, num_heads, bias, scale)
     bias = bias.to(qkv.dtype)
     if bias.shape[:2] == (1, 1):  # the same for all segments of all images: they are one batch, uncopied

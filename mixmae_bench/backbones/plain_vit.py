@@ -13,6 +13,7 @@ from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.mixmae_swin import xavier_init
 from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.swin import named_arch
+from mixmae_bench.backbones.tracing import map_size
 from mixmae_bench.backbones.um_swin import flat_layer_depth
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
@@ -94,10 +95,10 @@ class PlainViT(Encoder):
 
     def sequence(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         """As `encode_sequence`, before the norm."""
-        size = tuple(tokens.shape[1:3])
+        size = map_size(tokens)
         table = table_positions(self.pos_embed[:, 1:], self.grid, size, positions, self.resized_tables)
         tokens = tokens + table
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
             sequence = call(block, sequence, with_cp=self.with_cp)

@@ -48,7 +48,7 @@ class ResizedTables:
     def get(self, table: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Return `resize_grid(table, grid, size)`; made anew where a gradient goes through."""
         learning = table.requires_grad and torch.is_grad_enabled()
-        if learning or table.is_meta or torch.compiler.is_compiling():
+        if learning or table.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return resize_grid(table, grid, size)
         with torch.inference_mode(False), torch.no_grad():  # what is kept must serve training too
             if not self._same(table):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.positions import resize_geometric, resize_square_table, table_positions
+from mixmae_bench.backbones.tracing import map_size
 from mixmae_bench.backbones.windows import Partition, WindowAttention, run_blocks
 from mixmae_bench.registry import MODELS
 
@@ -149,9 +150,8 @@ class WindowTransformer(Encoder):
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
     ) -> Iterator[Tensor]:
         if self.absolute_pos_embed is not None:
-            size = tuple(tokens.shape[1:3])
             tokens = tokens + table_positions(
-                self.absolute_pos_embed, self.grid, size, positions, self.resized_tables
+                self.absolute_pos_embed, self.grid, map_size(tokens), positions, self.resized_tables
             )
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])

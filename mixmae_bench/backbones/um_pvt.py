@@ -13,6 +13,7 @@ from mixmae_bench.backbones.checkpointing import call
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
 from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.swin import named_arch
+from mixmae_bench.backbones.tracing import map_size
 from mixmae_bench.backbones.um_swin import flat_layer_depth, official_init
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
@@ -168,7 +169,7 @@ class UMPVT(Encoder):
             raise UserError(
                 "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
             )
-        size = tuple(tokens.shape[1:3])
+        size = map_size(tokens)
         table = table_positions(self.pos_embed, self.grid, size, positions, self.resized_tables)
         tokens = tokens + table
         blocks = iter(self.blocks)

@@ -11,6 +11,7 @@ token; segments of one length lie side by side and are computed together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.attention import attend
 from mixmae_bench.backbones.checkpointing import call
+from mixmae_bench.backbones.tracing import is_traced, map_size
 
 _whole_windows = False
 
@@ -147,8 +149,10 @@ def partition(
 
 @lru_cache(maxsize=64)
 def _ungrouped(size: tuple[int, int], window_size: int, shifted: bool, device: torch.device) -> Partition:
-    with torch.inference_mode(False):  # what is kept must serve training too
-        return Partition(size, window_size, shifted, None, device, share=True)
+    # What is kept must serve every later pass. In a thread of its own there is no inference mode, and neither
+    # torch.export's tensors without values nor the graph that torch.jit.trace records.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(Partition, size, window_size, shifted, None, device, share=True).result()
 
 
 def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:
@@ -193,6 +197,8 @@ class _Permute(torch.autograd.Function):
 
 
 def _permute(tokens: Tensor, order: Tensor, back: Tensor) -> Tensor:
+    if is_traced():
+        return tokens.index_select(1, order)
     return _Permute.apply(tokens, order, back)
 
 
@@ -221,7 +227,7 @@ def run_blocks(
     for block in blocks:
         windows = block.attn.window_size, block.attn.shifted
         if windows not in cuts:
-            cut = partition(tuple(maps.shape[1:3]), *windows, groups, maps.device)
+            cut = partition(map_size(maps), *windows, groups, maps.device)
             cuts[windows] = (cut,) if of_cut is None else (cut, of_cut(cut))
         cut, *shared = cuts[windows]
         if here is None:

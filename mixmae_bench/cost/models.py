@@ -114,6 +114,8 @@ def image_shape(model: nn.Module, cfg: Config) -> tuple[int, int]:
 def _timm(name: str, shape: tuple[int, int] | None, device: str) -> Call:
     import timm
 
+    import mixmae_bench.timm_models  # noqa: F401 (registers this package's own)
+
     if not timm.is_model(name):
         raise UserError(f"timm has no model '{name}'.{did_you_mean(name, timm.list_models())}")
     with built_on(device):
