@@ -1,12 +1,13 @@
 """One record per run: what was run, from what, on what, and what came out. Needs no torch."""
 
-import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, TypeVar, get_args, get_origin
+
+from filelock import FileLock
 
 from mixmae_bench.errors import UserError
 
@@ -73,6 +74,7 @@ class Record:
         code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.environment`).
         packages: Versions of what computes.
         hardware: CPU, cores and GPU.
+        process_counts: Numbers of processes that trained it, in order: one, unless it was resumed on another.
     """
 
     schema: int
@@ -117,6 +119,7 @@ class Record:
     code_hash: str
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+    process_counts: list[int] = field(default_factory=list)
 
 
 METRICS = {
@@ -138,8 +141,7 @@ def append_record(path: Path, record: "DataclassInstance") -> None:
     line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(path.with_name(f".{path.name}.lock")), open(path, "a+b", buffering=0) as file:
             if size := file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # a writer was killed in the middle of its line
@@ -182,7 +184,9 @@ def _parse(line: bytes, kind: type[T], schema: int) -> T:
         raise ValueError("not a JSON object")
     if values.get("schema") != schema:
         raise ValueError(f"schema {values.get('schema')!r}, this version reads {schema}")
-    types = {field.name: field.type for field in fields(kind)}
+    types = {own.name: own.type for own in fields(kind)}
+    missing = [own for own in fields(kind) if own.name not in values]
+    values |= {own.name: own.default_factory() for own in missing if own.default_factory is not MISSING}
     if values.keys() != types.keys():
         raise ValueError(
             f"fields that do not belong or are missing: {', '.join(sorted(values.keys() ^ types.keys()))}"

@@ -12,7 +12,7 @@ from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.distributed import build_runner, join
 from mixmae_bench.errors import UserError
-from mixmae_bench.resume import latest_intact
+from mixmae_bench.resume import found_by_first, latest_intact
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -84,7 +84,7 @@ def resume_latest(cfg: Config) -> None:
     """Go on from the latest intact checkpoint of the config's folder, or begin where there is none."""
     if (cfg.get("default_hooks", {}).get("checkpoint") or {}).get("out_dir"):
         cfg.resume, cfg.load_from = True, None  # mmengine looks there
-    elif last := latest_intact(Path(cfg.work_dir)):
+    elif last := found_by_first(lambda: latest_intact(Path(cfg.work_dir))):
         cfg.resume, cfg.load_from = True, str(last)
     else:
         cfg.resume = False
