@@ -35,6 +35,7 @@ setup(
         "torch>=2.11",
         "torchvision>=0.26",
         "timm>=1.0.26",  # reads checkpoints as data only
+        "filelock",
         "matplotlib",
         "numpy",
         "pillow",

@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument(
         "--jobs",
         type=int,
-        help="cells to run side by side (default: one per core, at most 4; 1 on a GPU; 16 on Slurm)",
+        help="cells to run side by side, each on GPUs of its own (default: as many as there are GPUs for; "
+        "without GPUs one per core, at most 4; 16 on Slurm)",
     )
     run.add_argument(
         "--executor",
@@ -313,16 +314,17 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     with console.status("starting"):
         # Here, as importing torch and mmengine takes seconds.
-        from mixmae_bench.suite.run import default_jobs, run_suite
+        from mixmae_bench.suite.run import run_suite
+        from mixmae_bench.suite.workers import Workers
 
     trackers = tuple(args.track.split(",")) if args.track else ()
-    jobs, workers = args.jobs or default_jobs(args.executor, args.processes), None
+    executor = Workers(args.processes)
     if args.executor:
         from mixmae_bench.suite.cluster import LocalJobs, SlurmJobs
 
-        workers = SlurmJobs(jobs, parameters) if args.executor == "slurm" else LocalJobs(jobs)
+        executor = SlurmJobs(parameters) if args.executor == "slurm" else LocalJobs()
     failed = run_suite(
-        suite, work_dir, jobs, args.auto_scale_lr, trackers, console, args.processes, workers, args.rerun
+        suite, work_dir, args.jobs, args.auto_scale_lr, trackers, console, executor, args.rerun
     )
     return 1 if failed else 0
 

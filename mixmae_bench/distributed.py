@@ -1,10 +1,15 @@
 """Training in several processes, by mmengine's launchers: NCCL where there are GPUs, else gloo on the CPU."""
 
+import itertools
 import os
+import pickle
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce_dict, get_world_size, init_dist, is_distributed
+from mmengine.dist import all_reduce_dict, get_world_size, init_dist, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -13,8 +18,13 @@ from torch import nn
 
 from mixmae_bench.batch import PROCESSES
 from mixmae_bench.compat.sync_bn import SyncBatchNorm
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import UserError, portable
 from mixmae_bench.registry import HOOKS, MODEL_WRAPPERS
+
+T = TypeVar("T")
+
+NO_TIMEOUT = timedelta(days=20)
+"""The longest that fits into the milliseconds of a C int."""
 
 STARTED_BY = {"pytorch": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 """What starts the processes of each launcher (mmengine's names)."""
@@ -54,6 +64,38 @@ def leave() -> None:
     """Part from the other processes, after a run that went well."""
     if is_distributed():
         torch.distributed.destroy_process_group()
+
+
+def of_first(make: Callable[[], T]) -> T:
+    """Call a function in the first process, and return in all of them what it returned.
+
+    The others wait in the processes' store, which has no timeout that long work of the first could exceed as
+    that of a collective. To be called by all.
+
+    Raises:
+        Exception: What the function raised, in all processes.
+    """
+    if get_world_size() == 1:
+        return make()
+    store = torch.distributed.distributed_c10d._get_default_store()
+    key = f"mixmae_bench/of_first/{next(_calls)}"
+    if not is_main_process():
+        store.wait([key], NO_TIMEOUT)
+        value, error = pickle.loads(store.get(key))
+        if error is not None:
+            raise error
+        return value
+    try:
+        value = make()
+    except Exception as error:
+        store.set(key, pickle.dumps((None, portable(error))))
+        raise
+    store.set(key, pickle.dumps((value, None)))
+    return value
+
+
+_calls = itertools.count()
+"""Of `of_first`: the same in all processes, as all call it."""
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:

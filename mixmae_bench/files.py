@@ -1,11 +1,32 @@
 """Files that are written whole or not at all, in folders that can hold them."""
 
 import os
-from contextlib import suppress
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from mixmae_bench.errors import UserError
+
+LEFT_OVER = 24 * 3600
+"""Age in seconds from which a temporary file is taken for that of a writer that was killed."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give another name in the folder of `path` to write to; then flush the file and rename it to `path`.
+
+    Readers see the old or the new content, never a part, also after a power cut. The other name is unique
+    across hosts. Where the writer raises, what was there before stays, and nothing else is left; what killed
+    writers left in the folder a day ago or more is removed.
+    """
+    remove_leftovers(path.parent, LEFT_OVER)
+    with _renamed(path) as temporary:
+        yield temporary
+        _flush(temporary)
+    _flush(path.parent)
 
 
 def cache_folder() -> Path:
@@ -22,15 +43,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         UserError: Where it cannot be written; what was there before stays.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
+        with _renamed(path) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}; make room, or name another") from error
+
+
+def remove_leftovers(folder: Path, age: float) -> None:
+    """Remove the temporary files in a folder that are at least `age` seconds old; whose is not asked."""
+    for file in folder.glob(".*.part"):
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime >= age:
+                file.unlink()
 
 
 def check_writable(folder: Path) -> None:
@@ -47,3 +73,23 @@ def check_writable(folder: Path) -> None:
         raise UserError(
             f"folder {folder} cannot be written to: {error.strerror}; give another with --work-dir"
         ) from error
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

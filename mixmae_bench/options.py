@@ -48,7 +48,9 @@ def parse_option(option: str) -> tuple[str, object]:
         return key.strip(), _Reader(text).whole()
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"--cfg-options {key}: the value {' '.join(text.split())[:200]} cannot be read: {reason}") from error
+        raise UserError(
+            f"--cfg-options {key}: the value {' '.join(text.split())[:200]} cannot be read: {reason}"
+        ) from error
 
 
 class _Reader:

@@ -1,6 +1,5 @@
 """One record per run: what was run, from what, on what, and what came out. Needs no torch."""
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -8,6 +7,8 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, TypeVar, get_args, get_origin
+
+from filelock import FileLock
 
 from mixmae_bench.errors import UserError
 
@@ -170,8 +171,7 @@ def append_record(path: Path, record: "DataclassInstance") -> None:
     line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(path.with_name(f".{path.name}.lock")), open(path, "a+b", buffering=0) as file:
             if size := file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # a writer was killed in the middle of its line

@@ -8,20 +8,20 @@ import sys
 import zipfile
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_gather_object, get_rank, is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.distributed import unwrapped
+from mixmae_bench.compat.checkpoints import read_checkpoint, trust
+from mixmae_bench.distributed import of_first, unwrapped
 from mixmae_bench.errors import UserError
+from mixmae_bench.files import atomic_path, remove_leftovers
 from mixmae_bench.finite import check_weights
 from mixmae_bench.registry import HOOKS
 
@@ -35,6 +35,9 @@ REDRAWN = 1
 
 RETRIES = "retries"
 """Key of mmengine's runtime information, which checkpoints hold: how often a run was taken up with such."""
+
+PROCESS_COUNTS = "process_counts"
+"""Another such key: the numbers of processes that trained the run, in order."""
 
 
 def protect(cfg: Config) -> None:
@@ -83,6 +86,9 @@ class ExactCheckpointHook(CheckpointHook):
             # Making the iterator draws a number: from here, as a resumed run makes it a second time.
             loader.generator = torch.Generator()
         self._init_worker = loader.worker_init_fn
+        if is_main_process():
+            remove_leftovers(Path(self.out_dir), age=0)  # of checkpoints: nobody else trains in this folder
+        self._count_processes(runner)
         if runner.iter == 0:
             return
         if self.redraw:
@@ -91,12 +97,32 @@ class ExactCheckpointHook(CheckpointHook):
             runner.message_hub.update_info(RETRIES, before + 1)
             return
         states = getattr(self, "_loaded", None)
-        if not states or len(states) <= get_rank():
-            runner.logger.warning(
-                "the checkpoint holds no random states of this process: others are drawn than undisturbed"
-            )
+        if states and get_rank() < len(states):
+            set_random_states(states[get_rank()])
             return
-        set_random_states(states[get_rank()])
+        if not states:
+            runner.logger.warning(
+                "the checkpoint holds no random states: other numbers are drawn than in an undisturbed run"
+            )
+        _seed_worker(get_rank(), None, (runner.seed, runner.iter))  # not those of the run's beginning again
+
+    def _count_processes(self, runner: Runner) -> None:
+        """Note how many processes train from here on, and say so where it were others before."""
+        now = get_world_size()
+        counts = list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, []))
+        if not counts and runner.iter > 0 and getattr(self, "_loaded", None):
+            counts = [len(self._loaded)]  # a checkpoint from before they were noted
+        by_iter = isinstance(runner.train_loop, IterBasedTrainLoop)
+        ended = runner.iter >= runner.max_iters if by_iter else runner.epoch >= runner.max_epochs
+        if counts[-1:] != [now] and not ended:
+            if counts:
+                runner.logger.warning(
+                    f"trained by {counts[-1]} process(es) so far, by {now} from here on: other masks, "
+                    "augmentations and batches than in an undisturbed run, and another number of iterations "
+                    "per epoch, which the learning rate follows"
+                )
+            counts.append(now)
+        runner.message_hub.update_info(PROCESS_COUNTS, counts)
 
     def before_train_epoch(self, runner: Runner) -> None:
         loader = runner.train_dataloader
@@ -151,10 +177,10 @@ class ExactCheckpointHook(CheckpointHook):
         before = runner.message_hub.runtime_info.get("last_ckpt")
         runner.message_hub.update_info("last_ckpt", str(file))
         try:
-            _write(file, save)
-            _write(
-                Path(runner.work_dir) / "last_checkpoint", lambda path: path.write_text(str(file), "utf-8")
-            )
+            with atomic_path(file) as path:
+                save(path)
+            with atomic_path(Path(runner.work_dir) / "last_checkpoint") as path:
+                path.write_text(str(file), "utf-8")
         except OSError as error:
             intact = f"; {before} is intact to go on from" if before else ""
             raise UserError(
@@ -203,6 +229,17 @@ def set_random_states(states: dict) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"].cpu())
+
+
+def found_by_first(find: Callable[[], Path | None]) -> Path | None:
+    """Return in all processes the intact checkpoint that a function finds in the first one.
+
+    So its checksums are computed once on each machine, by the first process there, not by every process.
+    """
+    path = of_first(find)
+    if path and int(os.environ.get("LOCAL_RANK", 0)):
+        trust(path)
+    return path
 
 
 def latest_intact(folder: Path) -> Path | None:
@@ -268,28 +305,6 @@ def _before(last: Path) -> list[Path]:
         if path.stem.removeprefix(kind).isdecimal()
     }
     return [numbered[n] for n in sorted(numbered, reverse=True) if number and n < int(number)]
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, flush it to the disk, and only then give it its name."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        write(temporary)
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def _flush(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _seed_worker(worker: int, init: Callable[[int], None] | None, seed: tuple[int, ...]) -> None:

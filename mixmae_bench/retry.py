@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mixmae_bench.finite import NotFiniteError
-from mixmae_bench.resume import EXACT, latest_intact
+from mixmae_bench.resume import EXACT, found_by_first, latest_intact
 
 
 def train(cfg: Config, build: Callable[[Config], Runner]) -> Runner:
@@ -30,7 +30,7 @@ def train(cfg: Config, build: Callable[[Config], Runner]) -> Runner:
         return runner
     except NotFiniteError as error:
         exact = cfg.get("retry_not_finite") and cfg.default_hooks.checkpoint.type == EXACT
-        last = latest_intact(Path(cfg.work_dir)) if exact else None
+        last = found_by_first(lambda: latest_intact(Path(cfg.work_dir))) if exact else None
         if last is None:
             raise
         runner.logger.warning(f"{error}; once more from {last}, with other random numbers")

@@ -141,7 +141,8 @@ class MixMAESwinClassifier(MixMAESwin):
 
         self.patch_embed.set_input_size(patch_size=patch)
         self.absolute_pos_embed = _parameter_like(
-            self.absolute_pos_embed, resize_grid(self.absolute_pos_embed.data[0], self.grid, (grid, grid))[None]
+            self.absolute_pos_embed,
+            resize_grid(self.absolute_pos_embed.data[0], self.grid, (grid, grid))[None],
         )
         for stage, window in zip(self.layers, windows, strict=False):
             for block in stage.blocks:

@@ -16,7 +16,7 @@ from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.distributed import build_runner, join
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.options import Options
-from mixmae_bench.resume import latest_intact
+from mixmae_bench.resume import found_by_first, latest_intact
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -74,7 +74,7 @@ def resume_latest(cfg: Config) -> None:
     """Go on from the latest intact checkpoint of the config's folder, or begin where there is none."""
     if (cfg.get("default_hooks", {}).get("checkpoint") or {}).get("out_dir"):
         cfg.resume, cfg.load_from = True, None  # mmengine looks there
-    elif last := latest_intact(Path(cfg.work_dir)):
+    elif last := found_by_first(lambda: latest_intact(Path(cfg.work_dir))):
         cfg.resume, cfg.load_from = True, str(last)
     else:
         cfg.resume = False

@@ -50,8 +50,31 @@ def read_checkpoint(
 def damage(path: Path) -> str | None:
     """Say what is damaged in a file of torch.save by its checksums, which torch itself does not look at.
 
-    None where nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums.
+    None where nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums. A file
+    that was whole is not looked at again by this process until it changes.
     """
+    if _version(path) in _whole:
+        return None
+    found = _damage(path)
+    if found is None:
+        trust(path)
+    return found
+
+
+def trust(path: Path) -> None:
+    """Take a file for whole until it changes, as another process has computed its checksums."""
+    _whole.add(_version(path))
+
+
+_whole: set[tuple[str, int, int]] = set()
+
+
+def _version(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def _damage(path: Path) -> str | None:
     if not zipfile.is_zipfile(path):
         with open(path, "rb") as file:
             return "damaged: its end is missing" if file.read(4) == b"PK\x03\x04" else None

@@ -1,6 +1,5 @@
 """The command `mixmae-bench convert`."""
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from mixmae_bench.convert.layouts import Match, left_out, recognise, shorten
 from mixmae_bench.convert.official import OUT_NORMS, Kind, our_name
 from mixmae_bench.convert.tables import image_side, is_sincos, official_buffers, refold
 from mixmae_bench.errors import UserError
+from mixmae_bench.files import atomic_path
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.load import read_state_dict
 
@@ -240,16 +240,11 @@ def _read_meta(file: Path) -> dict[str, str]:
 def _write(state: dict[str, Tensor], out: Path, key: str, meta: dict[str, str]) -> None:
     """Write tensors so that `out` is whole or not there."""
     state = {name: t.detach().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        if out.suffix == ".safetensors":
-            save_file(state, temporary, {"format": "pt", **meta})
-        else:
-            torch.save({key: state, **({"meta": meta} if meta else {})}, temporary)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(out)
+        with atomic_path(out) as temporary:
+            if out.suffix == ".safetensors":
+                save_file(state, temporary, {"format": "pt", **meta})
+            else:
+                torch.save({key: state, **({"meta": meta} if meta else {})}, temporary)
     except (OSError, RuntimeError, SafetensorError) as error:  # on a full disk, of torch.save and save_file
         raise UserError(f"{out} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

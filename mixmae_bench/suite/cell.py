@@ -8,31 +8,31 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
-from mmengine.dist import all_reduce, broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mixmae_bench.batch import fit_lr
 from mixmae_bench.bootstrap import RESAMPLES
+from mixmae_bench.compat.checkpoints import damage
 from mixmae_bench.config import find_data, load_config
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.data.checks import allow_skips
 from mixmae_bench.data.identity import file_hash
-from mixmae_bench.distributed import build_runner, join, unwrapped
+from mixmae_bench.distributed import build_runner, join, of_first, unwrapped
 from mixmae_bench.environment import code_version, hardware, packages
 from mixmae_bench.errors import UserError
 from mixmae_bench.precision import computed_in
 from mixmae_bench.printing import printing_into
 from mixmae_bench.record import SCHEMA, Record, append_record, read_records
-from mixmae_bench.resume import RETRIES, latest_intact, protect
+from mixmae_bench.resume import PROCESS_COUNTS, RETRIES, found_by_first, latest_intact, protect
 from mixmae_bench.retry import train
 from mixmae_bench.suite.errors import ErrorsHook
 from mixmae_bench.suite.hooks import ProgressHook
@@ -40,8 +40,6 @@ from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import failure, held, note_failure
 from mixmae_bench.suite.stale import is_stale, set_aside, write_note
 from mixmae_bench.trackers import track
-
-T = TypeVar("T")
 
 METRIC_NAMES = {
     "accuracy/top1": ("top1", 1),
@@ -70,7 +68,7 @@ def run_job(job: Job) -> Record | None:
     """
     join(_launcher())
     with held(job.folder) if is_main_process() else nullcontext() as free:
-        record, todo = _of_first(_begin(job, free) if is_main_process() else None)
+        record, todo = of_first(lambda: _begin(job, free))
         if not todo:
             return record
         with printing_into(job.folder / "log.txt"):
@@ -87,13 +85,6 @@ def run_job(job: Job) -> Record | None:
 
 def _launcher() -> str:
     return "pytorch" if "RANK" in os.environ else "none"
-
-
-def _of_first(value: T) -> T:
-    """Return in all processes what the first of them gives."""
-    told = [value]
-    broadcast_object_list(told)
-    return told[0]
 
 
 def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
@@ -126,7 +117,7 @@ def _run(job: Job) -> Record:
 
     raw = load_config(job.plan.cell.config)
     cost, shape = _cost(raw)
-    checkpoint = final_checkpoint(job.parent) if job.parent else job.plan.cell.method.checkpoint
+    checkpoint = found_by_first(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
         raise UserError(f"{job.parent} holds no intact checkpoint; the same command makes it again")
     cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
@@ -144,7 +135,7 @@ def _run(job: Job) -> Record:
     all_reduce(peak, "max")
 
     if not is_main_process():
-        return _of_first(None)
+        return of_first(lambda: None)  # called by the first only, which gives the record
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -190,16 +181,27 @@ def _run(job: Job) -> Record:
         packages=packages(),
         hardware=hardware(),
         absent_classes=errors.absent_classes(runner) if runner.val_loop else [],
+        process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
     )
     append_record(job.records, record)
-    return _of_first(record)
+    return of_first(lambda: record)
+
+
+def _initial_checkpoint(job: Job) -> Path | None:
+    """Return the file that the backbone starts from, or None for random weights, or where it is damaged."""
+    if job.parent:
+        return final_checkpoint(job.parent)
+    given = job.plan.cell.method.checkpoint
+    if given and given.is_file():
+        damage(given)  # once for all processes; what is wrong with it is told where it is loaded
+    return given
 
 
 def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
     """Add to a config what the suite decides: folder, seed, initial checkpoint, progress."""
     cfg.work_dir = str(job.folder)
     cfg.experiment_name = f"{job.suite}_{job.plan.cell.name.replace('/', '_')}_{job.plan.key}"
-    last = latest_intact(job.folder)
+    last = found_by_first(lambda: latest_intact(job.folder))
     cfg.resume, cfg.load_from = last is not None, str(last) if last else None
     cfg.randomness = {**cfg.get("randomness", {}), "seed": job.plan.cell.seed}
     if checkpoint:
@@ -256,5 +258,7 @@ def _epoch_means(runner: Runner, scalar: str) -> list[float]:
         return []  # no norm where values are clipped one by one
     values, _ = runner.message_hub.get_scalar(scalar).data
     epoch = max(1, round(len(runner.train_dataloader) * len(values) / runner.iter))  # fewer when accumulating
-    epochs = (values[i : i + epoch] for i in range(0, len(values), epoch))
+    # From the last one on: before a resume on another number of processes epochs were of another length.
+    ends = range(len(values), 0, -epoch)
+    epochs = (values[max(0, end - epoch) : end] for end in reversed(ends))
     return [round(float(np.mean(own[np.isfinite(own)])), 5) for own in epochs]

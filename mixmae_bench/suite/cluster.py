@@ -9,7 +9,6 @@ and no checkpoints.
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -21,18 +20,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import submitit
-import torch
 from mmengine.config import Config
 from submitit.core.utils import FailedJobError
 
 from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.config import load_config
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.files import write_atomically
 from mixmae_bench.record import Record
 from mixmae_bench.suite.estimate import gpus_of
 from mixmae_bench.suite.job import CellFailed, Job
 from mixmae_bench.suite.progress import failure, is_running, note_failure
+from mixmae_bench.suite.slots import Slot, take_slots
 from mixmae_bench.suite.slurm import DEFAULTS, resources
 from mixmae_bench.suite.spec import Cell, Suite
 
@@ -44,6 +43,9 @@ NOTE = "submitted.json"
 
 NO_LIMIT = 60 * 24 * 365
 """Minutes of a job on this machine."""
+
+SLURM_JOBS = 16
+"""Jobs to have waiting or running at a time where nobody says how many."""
 
 
 class RunCell:
@@ -70,7 +72,7 @@ class RunCell:
 
 
 class Submitted:
-    """A cell that was submitted, read like a future; its job's first task speaks for all.
+    """A cell that was submitted; its job's first task speaks for all. An `executor.Submitted`.
 
     Args:
         job: The cell.
@@ -96,27 +98,28 @@ class Submitted:
             self._gone = self.task.done()
         return self._done
 
-    @property
-    def died(self) -> bool:
-        """Whether the job ended without saying how, and nobody meant it to."""
-        return self.task is not None and not (
-            self._has_result() or failure(self.job.folder) or self.task.state.startswith("CANCELLED")
-        )
-
-    def exception(self) -> CellFailed | None:
-        """Return why the cell failed, or None."""
-        if self.task is None or (self._has_result() and self.task.exception() is None):
-            return None
-        if reason := failure(self.job.folder):
-            return CellFailed(reason)
-        what = "failed before the cell began" if self._has_result() else "was cancelled"
-        return CellFailed(f"job {self.task.job_id} {what}")
-
     def result(self) -> Record | None:
-        """Return the record, or None where another process is at the cell."""
-        return self.task and self.task.result()
+        """Return the record, or None where another process is at the cell.
 
-    def tell(self) -> None:
+        Raises:
+            ProcessDied: Where the job ended without saying how, and nobody cancelled it.
+            CellFailed: Why the cell failed.
+        """
+        if self.task is None:
+            return None
+        if self._has_result() and self.task.exception() is None:
+            return self.task.result()
+        if reason := failure(self.job.folder):
+            raise CellFailed(reason)
+        self._tell()
+        if self._has_result():
+            raise CellFailed(f"job {self.task.job_id} failed before the cell began")
+        state = self.task.state
+        if state.startswith("CANCELLED"):
+            raise CellFailed(f"job {self.task.job_id} was cancelled")
+        raise ProcessDied(f"its job {self.task.job_id} ended without a result (state {state})")
+
+    def _tell(self) -> None:
         """Add to the cell's log what its job's own log says, where the cell itself could say nothing."""
         log = self.task.paths.stdout
         end = deque(log.open(errors="replace"), 20) if log.is_file() else ()
@@ -129,67 +132,49 @@ class Submitted:
 
 
 class LocalJobs:
-    """Cells as jobs of this machine that outlive the suite's process, each on a GPU of its own in turn.
-
-    Stands for `workers.Workers`.
-
-    Args:
-        count: Cells to run side by side.
-    """
+    """Cells as jobs of this machine that outlive the suite's process. An `executor.Executor`."""
 
     after_stop = "the same command goes on where it was"
     seconds_between_looks = 0.5
 
-    def __init__(self, count: int) -> None:
-        self._slots = list(range(count))
-        self._busy: dict[Submitted, int] = {}
+    def __init__(self) -> None:
+        self._submitted: list[Submitted] = []
 
-    @property
-    def free(self) -> int:
-        """How many more cells can start."""
-        return len(self._slots)
+    def slots(self, jobs: int | None) -> list[Slot]:
+        """Return slots that share the GPUs, or the cores, of this machine."""
+        return take_slots(jobs, 1)
 
     def processes(self, cfg: Config) -> int:
         """Return how many processes train a cell of this config together."""
         return 1
 
-    def submit(self, job: Job) -> Submitted:
+    def submit(self, job: Job, slot: Slot) -> Submitted:
         """Submit a cell, unless some process is at it."""
-        slot = self._slots.pop()
         task = self._found(job)
         if task is None and not is_running(job.folder):
             note_failure(job.folder, None)
             task = self._submit(job, slot)
-        submitted = Submitted(job, task, self.seconds_between_looks)
-        self._busy[submitted] = slot
-        return submitted
-
-    def release(self, submitted: Submitted) -> bool:
-        """Take back the place of a cell that ended; whether its job ended by itself."""
-        self._slots.append(self._busy.pop(submitted))
-        if submitted.died or (submitted.exception() and not failure(submitted.job.folder)):
-            submitted.tell()
-        return not submitted.died
+        self._submitted.append(Submitted(job, task, self.seconds_between_looks))
+        return self._submitted[-1]
 
     def stop(self) -> None:
         """End all jobs."""
-        for submitted in self._busy:
-            if submitted.task and not submitted.done():
-                submitted.task.cancel()
+        for submitted in self._open():
+            submitted.task.cancel()
+
+    def _open(self) -> list[Submitted]:
+        """Return what was submitted and has not ended."""
+        return [submitted for submitted in self._submitted if submitted.task and not submitted.done()]
 
     def _found(self, job: Job) -> submitit.Job | None:
         """Return the job that an earlier process submitted for the same cell, if it can be asked of still."""
         return None
 
-    def _submit(self, job: Job, slot: int) -> submitit.Job:
+    def _submit(self, job: Job, slot: Slot) -> submitit.Job:
         executor = submitit.LocalExecutor(_jobs_folder(job.records.parent, job.plan.cell))
-        gpus = _visible_gpus()
-        executor.update_parameters(
-            timeout_min=NO_LIMIT,
-            stderr_to_stdout=True,
-            gpus_per_node=min(1, len(gpus)),
-            visible_gpus=[gpus[slot % len(gpus)]] if gpus else [],
-        )
+        executor.update_parameters(timeout_min=NO_LIMIT, stderr_to_stdout=True, gpus_per_node=len(slot.gpus))
+        # update_parameters takes numbers only, and GPUs may be named by UUID.
+        executor.parameters["visible_gpus"] = slot.gpus
         with _stderr_into(executor.folder / "local.log"):  # of the process that watches over the task
             return executor.submit(RunCell(job)).task(0)
 
@@ -198,7 +183,6 @@ class SlurmJobs(LocalJobs):
     """Cells as jobs of Slurm, one task per GPU (see `slurm.resources`), which outlive the suite's process.
 
     Args:
-        count: Jobs to have waiting or running at a time.
         parameters: As of `slurm.read_parameters`.
 
     Raises:
@@ -207,22 +191,27 @@ class SlurmJobs(LocalJobs):
 
     seconds_between_looks = 5.0
 
-    def __init__(self, count: int, parameters: dict[str, object]) -> None:
+    def __init__(self, parameters: dict[str, object]) -> None:
         for command in ("sbatch", "srun", "sacct"):
             if shutil.which(command) is None:
                 raise UserError(
                     f"--executor slurm: there is no {command} here; run it where jobs are submitted, "
                     "or add --dry-run to see the script"
                 )
-        super().__init__(count)
+        super().__init__()
         self._parameters = parameters
 
     @property
     def after_stop(self) -> str:
-        ids = " ".join(s.task.job_id for s in self._busy if s.task)
+        ids = " ".join(submitted.task.job_id for submitted in self._open())
         if not ids:
             return super().after_stop
         return f"submitted jobs go on and the same command finds them; to end them: scancel {ids}"
+
+    def slots(self, jobs: int | None) -> list[Slot]:
+        """Return slots without GPUs, which Slurm gives to each job."""
+        threads = self._parameters.get("cpus_per_task", 1)
+        return [Slot(number, threads) for number in range(jobs or SLURM_JOBS)]
 
     def processes(self, cfg: Config) -> int:
         share = resources(self._parameters, gpus_of(cfg), cfg.filename)
@@ -241,12 +230,11 @@ class SlurmJobs(LocalJobs):
         lives = noted["key"] == job.plan.key and not task.done(force_check=True) and task.state != "UNKNOWN"
         return task if lives else None
 
-    def _submit(self, job: Job, slot: int) -> submitit.Job:
+    def _submit(self, job: Job, slot: Slot) -> submitit.Job:
         executor = _slurm_executor(job.plan.cell, job.records.parent, self._parameters)
-        threads = self._parameters.get("cpus_per_task", 1)
         try:
             with submitit.helpers.clean_env():  # this process may be a job itself
-                task = executor.submit(RunCell(dataclasses.replace(job, threads=threads))).task(0)
+                task = executor.submit(RunCell(job)).task(0)
         except FailedJobError as error:
             raise UserError(f"sbatch refuses {job.plan.cell.name}: {' '.join(str(error).split())}") from error
         write_atomically(executor.folder / NOTE, json.dumps({"id": task.job_id, "key": job.plan.key}))
@@ -299,16 +287,6 @@ def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -
 
 def _jobs_folder(work_dir: Path, cell: Cell) -> Path:
     return work_dir / "jobs" / cell.name  # not in the cell's folder, which is renamed when its run is stale
-
-
-def _visible_gpus() -> list[int]:
-    own = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if own is None:
-        return list(range(torch.cuda.device_count()))
-    names = [name.strip() for name in own.split(",") if name.strip()]
-    if not all(name.isdecimal() for name in names):
-        raise UserError(f"CUDA_VISIBLE_DEVICES is {own}; --executor local takes GPUs by number")
-    return [int(name) for name in names]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mixmae_bench.registry import HOOKS
 from mixmae_bench.suite.progress import write_progress
@@ -20,7 +20,8 @@ class ProgressHook(Hook):
     Attributes:
         metrics: What the last validation returned, in the framework's names.
         iters: Iterations that this process has trained (less than all of them after a resume).
-        seconds: Time they took, data loading included, validation not.
+        seconds: Time they took, data loading included; not that of validation, nor, in an iteration-based
+            loop, that of passing over the batches from before a resume.
     """
 
     priority = "VERY_LOW"
@@ -35,6 +36,10 @@ class ProgressHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         self._clock = time.monotonic()
 
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if not self.iters and isinstance(runner.train_loop, IterBasedTrainLoop) and runner.iter:
+            self._clock = time.monotonic()
+
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
@@ -47,6 +52,9 @@ class ProgressHook(Hook):
             self._next_write = now + SECONDS_BETWEEN_WRITES
             text = f"loss {runner.message_hub.get_scalar('train/loss').current():.3f}"
             write_progress(self.file, done, runner.max_iters, text)
+
+    def after_val(self, runner: Runner) -> None:
+        self._clock = time.monotonic()  # an iteration-based loop validates within its only epoch
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self.metrics = dict(metrics or {})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mixmae_bench.errors import ProcessDied
 from mixmae_bench.resume import intact
 from mixmae_bench.suite.plan import Plan
 
@@ -64,5 +65,5 @@ class CellFailed(Exception):
 
 def reason(error: Exception) -> str:
     """Return what to say of a failure in one line."""
-    kind = "" if isinstance(error, CellFailed) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, CellFailed | ProcessDied) else f"{type(error).__name__}: "
     return " ".join(f"{kind}{error}".split())[:300]

@@ -1,12 +1,26 @@
 """How far a cell is, told by its process to any other through files in its folder."""
 
-import fcntl
 import json
+import os
+import socket
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from mixmae_bench.errors import UserError
 from mixmae_bench.files import write_atomically
+
+PROC = Path("/proc/self")
+
+SECONDS_BETWEEN_TOUCHES = 10.0
+
+OLD = 120.0
+"""Seconds since the last touch from which a process of another machine is taken for dead: several touches, as
+the clocks of machines differ."""
 
 
 def write_progress(file: Path, iteration: int, max_iters: int, text: str) -> None:
@@ -30,29 +44,91 @@ def held(folder: Path) -> Iterator[bool]:
 
     The lock is the operating system's: it ends with the process, however that ends. (On a network file system
     it needs one that locks across machines, as NFS 4 and Lustre with `flock` do.)
+
+    Raises:
+        UserError: Where the file system cannot lock.
     """
-    path = _lock(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
+    path = _beside(folder, "lock")
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        pass
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be locked: {error.strerror}; give a folder that can be written to, on a file "
+            "system with locks"
+        ) from error
+    if not lock.is_locked:
+        yield False
+        return
+    try:
+        with _owner_noted(folder):
             yield True
+    finally:
+        lock.release()
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process holds the cell."""
-    if not _lock(folder).is_file():
+    """Whether a process holds the cell, as far as its note tells; takes no lock, so nobody is kept from it.
+
+    A process of this machine is looked for; one of another machine is believed until its note is old.
+    """
+    note = _beside(folder, "owner")
+    try:
+        owner = json.loads(note.read_text(encoding="utf-8"))
+        age = time.time() - note.stat().st_mtime
+    except (OSError, ValueError):
         return False
-    with held(folder) as free:
-        return not free
+    if owner["host"] == _host() and PROC.is_dir():
+        return owner["began"] == _began(owner["pid"])
+    return age < OLD
 
 
-def _lock(folder: Path) -> Path:
+@contextmanager
+def _owner_noted(folder: Path) -> Iterator[None]:
+    """Keep a note beside a cell's folder on the process that holds it, and touch it from time to time."""
+    note = _beside(folder, "owner")
+    pid = os.getpid()
+    write_atomically(note, json.dumps({"host": _host(), "pid": pid, "began": _began(pid)}))
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(SECONDS_BETWEEN_TOUCHES):
+            with suppress(OSError):
+                os.utime(note)
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        note.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """Name what the numbers of processes belong to: a machine, and in it a container."""
+    try:
+        return f"{socket.gethostname()} {os.readlink(PROC / 'ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _began(pid: int) -> str | None:
+    """Return when a process was started, in ticks since the machine was, or None where it has ended."""
+    try:
+        state, *fields = (PROC.parent / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if state in "ZX" else fields[18]
+
+
+def _beside(folder: Path, kind: str) -> Path:
     # Beside the folder, which is renamed when its run is stale.
-    return folder.with_name(f".{folder.name}.lock")
+    return folder.with_name(f".{folder.name}.{kind}")
 
 
 def note_failure(folder: Path, reason: str | None) -> None:

@@ -3,12 +3,9 @@
 import copy
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,7 +13,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mixmae_bench.batch import fit_lr
 from mixmae_bench.config import check_model, check_training, find_data, load_config
 from mixmae_bench.data.checks import check_datasets
-from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable, write_atomically
 from mixmae_bench.record import Record, read_records
@@ -24,23 +20,20 @@ from mixmae_bench.registry import MODELS
 from mixmae_bench.report.page import write_report
 from mixmae_bench.report.suite import metrics_text, suite_table
 from mixmae_bench.report.table import markdown
+from mixmae_bench.suite.executor import Executor
 from mixmae_bench.suite.identity import summary
-from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint, reason
+from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint
 from mixmae_bench.suite.plan import Plan, plan
-from mixmae_bench.suite.progress import note_failure, progress
-from mixmae_bench.suite.spec import PRETRAINING, Suite
+from mixmae_bench.suite.progress import progress
+from mixmae_bench.suite.scheduler import DONE, FAILED, RUNNING, Run, Scheduler
+from mixmae_bench.suite.slots import Slot
+from mixmae_bench.suite.spec import Suite
 from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.trackers import check_trackers
 from mixmae_bench.transfer.load import load_backbone
 
 SECONDS_BETWEEN_LOOKS = 0.25
-SECONDS_BETWEEN_TRIES = 5.0
-"""Before a cell is tried again that another process is at."""
-
-DEATHS = 2
-"""A cell whose process was killed is run again, as it may not have been its fault, until this many times."""
-
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
 
@@ -48,12 +41,11 @@ PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 def run_suite(
     suite: Suite,
     work_dir: Path,
-    jobs: int,
+    jobs: int | None,
     rescale: bool,
     trackers: tuple[str, ...],
     console: Console,
-    processes: int = 1,
-    workers: Workers | None = None,
+    executor: Executor | None = None,
     rerun: bool = False,
 ) -> int:
     """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
@@ -63,12 +55,11 @@ def run_suite(
     Args:
         suite: What to run.
         work_dir: Folder of all results; every cell gets a folder of its own in it.
-        jobs: Cells to run side by side; they share the CPU's cores evenly.
+        jobs: Cells to run side by side, or None for as many as there is room for (see `Executor.slots`).
         rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
         trackers: Names of what the runs also log to (see `trackers.track`).
         console: Where the progress and the table go.
-        processes: How many train each cell together, with a GPU each where there are GPUs.
-        workers: What runs the cells, `jobs` of them side by side (default: processes of this machine).
+        executor: What runs the cells (default: one process of this machine for each).
         rerun: Whether to train again what others start from and what was trained before, of another identity
             or with a checkpoint that is gone.
 
@@ -76,25 +67,24 @@ def run_suite(
         The number of cells that failed.
 
     Raises:
-        UserError: Where a config, its data or a checkpoint does not fit, or where finished pretraining would
-            be trained again without `rerun`, before anything is run.
+        UserError: Where a config, its data or a checkpoint does not fit, where there are fewer GPUs than are
+            asked for, or where finished pretraining would be trained again without `rerun`, before anything
+            is run.
     """
     if "RANK" in os.environ:
         raise UserError("mixmae-bench run starts its processes itself: without torchrun, with --processes N")
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise UserError(f"--processes is {processes}; this machine has {torch.cuda.device_count()} GPUs")
-    workers = workers or Workers(jobs, processes)
+    executor = executor or Workers()
     check_trackers(trackers)
     records = work_dir / "records.jsonl"
     found, complaints = read_records(records)
     for complaint in complaints:
         console.print(f"warning: {complaint}", style="yellow", **PLAIN)
-    plans = plan(suite, rescale, workers.processes, {record.key for record in found})
+    plans = plan(suite, rescale, executor.processes, {record.key for record in found})
     done = _done(plans, found, work_dir, console)
     todo = {name: planned for name, planned in plans.items() if name not in done}
     if not rerun:
         check_lost_work(plans, todo, found, work_dir)
-    check_suite(suite, {planned.cell.config for planned in todo.values()}, rescale, workers.processes)
+    check_suite(suite, {planned.cell.config for planned in todo.values()}, rescale, executor.processes)
     check_writable(work_dir)
     console.print(
         f"suite {suite.name}: {len(plans)} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}",
@@ -107,12 +97,11 @@ def run_suite(
             console.print(f"stale  {name}  {changed}; kept as {aside_name(folder)}", style="yellow", **PLAIN)
     failed = {}
     if todo:
-        threads = max(1, cores() // (jobs * processes))
 
-        def job_of(planned: Plan) -> Job:
-            return _job(suite, planned, work_dir, threads, rescale, trackers)
+        def job_of(planned: Plan, slot: Slot) -> Job:
+            return _job(suite, planned, work_dir, slot.threads, rescale, trackers)
 
-        failed = _run_cells(suite, todo, work_dir, jobs, job_of, console, workers)
+        failed = _run_cells(suite, todo, work_dir, jobs, job_of, console, executor)
     keys = {planned.key for planned in plans.values()}
     results = [record for record in read_records(records)[0] if record.key in keys]
     table = markdown(suite_table(suite.name, results))
@@ -178,22 +167,13 @@ def _run_cells(
     suite: Suite,
     todo: dict[str, Plan],
     work_dir: Path,
-    jobs: int,
-    job_of: Callable[[Plan], Job],
+    jobs: int | None,
+    job_of: Callable[[Plan, Slot], Job],
     console: Console,
-    workers: Workers,
+    executor: Executor,
 ) -> dict[str, str]:
     """Run cells side by side; return the reason of each failure."""
-    # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
-    waiting = sorted(
-        todo.values(), key=lambda p: (p.cell.task != PRETRAINING, -suite.minutes.get(p.cell.task, 1))
-    )
-    running: dict[Future, Plan] = {}
-    finished: dict[str, float] = {}
-    failed: dict[str, str] = {}
-    began: dict[str, float] = {}
-    elsewhere: dict[str, float] = {}  # cells that another process is at, and when to look again
-    deaths: Counter[str] = Counter()
+    scheduler = Scheduler(todo, executor.slots(jobs), executor, job_of, suite.minutes, work_dir)
     clock = time.monotonic()
     bar = Progress(
         TextColumn("{task.fields[count]}"),
@@ -205,58 +185,27 @@ def _run_cells(
     try:
         with bar:
             task = bar.add_task("", total=1.0, count="", left="", now="")
-            while waiting or running:
-                now = time.monotonic()
-                for planned in list(waiting):
-                    name, parent = planned.cell.name, planned.cell.parent
-                    if parent in failed:
-                        waiting.remove(planned)
-                        failed[name] = f"{parent} failed"
-                    elif (
-                        workers.free
-                        and elsewhere.get(name, now) <= now
-                        and not (parent in todo and parent not in finished)
-                    ):
-                        waiting.remove(planned)
-                        began[name] = now
-                        running[workers.submit(job_of(planned))] = planned
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-                for future in [future for future in running if future.done()]:
-                    planned = running.pop(future)
-                    name = planned.cell.name
-                    if not workers.release(future):
-                        deaths[name] += 1
-                        if deaths[name] < DEATHS:
-                            waiting.insert(0, planned)  # it goes on from its last checkpoint
-                            continue
-                        failed[name] = f"its process was killed {deaths[name]} times (out of memory?)"
-                        note_failure(work_dir / name, failed[name])
-                    elif error := future.exception():
-                        failed[name] = reason(error)
-                    elif record := future.result():
-                        finished[name] = time.monotonic() - began[name]
-                        _report(record, name, console)
-                    else:
-                        elsewhere[name] = time.monotonic() + SECONDS_BETWEEN_TRIES
-                        waiting.append(planned)
-                    if name in failed:
-                        console.print(f"failed  {name}", style="red")
-                cells = [planned.cell.name for planned in running.values()]
-                share, left = _estimate(suite, todo, cells, finished, began, failed, work_dir, jobs)
+            while not scheduler.ended:
+                for run in scheduler.step():
+                    _report(run, work_dir, console)
+                share, left = scheduler.estimate()
+                running = [run.name for run in scheduler.of(RUNNING)]
                 bar.update(
                     task,
                     completed=share,
-                    count=f"{len(finished)}/{len(todo)}",
+                    count=f"{len(scheduler.of(DONE))}/{len(todo)}",
                     left=f"{_time_text(left)} left",
-                    now=" | ".join(f"{name} {progress(work_dir / name)[1]}" for name in cells)
-                    or ("waiting for cells of another run" if waiting else ""),
+                    now=" | ".join(f"{name} {progress(work_dir / name)[1]}" for name in running)
+                    or ("" if scheduler.ended else "waiting for cells of another run"),
                 )
+                time.sleep(SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
-        raise UserError(f"stopped; {workers.after_stop}") from None
+        raise UserError(f"stopped; {executor.after_stop}") from None
     finally:
-        workers.stop()
-    console.print(f"ran {len(finished)} of {len(todo)} cells in {_time_text(time.monotonic() - clock)}")
-    return failed
+        scheduler.stop()
+    done = len(scheduler.of(DONE))
+    console.print(f"ran {done} of {len(todo)} cells in {_time_text(time.monotonic() - clock)}")
+    return {run.name: run.why for run in scheduler.of(FAILED)}
 
 
 def _job(
@@ -278,58 +227,24 @@ def _job(
     )
 
 
-def _estimate(
-    suite: Suite,
-    todo: dict[str, Plan],
-    running: list[str],
-    finished: dict[str, float],
-    began: dict[str, float],
-    failed: dict[str, str],
-    work_dir: Path,
-    jobs: int,
-) -> tuple[float, float]:
-    """Return the share of the suite that is done and the seconds left.
-
-    A cell is expected to take as long as the finished ones of its task did, or the suite's `minutes`.
-    """
-    took: dict[str, list[float]] = {}
-    tasks = {name: planned.cell.task for name, planned in todo.items()}
-    for name, seconds in finished.items():
-        took.setdefault(tasks[name], []).append(seconds)
-    expected = {t: 60 * suite.minutes.get(t, 1) for t in (PRETRAINING, *suite.tasks)}
-    expected |= {t: sum(seconds) / len(seconds) for t, seconds in took.items()}
-    shares = {name: progress(work_dir / name)[0] for name in running}
-    for name, share in shares.items():
-        if share > 0.1:  # enough of this run to know its pace
-            expected[name] = (time.monotonic() - began[name]) / share
-    total = left = 0.0
-    for name, task in tasks.items():
-        seconds = expected.get(name, expected[task])
-        total += seconds
-        if name not in finished and name not in failed:
-            left += seconds * (1 - shares.get(name, 0.0))
-    return 1 - left / total, left / min(jobs, max(1, len(todo) - len(finished) - len(failed)))
-
-
 def _time_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _report(record: Record, name: str, console: Console) -> None:
-    console.print(
-        f"done  {name}  {metrics_text(record.metrics, record.absent_classes)}  ({record.seconds:.0f} s)",
-        **PLAIN,
-    )
-
-
-def default_jobs(executor: str | None, processes: int) -> int:
-    """Return how many cells to run side by side.
-
-    On Slurm sixteen; one on GPUs (one per GPU as jobs of submitit), else as many as give each process a core,
-    at most four.
-    """
-    if executor == "slurm":
-        return 16
-    if torch.cuda.is_available():
-        return torch.cuda.device_count() if executor else 1
-    return max(1, min(4, cores() // processes))
+def _report(run: Run, work_dir: Path, console: Console) -> None:
+    """Print what became of a run."""
+    if run.state == FAILED:
+        console.print(f"failed  {run.name}", style="red", **PLAIN)
+    elif run.state == DONE:
+        counts = run.record.process_counts
+        resumed = f"  (trained by {', then '.join(map(str, counts))} processes)" if len(counts) > 1 else ""
+        metrics = metrics_text(run.record.metrics, run.record.absent_classes)
+        text = f"{metrics}  ({run.record.seconds:.0f} s){resumed}"
+        console.print(f"done  {run.name}  {text}", **PLAIN)
+    else:
+        console.print(
+            f"died  {run.name}: {run.why}; it goes on from its last checkpoint; "
+            f"log: {work_dir / run.name / 'log.txt'}",
+            style="yellow",
+            **PLAIN,
+        )

@@ -4,8 +4,8 @@ import contextlib
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mixmae_bench.config import find_data, load_config
 from mixmae_bench.distributed import build_runner, join
 from mixmae_bench.resume import protect
-from mixmae_bench.suite.together import kill, new_process
+from mixmae_bench.suite.worker import Worker
 from mixmae_bench.train import resume_latest
 
 SMOKE = Path(__file__).parents[1] / "smoke"
@@ -32,24 +32,28 @@ class Pair:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self._members = [new_process() for _ in range(2)]
+        self._members = [Worker() for _ in range(2)]
         self._started = [m.submit(_start, rank, port, folder) for rank, m in enumerate(self._members)]
 
     def __call__(self, function: Callable, *args: object) -> list:
         """Return what the function returned in each of the two."""
-        for started in self._started:
-            started.result()
-        futures = [member.submit(function, *args) for member in self._members]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        for future in futures:
-            if future.done() and future.exception():
-                self.end()
-                raise future.exception()
-        return [future.result() for future in futures]
+        while self._started:
+            self._started.pop().result()
+        calls = dict(enumerate(member.submit(function, *args) for member in self._members))
+        results = {}
+        while calls:
+            for rank in [rank for rank, call in calls.items() if call.done()]:
+                try:
+                    results[rank] = calls.pop(rank).result()
+                except Exception:
+                    self.end()  # the other would wait for this one
+                    raise
+            time.sleep(0.01)
+        return [results[rank] for rank in range(2)]
 
     def end(self) -> None:
         for member in self._members:
-            kill(member)
+            member.stop()
 
 
 def _start(rank: int, port: int, folder: Path) -> None:

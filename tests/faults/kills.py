@@ -83,8 +83,8 @@ def kill_training(task: str, kills: int, seed: int, runs: Path, seconds: float, 
         if moment == "time":
             wait(command, lambda: False, after * seconds)
         elif moment == "writing":
-            file = folder / f".epoch_{chance.choice([1, 2])}.pth.part"
-            wait(command, file.exists, 3 * seconds)
+            part = f".epoch_{chance.choice([1, 2])}.pth.*.part"
+            wait(command, lambda part=part, folder=folder: any(folder.glob(part)), 3 * seconds)
             time.sleep(0.05 * after)
         else:
             wait(command, (folder / FINAL).exists, 3 * seconds)
@@ -190,7 +190,7 @@ def workers(pid: int) -> list[int]:
     children = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         children += map(int, task.read_text().split())
-    return [child for child in children if "spawn_main" in command_line(child)]
+    return [child for child in children if "suite.worker" in command_line(child)]
 
 
 def command_line(pid: int) -> str:

@@ -17,14 +17,16 @@ import pytest
 import submitit
 
 from mixmae_bench.compat.openmmlab import quiet
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.suite import cluster
 from mixmae_bench.suite.cluster import LocalJobs, RunCell, SlurmJobs, Submitted
-from mixmae_bench.suite.job import Job, reason
+from mixmae_bench.suite.job import CellFailed, Job, reason
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, note_failure
+from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import read_suite
 
+SLOT = Slot(0, 9)
 SUITE = Path(__file__).parents[1] / "smoke" / "suite.yaml"
 
 
@@ -80,31 +82,28 @@ def wait(*submitted: Submitted) -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_jobs_run_side_by_side_each_on_a_gpu_of_its_own_in_turn(tmp_path: Path) -> None:
-    jobs = LocalJobs(3)
-    all_ = [jobs.submit(job_of(tmp_path, f"m/seed0/{name}")) for name in "abc"]
-    assert jobs.free == 0
+def test_jobs_run_side_by_side_each_on_the_gpus_of_its_slot(tmp_path: Path) -> None:
+    jobs = LocalJobs()
+    slots = [Slot(0, 1, ("2",)), Slot(1, 1, ("GPU-b", "GPU-c")), Slot(2, 1)]
+    all_ = [jobs.submit(job_of(tmp_path, f"m/seed0/{slot.number}"), slot) for slot in slots]
     wait(*all_)
-    assert sorted(one.result() for one in all_) == ["2", "2", "3"]
-    assert [one.exception() for one in all_] == [None] * 3
-    assert [jobs.release(one) for one in all_] == [True] * 3
-    assert jobs.free == 3
+    assert [one.result() for one in all_] == ["2", "GPU-b,GPU-c", ""]
 
 
 @pytest.mark.usefixtures("light")
 def test_a_killed_job_is_told_with_the_end_of_its_log_and_can_be_submitted_again(tmp_path: Path) -> None:
-    jobs = LocalJobs(1)
+    jobs = LocalJobs()
     job = job_of(tmp_path, "m/seed0/a", "die")
-    first = jobs.submit(job)
+    first = jobs.submit(job, SLOT)
     wait(first)
-    assert not jobs.release(first)
+    with pytest.raises(ProcessDied, match=f"^its job {first.task.job_id} ended without a result"):
+        first.result()
     log = (job.folder / "log.txt").read_text()
     assert f"job {first.task.job_id} ended without a result; the end of {tmp_path / 'jobs/m/seed0/a'}" in log
     assert "no memory left" in log
-    again = jobs.submit(job)
+    again = jobs.submit(job, SLOT)
     wait(again)
-    assert jobs.release(again)
-    assert again.result() == "2"
+    assert again.result() == ""
 
 
 @pytest.mark.usefixtures("light")
@@ -118,24 +117,22 @@ def test_a_killed_job_is_told_with_the_end_of_its_log_and_can_be_submitted_again
 def test_a_failing_job_gives_its_reason(
     tmp_path: Path, action: str, expected: str, logged: str | None
 ) -> None:
-    jobs = LocalJobs(1)
     job = job_of(tmp_path, "m/seed0/a", action)
-    submitted = jobs.submit(job)
+    submitted = LocalJobs().submit(job, SLOT)
     wait(submitted)
-    assert jobs.release(submitted)
-    assert reason(submitted.exception()).endswith(expected)
+    with pytest.raises(CellFailed) as error:
+        submitted.result()
+    assert reason(error.value).endswith(expected)
     log = job.folder / "log.txt"
     assert logged in log.read_text() if logged else not log.exists()
 
 
 def test_a_cell_that_another_process_is_at_is_not_submitted(tmp_path: Path) -> None:
-    jobs = LocalJobs(1)
     job = job_of(tmp_path, "m/seed0/a")
     with held(job.folder):
-        submitted = jobs.submit(job)
+        submitted = LocalJobs().submit(job, SLOT)
     assert submitted.done()
-    assert (submitted.exception(), submitted.result()) == (None, None)
-    assert jobs.release(submitted)
+    assert submitted.result() is None
     assert not (tmp_path / "jobs").exists()
 
 
@@ -254,80 +251,82 @@ def test_a_cell_goes_through_sbatch_and_its_result_comes_back(
     slurm: FakeSlurm, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")  # where the suite is a job itself
-    jobs = SlurmJobs(2, {"partition": "cpu", "cpus_per_task": 3})
-    submitted = jobs.submit(job)
-    assert jobs.free == 1
+    jobs = SlurmJobs({"partition": "cpu", "cpus_per_task": 3})
+    assert jobs.slots(2) == [Slot(0, 3), Slot(1, 3)]
+    assert len(jobs.slots(None)) == 16
+    submitted = jobs.submit(job, SLOT)
     (script,) = slurm.scripts()
     assert "#SBATCH --partition=cpu\n" in script
     assert "gpus" not in script
     assert "SLURM_" not in (slurm.folder / "environment").read_text()
     sent = submitted.task.submission().function
-    assert sent.job == dataclasses.replace(job, threads=3)
+    assert sent.job == job
     slurm.set_state("101", "PENDING")
     assert not submitted.done()
     finish(submitted, ("success", "record"))
     assert submitted.done()
-    assert (submitted.exception(), submitted.result()) == (None, "record")
-    assert jobs.release(submitted)
-    assert jobs.free == 2
+    assert submitted.result() == "record"
 
 
 def test_a_job_in_the_queue_is_found_by_the_next_process_and_one_that_ended_is_not(
     slurm: FakeSlurm, job: Job
 ) -> None:
-    SlurmJobs(1, {}).submit(job)
+    SlurmJobs({}).submit(job, SLOT)
     for state in ("PENDING", "RUNNING"):
         slurm.set_state("101", state)
         with held(job.folder) if state == "RUNNING" else nullcontext():
-            assert SlurmJobs(1, {}).submit(job).task.job_id == "101"
+            assert SlurmJobs({}).submit(job, SLOT).task.job_id == "101"
     slurm.set_state("101", "NODE_FAIL")
-    again = SlurmJobs(1, {}).submit(job)
+    again = SlurmJobs({}).submit(job, SLOT)
     assert again.task.job_id == "102"
     slurm.set_state("102", "RUNNING")
     other = dataclasses.replace(job, plan=dataclasses.replace(job.plan, key="other"))
-    assert SlurmJobs(1, {}).submit(other).task.job_id == "103"
+    assert SlurmJobs({}).submit(other, SLOT).task.job_id == "103"
     assert len(slurm.scripts()) == 3
 
 
 @pytest.mark.parametrize(
-    ("state", "lived", "why"),
-    [("OUT_OF_MEMORY", False, None), ("CANCELLED by 0", True, "job 101 was cancelled")],
+    ("state", "kind", "why"),
+    [
+        ("OUT_OF_MEMORY", ProcessDied, "its job 101 ended without a result (state OUT_OF_MEMORY)"),
+        ("CANCELLED by 0", CellFailed, "job 101 was cancelled"),
+    ],
 )
 def test_a_job_without_a_result_died_unless_somebody_cancelled_it(
-    slurm: FakeSlurm, job: Job, state: str, lived: bool, why: str | None
+    slurm: FakeSlurm, job: Job, state: str, kind: type, why: str
 ) -> None:
-    jobs = SlurmJobs(1, {})
-    submitted = jobs.submit(job)
+    submitted = SlurmJobs({}).submit(job, SLOT)
     submitted.task.paths.stdout.write_text("slurmstepd: error: Detected 1 oom_kill event\n")
     slurm.set_state("101", state)
     assert not submitted.done()  # its result may be late
     assert submitted.done()
-    assert jobs.release(submitted) == lived
+    with pytest.raises(kind) as error:
+        submitted.result()
+    assert reason(error.value) == why
     assert "oom_kill" in (job.folder / "log.txt").read_text()
-    if why:
-        assert reason(submitted.exception()) == why
 
 
 def test_a_failure_of_an_earlier_job_is_not_taken_for_one_of_this(slurm: FakeSlurm, job: Job) -> None:
     job.folder.mkdir(parents=True)
     note_failure(job.folder, "ValueError: old")
-    jobs = SlurmJobs(1, {})
-    submitted = jobs.submit(job)
+    submitted = SlurmJobs({}).submit(job, SLOT)
     slurm.set_state("101", "NODE_FAIL")
     wait(submitted)
-    assert not jobs.release(submitted)
+    with pytest.raises(ProcessDied):
+        submitted.result()
 
 
 def test_what_sbatch_refuses_is_one_line(slurm: FakeSlurm, job: Job, capsys: pytest.CaptureFixture) -> None:
     (slurm.folder / "refusal").write_text("sbatch: error: invalid partition specified: gpu\n")
     with pytest.raises(UserError, match=r"sbatch refuses mixmae/seed0/pretraining: .*invalid partition"):
-        SlurmJobs(1, {"partition": "gpu"}).submit(job)
+        SlurmJobs({"partition": "gpu"}).submit(job, SLOT)
 
 
 def test_jobs_go_on_when_the_suite_stops_and_are_named(slurm: FakeSlurm, job: Job) -> None:
-    jobs = SlurmJobs(1, {})
+    jobs = SlurmJobs({})
     assert "scancel" not in jobs.after_stop
-    jobs.submit(job)
+    jobs.submit(job, SLOT)
+    slurm.set_state("101", "RUNNING")
     jobs.stop()  # there is no scancel that it could call
     assert jobs.after_stop.endswith("scancel 101")
 
@@ -335,7 +334,7 @@ def test_jobs_go_on_when_the_suite_stops_and_are_named(slurm: FakeSlurm, job: Jo
 def test_processes_are_those_that_the_cell_gets(slurm: FakeSlurm, job: Job) -> None:
     cfg = cluster.load_config(job.plan.cell.config)
     cfg.auto_scale_lr.base_batch_size = 32  # four times the batch
-    assert SlurmJobs(1, {}).processes(cfg) == 1
-    assert SlurmJobs(1, {"gpus_per_node": 2}).processes(cfg) == 4
-    assert SlurmJobs(1, {"gpus_per_node": 2, "nodes": 1}).processes(cfg) == 2
-    assert LocalJobs(1).processes(cfg) == 1
+    assert SlurmJobs({}).processes(cfg) == 1
+    assert SlurmJobs({"gpus_per_node": 2}).processes(cfg) == 4
+    assert SlurmJobs({"gpus_per_node": 2, "nodes": 1}).processes(cfg) == 2
+    assert LocalJobs().processes(cfg) == 1

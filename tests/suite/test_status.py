@@ -1,13 +1,18 @@
 """What a suite says of its cells: the state of each and why."""
 
 import dataclasses
+import json
+import os
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from mixmae_bench.cli import main
 from mixmae_bench.record import Record, append_record, read_records
+from mixmae_bench.suite import progress
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, is_running, note_failure, write_progress
 from mixmae_bench.suite.spec import read_suite
@@ -91,6 +96,63 @@ def test_a_cell_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     with held(tmp_path / "cell") as first, held(tmp_path / "cell") as second:
         assert (first, second) == (True, False)
     assert not is_running(tmp_path / "cell")
+
+
+def test_looking_at_a_cell_keeps_no_other_process_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held(tmp_path / "cell"):
+        monkeypatch.setattr(progress.FileLock, "acquire", lambda *_, **__: pytest.fail("a lock was taken"))
+        assert is_running(tmp_path / "cell")
+
+
+def note_owner(folder: Path, host: str, pid: int, began: str, age: float) -> None:
+    note = folder.with_name(f".{folder.name}.owner")
+    note.write_text(json.dumps({"host": host, "pid": pid, "began": began}))
+    os.utime(note, (time.time() - age,) * 2)
+
+
+def test_a_note_that_a_crash_left_is_not_believed_for_ever(tmp_path: Path) -> None:
+    folder, own, pid = tmp_path / "cell", progress._host(), os.getpid()
+    began = progress._began(pid)
+    note_owner(folder, own, pid, began, age=1e6)
+    assert is_running(folder)  # of this machine: whoever lives is at it, however long
+    note_owner(folder, own, pid, "1", age=0)
+    assert not is_running(folder)  # its number is another process's by now
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    note_owner(folder, own, ended.pid, began, age=0)
+    assert not is_running(folder)
+    note_owner(folder, "another", pid, began, age=progress.OLD / 2)
+    assert is_running(folder)
+    note_owner(folder, "another", pid, began, age=progress.OLD + 1)
+    assert not is_running(folder)
+    with held(folder) as free:
+        assert free
+        assert is_running(folder)
+
+
+def test_a_process_that_has_ended_but_is_not_waited_for_runs_nothing(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    began = progress._began(ended.pid)
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    note_owner(tmp_path / "cell", progress._host(), ended.pid, began, age=0)
+    assert not is_running(tmp_path / "cell")
+    ended.wait()
+
+
+def test_the_note_on_the_owner_is_touched_while_the_cell_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_TOUCHES", 0.01)
+    folder = tmp_path / "cell"
+    with held(folder):
+        note_owner(folder, "another", 1, "1", age=1e6)
+        limit = time.monotonic() + 30
+        while not is_running(folder):
+            assert time.monotonic() < limit, "it is not touched"
+            time.sleep(0.01)
+    assert [file.name for file in tmp_path.iterdir()] == [".cell.lock"]
 
 
 def test_the_command_lists_every_cell_and_counts_the_states(
