@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from mixmae_bench.data.images import LoadImage
 from mixmae_bench.data.seg_maps import LoadSegMap
 from mixmae_bench.data.tiny import COCO_IDS, make_tiny
+from mixmae_bench.suite.errors import ErrorsHook
 
 NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 
@@ -153,3 +155,37 @@ def test_miou_is_that_of_the_confusion_matrix(tmp_path: Path) -> None:
     assert told["aAcc"] == pytest.approx(100 * right.sum() / confusion.sum(), abs=5.01e-3)
     seen = confusion.sum(1) > 0
     assert told["mAcc"] == pytest.approx(100 * (right[seen] / confusion.sum(1)[seen]).mean(), abs=5.01e-3)
+
+
+def test_classes_without_an_iou_are_named(tmp_path: Path) -> None:
+    metric = IoUMetric(iou_metrics=["mIoU"])
+    metric.dataset_meta = dict(classes=("ground", "thing", "third"))
+    runner = SimpleNamespace(
+        val_evaluator=SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
+    )
+    hook = ErrorsHook()
+    hook.before_val(runner)
+    for labels in ([[0, 1]], [[0, 255]]):
+        maps = (dict(data=torch.tensor([labels])) for _ in range(2))
+        metric.process({}, [dict(zip(("pred_sem_seg", "gt_sem_seg"), maps, strict=True))])
+    assert metric.evaluate(2)["mIoU"] == 100
+    assert hook.absent_classes(runner) == ["third"]
+
+
+def test_classes_without_an_object_are_named(coco: Path) -> None:
+    annotations = str(coco / "annotations/instances_val2017.json")
+    with contextlib.redirect_stdout(io.StringIO()):
+        dataset = CocoDataset(
+            data_root=str(coco), ann_file=annotations, data_prefix=dict(img="val2017/"), test_mode=True
+        )
+        metric = CocoMetric(ann_file=annotations, metric="bbox")
+        metric.dataset_meta = dataset.metainfo
+        metric.process({}, perfect(dataset))
+        metric.evaluate(len(dataset))
+    evaluator = SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
+    notes = json.loads(Path(annotations).read_text())["annotations"]
+    shown = {note["category_id"] for note in notes if not note["iscrowd"]}
+    absent = ErrorsHook().absent_classes(SimpleNamespace(val_evaluator=evaluator))
+    names = dict(zip(COCO_IDS, dataset.metainfo["classes"], strict=True))
+    assert absent == [names[id_] for id_ in COCO_IDS if id_ not in shown]
+    assert 60 < len(absent) < 80

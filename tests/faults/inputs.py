@@ -65,6 +65,7 @@ OWN_MAPS = (
     "val_dataloader = train_dataloader\ntest_dataloader = train_dataloader\n"
     "model = dict(decode_head=dict(num_classes=2), auxiliary_head=None)"
 )
+EVALUATOR = "val_evaluator = dict(ann_file='data/ann.json')\ntest_evaluator = val_evaluator"
 BOX = dict(image_id=0, category_id=1, bbox=[8, 8, 9, 9], area=81, iscrowd=0)
 EVIL_YAML = f"!!python/object/apply:builtins.exec [\"open('{MARK}', 'w')\"]"
 REF = "ROOT/tests/reference"
@@ -544,15 +545,15 @@ INPUTS: list[Bad] = [
             (scenes, coco(annotations=[dict(BOX, id=5, bbox=[70, 8, 9, 9])]), "", "annotation 5 .* outside"),
             (
                 scenes,
-                coco(categories=[dict(id=9 - i, name=str(9 - i)) for i in range(9, -1, -1)][::-1]),
+                coco(categories=[dict(id=i + 1, name=str(i)) for i in range(9, -1, -1)]),
                 "",
-                "ann",
+                "label 0 is '0' in the one and '9' in the other",
             ),
             (
                 scenes,
-                coco(images=[dict(id=0, file_name="0.png", width=640, height=640)]),
+                coco(images=[dict(id=i, file_name=f"{i}.png", width=640, height=640) for i in range(4)]),
                 "",
-                "ann.json|0.png",
+                "0.png cannot be used: it is 64x64, its annotation says 640x640",
             ),
             (photos, coco(), "", "0.png cannot be used: its EXIF orientation is 6"),
             (scenes, coco(), "val_evaluator = dict(ann_file=None)", "val_evaluator of .* has no ann_file"),
@@ -566,7 +567,7 @@ INPUTS: list[Bad] = [
             (
                 scenes,
                 coco(annotations=[dict(BOX, id=0, segmentation=[[8, 8, 17, 8, 17, 17]])]),
-                f"{OWN_COCO_VAL}\nval_evaluator = dict(ann_file='data/ann.json')\ntest_evaluator = val_evaluator",
+                f"{OWN_COCO_VAL}\n{EVALUATOR}",
                 "annotation 0 has an id that COCO's evaluation takes for no match",
             ),
         ]

@@ -215,3 +215,13 @@ def test_reading_records_and_making_tables_imports_no_torch_nor_openmmlab() -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_value_that_leaves_out_a_class_has_a_star_and_a_note_that_names_it() -> None:
+    whole = record("scratch", 0, miou=50.0)
+    part = replace(record("mixmae", 0, miou=100.0), absent_classes=["bird"])
+    table = suite_table("s", [whole, part])
+    assert [row["mIoU ↑"] for row in rows(table)] == ["50.00", "100.00 *"]
+    assert "*: not over all classes: in segmentation no validation image has bird." in table
+    assert "not over all classes" not in suite_table("s", [whole])
+    assert metrics_text(part.metrics, part.absent_classes) == "mIoU 100.00 (no validation image has bird)"
