@@ -29,9 +29,9 @@ def parse_option(option: str) -> tuple[str, object]:
     """Read KEY=VALUE.
 
     A value is a number, true, false, None or a word; a list `a,b` or `[a,b]`; a tuple `(a,b)`; a dict
-    `{key:a,key:b}`, `{'key': a}` or `dict(key=a)`; or any of them in another. What stands in quotes is text, commas
-    and spaces included; quotes around a whole list, tuple or dict are dropped, as by mmengine, whose
-    DictAction cannot read dicts.
+    `{key:a,key:b}`, `{'key': a}` or `dict(key=a)`; or any of them in another. In quotes is text, with its
+    commas and spaces. Quotes around a whole list, tuple or dict are dropped, as by mmengine, whose DictAction
+    does not read dicts.
 
     Raises:
         UserError: Where it is not KEY=VALUE, or brackets and quotes do not match.
@@ -48,9 +48,8 @@ def parse_option(option: str) -> tuple[str, object]:
         return key.strip(), _Reader(text).whole()
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(
-            f"--cfg-options {key}: the value {' '.join(text.split())[:200]} cannot be read: {reason}"
-        ) from error
+        value = " ".join(text.split())[:200]
+        raise UserError(f"--cfg-options {key}: the value {value} cannot be read: {reason}") from error
 
 
 class _Reader:
@@ -109,9 +108,8 @@ class _Reader:
             char = self.text[self.at]
             if char in BRACKETS:
                 open_brackets.append(BRACKETS[char])
-            elif char in BRACKETS.values():
-                if not open_brackets or open_brackets.pop() != char:
-                    raise ValueError(f"a '{char}' closes nothing")
+            elif char in BRACKETS.values() and (not open_brackets or open_brackets.pop() != char):
+                raise ValueError(f"a '{char}' closes nothing")
             self.at += 1
         if open_brackets:
             raise ValueError(f"a '{open_brackets[-1]}' is missing")

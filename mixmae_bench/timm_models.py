@@ -113,7 +113,7 @@ class MixMAESwinClassifier(MixMAESwin):
 
         Args:
             img_size: Side of the images in pixels; None for the current one.
-            patch_size: Pixels per token, to which the patch embedding is resampled; None for the current ones.
+            patch_size: Pixels per token, to which the embedding is resampled; None for the current ones.
             window_size: New windows. Without it and `window_ratio`, windows grow with the grid of tokens.
             window_ratio: Windows are the grid of the first stage divided by this, for all stages or one per
                 stage.
@@ -140,9 +140,9 @@ class MixMAESwinClassifier(MixMAESwin):
         windows = [min(window, side // stride) for window, stride in zip(windows, strides, strict=False)]
 
         self.patch_embed.set_input_size(patch_size=patch)
+        table = self.absolute_pos_embed
         self.absolute_pos_embed = _parameter_like(
-            self.absolute_pos_embed,
-            resize_grid(self.absolute_pos_embed.data[0], self.grid, (grid, grid))[None],
+            table, resize_grid(table.data[0], self.grid, (grid, grid))[None]
         )
         for stage, window in zip(self.layers, windows, strict=False):
             for block in stage.blocks:

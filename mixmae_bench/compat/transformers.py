@@ -1,15 +1,15 @@
 """OpenMMLab beside a `transformers` that does not fit it.
 
 mmpretrain 1.2.0 (and onedl-mmpretrain 1.3.6) imports its multimodal models as soon as `transformers` 4.28 or
-later is installed. With `transformers` 5, which lacks functions that they import, every
-`import mmpretrain.models` then fails, and with it every model. Here mmpretrain treats such a `transformers`
-as missing: its multimodal models are the placeholders that it has for that case.
+later is installed. `transformers` 5 lacks functions that they import: `import mmpretrain.models` then fails,
+and every model with it. Here mmpretrain treats such a `transformers` as missing: its multimodal models are the
+placeholders that it has for that case.
 
-mmengine, mmdet and mmpretrain do without `transformers` where its import ends in an ImportError, and fail
-where a broken installation (for another version of torch, say) ends in any other error. Here that is an ImportError
-too.
+mmengine, mmdet and mmpretrain do without `transformers` where its import ends in an ImportError. They fail
+where a broken installation, say for another version of torch, ends in any other error. Here that is an
+ImportError too.
 
-Where `transformers` serves, nothing changes. This module imports neither mmpretrain nor transformers by itself,
+Where `transformers` fits, nothing changes. This module imports neither mmpretrain nor transformers by itself,
 so `import mixmae_bench` stays cheap.
 """
 
