@@ -98,12 +98,12 @@ class Worker:
     def stop(self) -> None:
         """End the process, whatever it is at."""
         self._process.terminate()
+        self._connection.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._connection.close()
 
 
 def serve(pipe: int, parent: int) -> None:
@@ -112,10 +112,9 @@ def serve(pipe: int, parent: int) -> None:
     connection = Connection(pipe)
     while True:
         try:
-            call = connection.recv_bytes()
+            connection.send_bytes(pickle.dumps(answer(connection.recv_bytes())))
         except (EOFError, OSError):
             return
-        connection.send_bytes(pickle.dumps(answer(call)))
 
 
 def serve_once(folder: str, parent: int) -> None:

@@ -48,6 +48,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # only a CPU does the same twice to the bit
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-faults-"))
     print(f"seed {args.seed}, folder {work}", flush=True)
     import_everything()
