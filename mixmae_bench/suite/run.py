@@ -20,7 +20,6 @@ from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable, write_atomically
 from mixmae_bench.record import Record, read_records
-from mixmae_bench.registry import MODELS
 from mixmae_bench.report.page import write_report
 from mixmae_bench.report.suite import metrics_text, suite_table
 from mixmae_bench.report.table import markdown
@@ -30,7 +29,7 @@ from mixmae_bench.suite.progress import note_failure, progress
 from mixmae_bench.suite.spec import PRETRAINING, Suite
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.trackers import check_trackers
-from mixmae_bench.transfer.load import load_backbone
+from mixmae_bench.transfer.audit import try_checkpoint
 
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_BETWEEN_TRIES = 5.0
@@ -119,6 +118,11 @@ def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int])
     configs = {cell.config: load_config(cell.config) for cell in suite.cells()}
     for cfg in configs.values():
         check_training(cfg)
+        if cfg.get("load_from"):
+            raise UserError(
+                f"config {cfg.filename}: a suite says itself what its runs start from, instead of load_from; "
+                f"give `methods: {{NAME: {{checkpoint: {cfg.load_from}}}}}`"
+            )
         check_datasets(find_data(cfg, by_option=False))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
@@ -126,7 +130,7 @@ def check_suite(suite: Suite, rescale: bool, processes: Callable[[Config], int])
         if method.checkpoint:
             for task in method.tasks:
                 if task.after is None:
-                    load_backbone(MODELS.build(configs[task.config].model.backbone), method.checkpoint)
+                    try_checkpoint(configs[task.config], method.checkpoint)
 
 
 def _done(plans: dict[str, Plan], records: Path, work_dir: Path, console: Console) -> set[str]:
