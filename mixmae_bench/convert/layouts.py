@@ -63,7 +63,7 @@ _MM_MSA = (*_MM_FFN, (r"norm([12])\.", r"norm\1."), (r"attn\.w_msa\.", "attn."))
 
 
 def _within(block: str, official: str, rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Put the beginning of a block's names, with groups that `official` repeats, before rules for the rest."""
+    """Put the beginning of a block's names, with groups for `official`, before rules for the rest."""
     groups = re.compile(block).groups
     shifted = [(p, re.sub(r"\\(\d)", lambda m: f"\\{int(m[1]) + groups}", new)) for p, new in rules]
     return tuple((block + pattern, official + new) for pattern, new in shifted)
@@ -109,8 +109,7 @@ LAYOUTS = (
     Layout("mixmae-bench", prefix="backbone."),
     Layout("official", beside=_head_fc),
     Layout("mmpretrain MixMIM", _MM_MIXMIM, _MM_DECODER, "MixMAESwin", unfolds=True),
-    Layout("mmpretrain SimMIM", _MM_SWIN, _by((r"neck\.decoder\.", "decoder.")), "Swin", unfolds=True),
-    Layout("mmpretrain Swin", _MM_SWIN, _by(_MM_HEAD), "Swin", unfolds=True),
+    Layout("mmpretrain Swin", _MM_SWIN, _by(_MM_HEAD, (r"neck\.(decoder\.)", r"\1")), "Swin", unfolds=True),
     Layout("mmpretrain MAE", _MM_VIT, _MM_DECODER, "PlainViT"),
     Layout("timm Swin", _timm_swin, _head_fc, "Swin"),
     Layout("timm Swin before 0.9", _head_fc, _head_fc, "Swin"),
@@ -251,8 +250,7 @@ def _numbered_norms(inside: dict[str, str]) -> dict[str, str]:
 def _renamed(name: str, inside: dict[str, str], layout: Layout, kind: Kind) -> str:
     """Return the official name of a parameter, or a stranger's with a question mark in front."""
     if layout.name == "mixmae-bench":
-        own = f"backbone.{inside[name]}" if name in inside else name
-        new = official_name(own, kind.rules)
+        new = official_name(name, kind.rules)
     else:
         new = layout.backbone(inside[name]) if name in inside else None
         new = layout.beside(name) if new is None else kind.prefix + new

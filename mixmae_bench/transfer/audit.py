@@ -82,7 +82,7 @@ def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str,
     lines = [] if audit is None else [summary(backbone, len(state), audit, path, weights.notes)]
     if heads:
         lines.append(
-            f"beside the backbone: loaded {len(fits)} of {len(heads)} tensors, the others stay as initialised; "
+            f"beside the backbone: loaded {len(fits)} of {len(heads)} tensors, the others stay as they begin; "
             f"left out {len(set(rest) - set(own))} of the checkpoint"
         )
     lines += [
