@@ -82,8 +82,8 @@ def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str,
     lines = [] if audit is None else [summary(backbone, len(state), audit, path, weights.notes)]
     if heads:
         lines.append(
-            f"beside the backbone: loaded {len(fits)} of {len(heads)} tensors, the others stay as they begin; "
-            f"left out {len(set(rest) - set(own))} of the checkpoint"
+            f"heads and others: loaded {len(fits)} of {len(heads)} tensors, the others stay as initialised; "
+            f"left out {len(set(rest) - set(own))}"
         )
     lines += [
         f"not loaded: '{name}' has shape {tuple(tensor.shape)} there, {tuple(own[name].shape)} here"

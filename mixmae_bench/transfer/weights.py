@@ -68,6 +68,7 @@ def unwrap(content: object, own: Collection[str] = ()) -> Weights:
     state = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not state:
         raise ValueError("holds no tensors by name; give a state dict or a checkpoint of a run")
+    own = set(own)
     own_parts = {part for name in own for part in name.split(".")}
     own_roots = {_root(name) for name in own}
     if averages := _averages(state, own_roots):
@@ -78,7 +79,7 @@ def unwrap(content: object, own: Collection[str] = ()) -> Weights:
         if wrappers := sorted({part for name in state for part in name.split(".")} & WRAPPERS - own_parts):
             state = _without(wrappers, state)
             stripped += [f"'{part}.'" for part in wrappers]
-        elif (root := _model_root(state, own_roots)) is not None:
+        elif (root := _model_root(state, own)) is not None:
             if outside := [name for name in state if _root(name) != root]:
                 notes.append(f"left out {len(outside)} tensors beside '{root}.': {_quoted(outside)}")
             if AVERAGED.fullmatch(root):
@@ -159,15 +160,15 @@ def _without(wrappers: list[str], state: dict[str, Tensor]) -> dict[str, Tensor]
     return {name: state[theirs] for name, theirs in bare.items()}
 
 
-def _model_root(state: dict[str, Tensor], own_roots: set[str]) -> str | None:
+def _model_root(state: dict[str, Tensor], own: set[str]) -> str | None:
     """Return the first part of names that holds the model, where one does, or None."""
-    roots = {_root(name) for name in state if "." in name}
-    found = [root for root in ROOTS if root in roots - own_roots]
+    roots = {_root(name) for name in state if "." in name} - {_root(name) for name in own & state.keys()}
+    found = [root for root in ROOTS if root in roots]
     if len(found) > 1:
         raise ValueError(f"holds several models, under {_quoted(found)}; save one of them alone")
     if found:
         return found[0]
-    if len(roots) == 1 and AVERAGED.fullmatch(*roots) and not roots & own_roots:
+    if len(roots) == 1 and AVERAGED.fullmatch(*roots):
         return roots.pop()
     return None
 
