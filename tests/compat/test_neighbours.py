@@ -17,7 +17,8 @@ CheckpointLoader.register_scheme("mine://", loader=lambda path, map_location=Non
 
 def patched():
     return (
-        dict(CheckpointLoader._schemes), list(CheckpointLoader._schemes), utils.load, dict(utils.MODULE2PACKAGE),
+        dict(CheckpointLoader._schemes), list(CheckpointLoader._schemes),
+        utils.load, dict(utils.MODULE2PACKAGE),
         checkpoint.load_checkpoint, checkpoint._load_checkpoint, checkpoint.load_state_dict,
     )
 
