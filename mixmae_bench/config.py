@@ -22,13 +22,14 @@ EMBEDDED = "data/digits"
 """Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
 
 
+@openmmlab.reading_configs()
 def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config in OpenMMLab's style and merge `options` (dotted keys) into it.
 
     Raises:
-        UserError: Where the file is missing or cannot be read, or an option does not fit.
+        UserError: Where the file is missing or cannot be read, an option does not fit, or as
+            `openmmlab.family`.
     """
-    openmmlab.adapt()
     path = Path(path)
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.py")])

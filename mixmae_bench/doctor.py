@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mixmae_bench import __version__
-from mixmae_bench.compat.openmmlab import adapt, family
+from mixmae_bench.compat.openmmlab import family
 from mixmae_bench.compat.ops import ops_kind
 from mixmae_bench.environment import hardware, packages
 from mixmae_bench.errors import UserError
@@ -83,7 +83,6 @@ def _ops() -> list[tuple[str, str]]:
 
 def _frameworks() -> list[tuple[str, str]]:
     """Import what the transfers need: a version that does not fit fails here."""
-    adapt()
     import mmdet.models
     import mmpretrain.models
     import mmseg.models

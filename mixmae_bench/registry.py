@@ -14,10 +14,6 @@ from mmengine.registry import STRATEGIES as _STRATEGIES
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import Registry
 
-from mixmae_bench.compat import openmmlab
-
-openmmlab.adapt()
-
 
 def _child(parent: Registry, *locations: str) -> Registry:
     names = [f"mixmae_bench.{location}" for location in locations]
@@ -27,7 +23,16 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
 MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "distributed")
 DATASETS = _child(_DATASETS, "data.sets")
-HOOKS = _child(_HOOKS, "suite.hooks", "pictures", "transfer.own_area", "resume", "finite", "distributed")
+HOOKS = _child(
+    _HOOKS,
+    "suite.hooks",
+    "pictures",
+    "transfer.own_area",
+    "transfer.audit",
+    "resume",
+    "finite",
+    "distributed",
+)
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
 STRATEGIES = _child(_STRATEGIES, "sharded")

@@ -41,7 +41,8 @@ PROCESS_COUNTS = "process_counts"
 
 
 def protect(cfg: Config) -> None:
-    """Make the runs of a config resumable exactly, log their gradients' norm, and stop them at bad numbers.
+    """Make the runs of a config resumable exactly, log their gradients' norm, stop them at bad numbers, and
+    audit what they load.
 
     Another hook than mmengine's own in the place of `default_hooks.checkpoint`, or one that writes elsewhere
     than to the run's folder, stays as it is.
@@ -58,7 +59,8 @@ def protect(cfg: Config) -> None:
         loader["persistent_workers"] = False
     if not cfg.optim_wrapper.get("clip_grad"):
         cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing; the norm is logged where it is
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="mixmae_bench.FiniteLossHook")]
+    own = [dict(type=f"mixmae_bench.{name}") for name in ("LoadAuditHook", "FiniteLossHook")]
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *own]
 
 
 @HOOKS.register_module()

@@ -7,10 +7,12 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.finite import NotFiniteError
 from mixmae_bench.resume import EXACT, found_by_first, latest_intact
 
 
+@safe_loaders()
 def train(cfg: Config, build: Callable[[Config], Runner]) -> Runner:
     """Build the Runner of a protected config (see `resume.protect`) and train it.
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from mixmae_bench.cli import exits_on_user_error
+from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.distributed import leave, unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable
@@ -22,9 +23,10 @@ def main() -> int:
     checkpoint = existing(args.checkpoint)
     check_writable(Path(cfg.work_dir))
     cfg.pop("runner_type", None)  # one GPU holds what only evaluates
-    runner = build(cfg, args.launcher, train=False)
-    load_model(unwrapped(runner.model), checkpoint)
-    with names_dead_loaders(cfg):
+    cfg.load_from, cfg.resume = None, False  # mmengine would load them over the checkpoint
+    with safe_loaders(), names_dead_loaders(cfg):
+        runner = build(cfg, args.launcher, train=False)
+        load_model(unwrapped(runner.model), checkpoint)
         runner.test()
     leave()
     return 0

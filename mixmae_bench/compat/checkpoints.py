@@ -7,6 +7,8 @@ import urllib.parse
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +97,22 @@ def why_refused(error: Exception) -> str:
     return f"{type(error).__name__}: {text.split('Please file an issue')[0][:200]}"
 
 
-def use_in_mmengine() -> None:
+@contextmanager
+def safe_loaders() -> Iterator[None]:
     """Make mmengine load checkpoints (resume, load_from, Pretrained) by `read_checkpoint`, from anywhere.
 
-    mmengine 0.10.7 cannot resume on torch >= 2.6 at all; the fork allows `getattr` and falls back to
-    running the file's code. What mmengine fetches from the net it reads without any of this.
+    For what this package's commands run, and only until that ends: whoever imports this package keeps
+    mmengine's loaders. Those of mmengine 0.10.7 cannot resume on torch >= 2.6 at all; the fork's allow
+    `getattr`, fall back to running a file's code, and read what they fetch from the net without any check.
     """
-    others = [prefix for prefix in CheckpointLoader._schemes if prefix]
-    CheckpointLoader.register_scheme(prefixes=others, loader=_fetch_checkpoint, force=True)
-    CheckpointLoader.register_scheme(prefixes="", loader=read_for_mmengine, force=True)
+    before = CheckpointLoader._schemes
+    CheckpointLoader._schemes = OrderedDict(
+        (prefix, _fetch_checkpoint if prefix else read_for_mmengine) for prefix in before
+    )
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes = before
 
 
 def read_for_mmengine(path: str, map_location: str | torch.device | None = "cpu") -> Any:

@@ -58,20 +58,29 @@ def import_quietly() -> None:
         import mmseg.datasets  # noqa: F401
 
 
-def adapt() -> None:
-    """Make the installed family work here: `mmseg::` configs, read fast, and checkpoints that never run code.
+@contextlib.contextmanager
+def reading_configs() -> Iterator[None]:
+    """Make mmengine read `mmseg::` configs in either family, and fast, while this package reads a config.
 
     Raises:
         UserError: As `family`.
     """
     from mmengine.config import utils
 
+    before = utils.MODULE2PACKAGE["mmseg"], utils.load
     if family() == "onedl":
         # mmengine looks for a distribution of this name, which the fork does not have.
         utils.MODULE2PACKAGE["mmseg"] = "mmseg"
-    if not hasattr(utils.load, "cache_info"):
-        # For every base `mmdet::...` it reads all metafiles of mmdet: a second per config, minutes per suite.
-        utils.load = cache(utils.load)
-    from mixmae_bench.compat.checkpoints import use_in_mmengine
+    utils.load = _read_once
+    try:
+        yield
+    finally:
+        utils.MODULE2PACKAGE["mmseg"], utils.load = before
 
-    use_in_mmengine()
+
+@cache
+def _read_once(file: str) -> object:
+    """For every base `mmdet::...` mmengine reads all metafiles of mmdet: a second, minutes per suite."""
+    from mmengine.fileio import load
+
+    return load(file)

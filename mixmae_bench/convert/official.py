@@ -69,6 +69,11 @@ class Kind:
     keys: tuple[str, ...]
     maybe: tuple[str, ...] = ()
 
+    @property
+    def prefix(self) -> str:
+        """What is in front of the official names of the backbone."""
+        return next(theirs for theirs, ours in self.rules if ours == "backbone.")
+
     def unmatched(self, names: set[str]) -> tuple[list[str], list[str]]:
         """Return the names that no pattern fits, and the patterns that must and do not fit any name."""
         keys = [re.compile(pattern) for pattern in self.keys]

@@ -15,15 +15,17 @@ from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.config import load_config
 from mixmae_bench.convert.fits import BROKEN, check, model_config, snippet, untold
 from mixmae_bench.convert.layouts import Match, left_out, recognise, shorten
-from mixmae_bench.convert.official import OUT_NORMS, Kind, our_name
-from mixmae_bench.convert.tables import image_side, is_sincos, official_buffers, refold
+from mixmae_bench.convert.official import KINDS, OUT_NORMS, Kind, our_name
+from mixmae_bench.convert.tables import has_windows_of_swin, image_side, is_sincos, official_buffers, refold
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import atomic_path
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import read_state_dict
+from mixmae_bench.transfer.load import read_weights
 
 KIND, IMG_SIZE = "kind", "img_size"
 """Entries of a converted checkpoint's meta: kind, and pixels per side, as parameters may not tell them."""
+
+SWIN = next(kind for kind in KINDS if kind.name == "Swin fine-tuning")
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Report:
 
     Attributes:
         found: What the file is.
+        notes: Which of several sets of weights was taken, and what was stripped from names (see `unwrap`).
         mapped: Number of tensors that were renamed.
         permuted: Those whose inputs were reordered.
         resized: Position and bias tables of another size.
@@ -51,10 +54,12 @@ class Report:
     added: list[str] = field(default_factory=list)
     fits: str = ""
     untold: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the report, a line per thing that happened."""
-        lines = [f"found: {self.found}", f"mapped: {self.mapped} tensors"]
+        lines = [f"found: {self.found}", *(f"weights: {note}" for note in self.notes)]
+        lines.append(f"mapped: {self.mapped} tensors")
         for what, names in (
             ("permuted", self.permuted),
             ("resized", self.resized),
@@ -91,19 +96,24 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         raise UserError(f"folder {out.parent} does not exist; make it first")
     if img_size is not None and img_size < 1:
         raise UserError(f"--img-size is {img_size}; give pixels per side")
-    state = read_state_dict(file)
+    weights = read_weights(file)
+    state = dict(weights.state)
     dropped = left_out(list(state))
     for name in dropped:
         del state[name]
-    match = recognise(list(state), str(_read_meta(file).get(KIND)))
+    known = str(_read_meta(file).get(KIND))
+    match = recognise(list(state), known)
     if isinstance(match, str):
         raise UserError(f"checkpoint {file} is of no known kind; {match}")
-    report = Report(f"{match.kind.name} ({match.kind.source}), {match.layout.name} names", len(match.names))
+    report = Report(_found(match), len(match.names), notes=weights.notes)
     report.dropped = dropped
-    report.recomputed = [name for name in state if name not in match.names]
+    report.recomputed = list(match.buffers)
     _check_stored(state, file)
     try:
         official = _official(state, match, report)
+        if _is_swin(match, official, known):
+            match = replace(match, kind=SWIN)
+            report.found = _found(match)
         # SimMIM on MixMAE's encoder has the keys of SimMIM on a Swin that learns its positions.
         sincos = match.kind.backbone == "Swin" and is_sincos(official)
         kind = replace(match.kind, backbone="MixMAESwin") if sincos else match.kind
@@ -132,6 +142,22 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         meta = {"converted_from": report.found, "mixmae_bench": __version__, KIND: kind.name}
         _write(ours, out, "state_dict", {**meta, IMG_SIZE: str(img_size)} if img_size else meta)
     return report
+
+
+def _found(match: Match) -> str:
+    within = f" under '{match.prefix}'" if match.layout.name == "official" and match.prefix else ""
+    within = "" if match.prefix == match.kind.prefix else within
+    return f"{match.kind.name} ({match.kind.source}), {match.layout.name} names{within}"
+
+
+def _is_swin(match: Match, official: dict[str, Tensor], known: str) -> bool:
+    """Tell a Swin that learns its positions from MixMAE's encoder, where no shift mask does.
+
+    MixMAE's positions are fixed sines. A detector's checkpoint has no shift masks.
+    """
+    if match.kind.name != "MixMAE fine-tuning" or match.kind.name == known or match.layout.kinds:
+        return False
+    return not is_sincos(official) and has_windows_of_swin(official)
 
 
 def _for_official(
@@ -173,7 +199,7 @@ def _check_buffers(
     """
     expected = official_buffers(official, match.kind.backbone == "Swin" and img_size is not None, img_size)
     for name, tensor in state.items():
-        ours = expected.get(match.layout.rename(name, match.kind)) if name not in match.names else None
+        ours = expected.get(match.buffers.get(name, ""))
         if ours is not None and not torch.equal(ours.float(), tensor.float()):
             raise ValueError(f"'{name}' is not what its sizes say")
 

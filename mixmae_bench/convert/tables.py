@@ -89,6 +89,14 @@ def is_sincos(official: dict[str, Tensor]) -> bool:
     return bool((sines**2 + cosines**2 - 1).abs().max() < 0.2)
 
 
+def has_windows_of_swin(official: dict[str, Tensor]) -> bool:
+    """Tell whether all bias tables are of one window, or of the whole grid where that is smaller (S1)."""
+    table = next(table for name, table in official.items() if name.endswith("absolute_pos_embed"))
+    windows = {_stage(name): window_of(t) for name, t in official.items() if name.endswith(TABLE)}
+    side, largest = math.isqrt(table.shape[1]), max(windows.values())
+    return all(window == min(largest, side // 2**stage) for stage, window in windows.items())
+
+
 def _stage(name: str) -> int:
     return int(name.partition("layers.")[2].partition(".")[0])
 

@@ -16,7 +16,6 @@ from mixmae_bench.data.checks import check_datasets
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable, write_atomically
 from mixmae_bench.record import Record, read_records
-from mixmae_bench.registry import MODELS
 from mixmae_bench.report.page import write_report
 from mixmae_bench.report.suite import metrics_text, suite_table
 from mixmae_bench.report.table import markdown
@@ -31,7 +30,7 @@ from mixmae_bench.suite.spec import Suite
 from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.trackers import check_trackers
-from mixmae_bench.transfer.load import load_backbone
+from mixmae_bench.transfer.audit import try_checkpoint
 
 SECONDS_BETWEEN_LOOKS = 0.25
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
@@ -132,6 +131,11 @@ def check_suite(
     configs = {path: load_config(path) for path in paths}
     for cfg in configs.values():
         check_training(cfg)
+        if cfg.get("load_from"):
+            raise UserError(
+                f"config {cfg.filename}: a suite says itself what its runs start from, instead of load_from; "
+                f"give `methods: {{NAME: {{checkpoint: {cfg.load_from}}}}}`"
+            )
         check_datasets(find_data(cfg, by_option=False), processes(cfg))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
@@ -139,7 +143,7 @@ def check_suite(
         if method.checkpoint:
             for task in method.tasks:
                 if task.after is None and task.config in configs:
-                    load_backbone(MODELS.build(configs[task.config].model.backbone), method.checkpoint)
+                    try_checkpoint(configs[task.config], method.checkpoint)
 
 
 def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console) -> set[str]:

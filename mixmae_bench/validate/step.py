@@ -13,6 +13,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mixmae_bench.batch import fit_lr
+from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.config import check_model, find_data, load_config, relocate
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import built_on
@@ -21,7 +22,8 @@ from mixmae_bench.data.tiny import make_tiny
 from mixmae_bench.errors import UserError
 from mixmae_bench.printing import printing_into
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import load_backbone
+from mixmae_bench.transfer.audit import fit_model, pretrained, try_checkpoint
+from mixmae_bench.transfer.load import read_weights
 from mixmae_bench.validate.narrow import narrow
 
 TINY = {
@@ -80,9 +82,10 @@ def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path |
             check_model(cfg)
             fit_lr(copy.deepcopy(cfg), _processes(config), rescale=False)
             if checkpoint:
-                with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
-                    load_backbone(MODELS.build(cfg.model.backbone), checkpoint)
-            _run(cfg if full else narrow(cfg), data, folder)
+                try_checkpoint(cfg, checkpoint)
+            _check_named(cfg)
+            with safe_loaders():
+                _run(cfg if full else narrow(cfg), data, folder)
         except Exception as failure:  # a config can fail in any way
             traceback.print_exc()
             kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
@@ -99,6 +102,21 @@ def make_data(data: Path) -> None:
 def _params(cfg: Config) -> int:
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"), built_on("meta"):
         return sum(p.numel() for p in MODELS.build(cfg.model).parameters())
+
+
+def _check_named(cfg: Config) -> None:
+    """Audit the checkpoints that a config names on its model at full width, and take them out of it.
+
+    Raises:
+        UserError: As `load_backbone`.
+    """
+    if file := pretrained(cfg.model.backbone.get("init_cfg")):
+        try_checkpoint(cfg, file)
+        del cfg.model.backbone.init_cfg
+    if file := cfg.pop("load_from", None):
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
+            model = MODELS.build(cfg.model)
+        fit_model(model, read_weights(file, model.state_dict().keys()), file)
 
 
 def _processes(config: Path) -> int:

@@ -1,6 +1,7 @@
 """Checkpoints are read as data: plain values come back, code never runs, and the net is not trusted."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,16 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-import mixmae_bench.registry  # noqa: F401  (adapts mmengine)
-from mixmae_bench.compat.checkpoints import read_checkpoint, why_refused
+from mixmae_bench.compat.checkpoints import read_checkpoint, safe_loaders, why_refused
 from mixmae_bench.errors import UserError
 from mixmae_bench.resume import intact
+
+
+@pytest.fixture(autouse=True)
+def _of_our_commands() -> Iterator[None]:
+    """mmengine as this package's commands have it."""
+    with safe_loaders():
+        yield
 
 
 class Code:

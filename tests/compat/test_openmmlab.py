@@ -1,15 +1,13 @@
 """Which family of OpenMMLab packages is installed, told from folders as pip leaves them."""
 
 import sys
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
+from mmengine.config import utils
 from mmengine.config.utils import MODULE2PACKAGE
-from mmengine.runner import CheckpointLoader
 
-from mixmae_bench.compat.checkpoints import read_for_mmengine
-from mixmae_bench.compat.openmmlab import FORK, ORIGINAL, adapt, family, installed
+from mixmae_bench.compat.openmmlab import FORK, ORIGINAL, family, installed, reading_configs
 from mixmae_bench.errors import UserError
 
 
@@ -25,6 +23,11 @@ def install(site: Path, *names: str, version: str = "1.2.3") -> None:
         folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def read() -> None:
+    with reading_configs():
+        pass
 
 
 @pytest.mark.parametrize("name", FORK)
@@ -45,7 +48,7 @@ def test_whole_families_are_told_apart(packages: tuple[str, ...], name: str, sit
     assert family() == name
 
 
-@pytest.mark.parametrize("call", [family, adapt])
+@pytest.mark.parametrize("call", [family, read])
 @pytest.mark.parametrize(
     ("original", "fork"),
     [
@@ -58,17 +61,17 @@ def test_both_families_at_once_are_a_user_error_that_names_both(
     original: tuple[str, ...], fork: tuple[str, ...], call: object, site: Path
 ) -> None:
     install(site, *original, *fork)
-    loader = CheckpointLoader._schemes[""]
+    load = utils.load
     with pytest.raises(UserError) as error:
         call()
     message = str(error.value)
     assert "\n" not in message
     assert f"{', '.join(original)} and {', '.join(fork)};" in message
     assert "uninstall" in message
-    assert CheckpointLoader._schemes[""] is loader
+    assert utils.load is load
 
 
-@pytest.mark.parametrize("call", [family, adapt])
+@pytest.mark.parametrize("call", [family, read])
 def test_no_family_is_a_user_error_that_names_the_extra(call: object, site: Path) -> None:
     install(site, "torch", "mmpycocotools", "onedl")
     with pytest.raises(UserError, match=r"no OpenMMLab packages .*\[onedl\]") as error:
@@ -84,17 +87,18 @@ def test_installed_gives_versions_of_what_is_there(site: Path) -> None:
 
 
 @pytest.mark.parametrize(("packages", "renamed"), [(FORK, True), (ORIGINAL, False)])
-def test_adapt_makes_mmengine_read_for_mmengines_safely_and_find_mmseg(
+def test_while_a_config_is_read_mmengine_finds_mmseg_and_is_as_before_then(
     packages: tuple[str, ...], renamed: bool, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """mmengine looks for the distribution mmsegmentation, which only the original family has."""
-    monkeypatch.setattr(CheckpointLoader, "_schemes", OrderedDict(CheckpointLoader._schemes))
     monkeypatch.setitem(MODULE2PACKAGE, "mmseg", "mmsegmentation")
+    load = utils.load
     install(site, *packages)
     for _ in range(2):
-        adapt()
-        assert CheckpointLoader._get_checkpoint_loader("some/weights.pth") is read_for_mmengine
-        assert MODULE2PACKAGE["mmseg"] == ("mmseg" if renamed else "mmsegmentation")
+        with reading_configs():
+            assert MODULE2PACKAGE["mmseg"] == ("mmseg" if renamed else "mmsegmentation")
+            assert utils.load is not load
+        assert (MODULE2PACKAGE["mmseg"], utils.load) == ("mmsegmentation", load)
 
 
 def test_this_environment_has_one_family() -> None:

@@ -216,7 +216,7 @@ def test_a_damaged_archive_is_refused(capsys: pytest.CaptureFixture) -> None:
             lambda state: {**state, "layers.0.blocks.0.gamma": torch.ones(1)},
             "does not know layers.0.blocks.0.gamma",
         ),
-        (lambda state: {f"model.{k}": v for k, v in state.items()}, "is of no known kind; nearest: "),
+        (lambda state: {f"{k}.value": v for k, v in state.items()}, "is of no known kind; nearest: "),
         (lambda state: {"conv1.weight": torch.ones(1)}, "is of no known kind; nearest: "),
     ],
 )

@@ -6,14 +6,13 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import HistoryBuffer, MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import CheckpointLoader
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mixmae_bench.backbones import MixMAESwin
-from mixmae_bench.compat import openmmlab
+from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods import MixMAE
 from mixmae_bench.registry import MODELS
@@ -66,11 +65,10 @@ def refused(path: Path, backbone: MixMAESwin | None = None) -> str:
 
 
 @pytest.fixture
-def adapted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmengine as `openmmlab.adapt` leaves it, until the test ends."""
-    monkeypatch.setattr(CheckpointLoader, "_schemes", OrderedDict(CheckpointLoader._schemes))
-    monkeypatch.setitem(MODULE2PACKAGE, "mmseg", "before")
-    openmmlab.adapt()
+def adapted() -> Iterator[None]:
+    """mmengine as this package's commands have it, until the test ends."""
+    with safe_loaders():
+        yield
 
 
 # --- what fits ------------------------------------------------------------------------------------

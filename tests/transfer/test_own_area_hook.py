@@ -22,10 +22,11 @@ SIZES = [(37, 53), (64, 41)]  # padded to 64x56 px by the detector, 64x64 by the
 
 
 @pytest.fixture(autouse=True)
-def _any_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+def _any_scope(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave mmengine's default scope as it was."""
-    openmmlab.adapt()
     monkeypatch.setattr(DefaultScope, "_instance_dict", DefaultScope._instance_dict.copy())
+    with openmmlab.reading_configs():
+        yield
 
 
 def build(config: str) -> nn.Module:

@@ -1,5 +1,6 @@
 """Pretrained at 224 px, fine-tuned at other sizes: real depths, windows and tables, on few channels."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ BIAS_TABLES = [f"layers.{s}.blocks.{b}.attn.relative_position_bias_table" for s,
 
 
 @pytest.fixture(autouse=True)
-def _any_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+def _any_scope(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave mmengine's default scope as it was."""
-    openmmlab.adapt()
     monkeypatch.setattr(DefaultScope, "_instance_dict", DefaultScope._instance_dict.copy())
+    with openmmlab.reading_configs():
+        yield
 
 
 @pytest.fixture

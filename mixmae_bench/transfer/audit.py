@@ -1,0 +1,142 @@
+"""The load audit where mmengine does the loading: `load_from`, and `init_cfg` of any backbone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.compat.checkpoints import safe_loaders
+from mixmae_bench.distributed import unwrapped
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import HOOKS, MODELS
+from mixmae_bench.transfer.load import compare, fit, of_backbone, summary
+from mixmae_bench.transfer.weights import Weights, unwrap
+
+
+@HOOKS.register_module()
+class LoadAuditHook(Hook):
+    """Audits what a run is initialised from; training does not start where the backbone is not filled.
+
+    mmengine takes what happens to have the names of the model, and logs the rest.
+    """
+
+    priority = "VERY_HIGH"  # others read the weights as this one leaves them
+
+    def before_run(self, runner: Runner) -> None:
+        if not hasattr(self, "_file"):
+            self._file = ""
+            watch(backbone_of(unwrapped(runner.model)), lambda: self._file)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put the weights that the model takes, under its names, in the place of those of the checkpoint.
+
+        Raises:
+            UserError: As `fit_model`, or where the checkpoint holds no weights.
+        """
+        model, self._file = unwrapped(runner.model), runner._load_from
+        content = checkpoint
+        if runner._resume:
+            if not isinstance(checkpoint.get("state_dict"), dict):
+                return  # the checkpoint hook says what else a resume needs
+            content = checkpoint["state_dict"]
+        try:
+            weights = unwrap(content, model.state_dict().keys())
+        except ValueError as error:
+            raise UserError(f"checkpoint {self._file} {error}") from error
+        if runner._resume:
+            for note in weights.notes:
+                print_log(f"checkpoint {self._file}: {note}", logger="current")
+        checkpoint["state_dict"] = weights.state if runner._resume else fit_model(model, weights, self._file)
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """Return the backbone of a model, or the model where it has none."""
+    return getattr(model, "backbone", model)
+
+
+def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str, Tensor]:
+    """Return what of a checkpoint fits a model, by the model's names, and say what does and what does not.
+
+    The backbone is audited as by `load_backbone`, whether its names carry `backbone.` in front or not. Heads
+    take what fits them: those of another task or other classes stay as they are initialised, by name.
+
+    Raises:
+        UserError: As `load_backbone`.
+    """
+    backbone, prefix = backbone_of(model), "" if backbone_of(model) is model else "backbone."
+    own = model.state_dict()
+    state, rest = of_backbone(weights.state) if prefix else (dict(weights.state), [])
+    if isinstance(backbone, Encoder):
+        state, audit = fit(backbone, state, path)
+    else:
+        audit = None  # tables are resized as it is loaded, and then it is audited (see `watch`)
+    heads = [name for name in own if prefix and not name.startswith(prefix)]
+    found = {name: weights.state[name] for name in heads if name in weights.state and rest}
+    fits = {name: tensor for name, tensor in found.items() if tensor.shape == own[name].shape}
+    lines = [] if audit is None else [summary(backbone, len(state), audit, path, weights.notes)]
+    if heads:
+        lines.append(
+            f"heads and others: loaded {len(fits)} of {len(heads)} tensors, the others stay as initialised; "
+            f"left out {len(set(rest) - set(own))}"
+        )
+    lines += [
+        f"not loaded: '{name}' has shape {tuple(tensor.shape)} there, {tuple(own[name].shape)} here"
+        for name, tensor in found.items()
+        if name not in fits
+    ]
+    for line in lines:
+        print_log(line, logger="current")
+    return {**{prefix + name: tensor for name, tensor in state.items()}, **fits}
+
+
+def watch(backbone: nn.Module, source: Callable[[], str | Path]) -> None:
+    """Audit whatever is loaded into a backbone from now on, before it is; `backbone.audit` holds the result.
+
+    Backbones of other packages load by mmengine's functions or their own, which only log what does not fit.
+
+    Args:
+        backbone: The backbone.
+        source: Gives the file that is being loaded; where it does not tell, `init_cfg` does.
+
+    Raises:
+        UserError: From what loads: as `load_backbone`.
+    """
+
+    def audit(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        path = source() or pretrained(getattr(module, "init_cfg", None))
+        named = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        fits, found = compare(module, named, path)
+        if not isinstance(module, Encoder):  # which has its own, with what was resized
+            module.audit = found
+            print_log(summary(module, len(fits), found, path), logger="current")
+
+    backbone.register_load_state_dict_pre_hook(audit)
+
+
+def pretrained(init_cfg: object) -> str | None:
+    """Return the checkpoint that the `init_cfg` of a backbone names, or None."""
+    parts = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
+    named = (p["checkpoint"] for p in parts if isinstance(p, dict) and p.get("type") == "Pretrained")
+    return next(named, None)
+
+
+def try_checkpoint(cfg: Config, path: str | Path) -> dict:
+    """Build the backbone of a config's model and fill it from a checkpoint, as a run does; return the audit.
+
+    Raises:
+        UserError: As `load_backbone`.
+    """
+    config = {**cfg.model.backbone}
+    if pretrained(config.get("init_cfg")) != str(path):
+        config["init_cfg"] = dict(type="Pretrained", checkpoint=str(path))
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"), safe_loaders():
+        backbone = MODELS.build(config)
+        watch(backbone, lambda: path)
+        backbone.init_weights()
+    return backbone.audit
