@@ -203,9 +203,9 @@ def test_a_case_that_cannot_be_built_hides_no_other(
     assert main(["verify", str(tmp_path)]) == 1
     out = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("pass umvit_pre_2") for line in out) > 10
-    failed = [line.split(": ")[0] for line in out if line.startswith("FAIL")]
+    failed = [" ".join(line.split(": ")[0].split()) for line in out if line.startswith("FAIL")]
     names = ["first", "second", "third", "fourth", "number 6", "[/bold] fi\\ud800fth", "umvit_pre_2"]
-    assert failed == [f"FAIL {name:18} cannot be built" for name in names]
+    assert failed == [f"FAIL {name} cannot be built" for name in names]
     assert out[-1] == "1 of 8 cases pass on cpu"
 
 
