@@ -727,6 +727,21 @@ def test_a_training_really_starts_from_the_values_of_the_pretrained_backbone(
     assert all(torch.equal(given[name], kept[name]) for name in given)
 
 
+def test_load_from_of_other_names_ends_in_one_line_before_training(tmp_path: Path) -> None:
+    torch.save({f"layers.{i}.weight": torch.ones(2, 2) for i in range(3)}, tmp_path / "other.pth")
+    done = run(
+        tmp_path / "work",
+        *(sys.executable, ROOT / "tools/train.py", SMOKE / "classification.py"),
+        *("--work-dir", tmp_path / "work", "--cfg-options", f"load_from={tmp_path / 'other.pth'}"),
+    )
+    assert done.status == 2
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert f"checkpoint {tmp_path / 'other.pth'} fills 0.0% of MixMAESwin" in line
+    assert "Traceback" not in done.err
+    assert "Epoch(train)" not in done.out
+    assert list(tmp_path.rglob("epoch_*.pth")) == []
+
+
 def test_resume_goes_on_with_the_next_epoch_from_the_saved_weights(smoke: Run, resumed: Run) -> None:
     assert resumed.status == 0, resumed.err
     assert "resumed epoch: 1" in resumed.out
@@ -750,8 +765,11 @@ def test_the_test_tool_evaluates_the_checkpoint_that_it_is_given(resumed: Run, t
     # All images of the smoke test are of class 0, and this bias makes the model answer nothing else.
     state = read_checkpoint(resumed.folder / "epoch_2.pth")["state_dict"]
     state["head.fc.bias"][0] = 1e6
-    torch.save({"state_dict": state}, tmp_path / "doctored.pth")
+    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}
+    torch.save({"state_dict": wrapped}, tmp_path / "doctored.pth")
     command = (sys.executable, ROOT / "tools/test.py", SMOKE / "classification.py", tmp_path / "doctored.pth")
-    done = run(tmp_path / "work", *command, "--work-dir", tmp_path / "work")
+    # What the config begins training from is not what is evaluated.
+    begin = ("--cfg-options", f"load_from={resumed.folder / 'epoch_2.pth'}")
+    done = run(tmp_path / "work", *command, "--work-dir", tmp_path / "work", *begin)
     assert done.status == 0, done.err
     assert re.findall(r"accuracy/top1: ([0-9.]+)", done.out) == ["100.0000"]

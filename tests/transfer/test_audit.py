@@ -64,10 +64,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., nn.Module]]:
-    """Train one step of learning rate 0 from `load_from` (a checkpoint's content, or none).
-
-    Returns the model.
-    """
+    """Train one step of learning rate 0 from `load_from` (a checkpoint's content); return the model."""
     names: list[str] = []
 
     def begin(model: Model, content: object = None) -> Model:
