@@ -2,7 +2,7 @@
 
 mmpretrain 1.2.0 (and onedl-mmpretrain 1.3.6) imports its multimodal models as soon as `transformers` 4.28 or
 later is installed. `transformers` 5 lacks functions that they import: `import mmpretrain.models` then fails,
-and every model with it. Here mmpretrain treats such a `transformers` as missing: its multimodal models are the
+later is installed. `transformers` 5 lacks functions that they import: `import mmpretrain.models` then fails,
 placeholders that it has for that case.
 
 mmengine, mmdet and mmpretrain do without `transformers` where its import ends in an ImportError. They fail
