@@ -2,8 +2,8 @@
 
 mmpretrain 1.2.0 (and onedl-mmpretrain 1.3.6) imports its multimodal models as soon as `transformers` 4.28 or
 later is installed. `transformers` 5 lacks functions that they import: `import mmpretrain.models` then fails,
-later is installed. `transformers` 5 lacks functions that they import: `import mmpretrain.models` then fails,
-placeholders that it has for that case.
+and every model with it. Here mmpretrain treats such a `transformers` as missing: its multimodal models are
+the placeholders that it has for that case.
 
 mmengine, mmdet and mmpretrain do without `transformers` where its import ends in an ImportError. They fail
 where a broken installation, say for another version of torch, ends in any other error. Here that is an

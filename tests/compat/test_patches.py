@@ -31,7 +31,7 @@ def __getattr__(name):
 
 
 def run(code: str, *paths: Path, ours: bool = False) -> subprocess.CompletedProcess:
-    """Run code in a new process, with `paths` before all others; by default without this package's changes."""
+    """Run code in a new process, with `paths` first; by default without this package's changes."""
     paths = [*map(str, paths), str(Path(mixmae_bench.compat.__file__).parents[2])]
     head = f"import sys; sys.path[:0] = {paths}\n" + ("import mixmae_bench\n" if ours else "")
     return subprocess.run(
@@ -52,7 +52,7 @@ def install_transformers(site: Path, code: str, version: str = "5.0.0", **module
 
 @pytest.fixture
 def transformers_5(tmp_path: Path) -> Path:
-    """A folder with what mmpretrain touches of `transformers` 5: some names are gone, as there."""
+    """What mmpretrain touches of `transformers` 5: some names are gone, as there."""
     return install_transformers(tmp_path, LACKS, pytorch_utils="def prune_linear_layer(): pass\n")
 
 
@@ -107,15 +107,16 @@ def test_the_decision_is_corrected_where_mmpretrain_has_made_it_before(transform
     assert done.stdout.split()[-2:] == ["True", "False"], done.stderr
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "raise RuntimeError('built for another torch')",
-        "def __getattr__(name):\n    if name == 'Adafactor':\n        raise RuntimeError('built for another torch')\n"
-        "    raise AttributeError(name)\n",
-    ],
-    ids=["on import", "on use"],
-)
+ON_IMPORT = "raise RuntimeError('built for another torch')"
+ON_USE = f"""
+def __getattr__(name):
+    if name == "Adafactor":
+        {ON_IMPORT}
+    raise AttributeError(name)
+"""
+
+
+@pytest.mark.parametrize("code", [ON_IMPORT, ON_USE], ids=["on import", "on use"])
 def test_a_broken_transformers_is_as_none_and_breaks_mmengine_without_the_change(
     code: str, tmp_path: Path
 ) -> None:
