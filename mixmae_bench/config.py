@@ -36,24 +36,29 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         raise UserError(f"config {path} does not exist; check the path.{near}")
     try:
         cfg = Config.fromfile(path)
-        _check_keys(cfg, options or {})
-        cfg.merge_from_dict(options or {})
-    except UserError:
-        raise
     except Exception as error:  # a config is code: it can fail in any way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        raise UserError(f"config {path} cannot be read: {type(error).__name__}: {reason}") from error
+        raise UserError(f"config {path} cannot be read: {_reason(error)}") from error
+    for key, value in (options or {}).items():
+        _check_key(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except Exception as error:  # of many types, as options are merged into anything
+            raise UserError(f"config {path} has no place for {key}={value!r}: {_reason(error)}") from error
     return cfg
 
 
-def _check_keys(cfg: Config, options: dict) -> None:
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+def _check_key(cfg: Config, key: str) -> None:
     """Refuse a new key that is nearly one that is read: it would change nothing, without a word."""
     known = {*cfg, *inspect.signature(Runner.__init__).parameters}
-    for key in options:
-        name = key.partition(".")[0]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if name not in known and near:
-            raise UserError(f"config {cfg.filename} has no '{name}' ({key}). Did you mean '{near[0]}'?")
+    name = key.partition(".")[0]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    if name not in known and near:
+        raise UserError(f"config {cfg.filename} has no '{name}' ({key}). Did you mean '{near[0]}'?")
 
 
 def content_hash(cfg: Config) -> str:

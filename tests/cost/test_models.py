@@ -1,6 +1,8 @@
 """`mixmae-bench flops`: which model, which images, which call; and its table."""
 
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,16 @@ def test_a_mistake_is_one_line_with_status_2(
     err = capsys.readouterr().err.strip()
     assert message in err
     assert "\n" not in err
+
+
+def test_timm_models_of_this_package_are_known_in_a_process_that_has_only_named_them() -> None:
+    """Others may have been registered by another test here."""
+    code = (
+        "import sys; from mixmae_bench.cli import main; "
+        "sys.exit(main(['flops', 'timm:mixmae_swin_base_w14_224', 'timm:mixmae_swin_bas_w14_224']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "total 88.3" in " ".join(done.stdout.split())
+    near = "timm has no model 'mixmae_swin_bas_w14_224'. Did you mean 'mixmae_swin_base_w14_224'?"
+    assert done.stderr.splitlines()[-1] == f"error: {near}"
