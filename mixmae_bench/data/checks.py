@@ -257,12 +257,21 @@ def _check_truth(cfg: Config, loader: str, own: Sequence[tuple[Leaf, _Read]]) ->
 
 
 def _class_counts(cfg: dict) -> Iterator[tuple[str, int]]:
-    """Yield the places that state a number of classes, in heads and the preprocessor, and the numbers."""
+    """Yield the places that state a number of classes, in heads and the preprocessor, and the numbers.
+
+    Not those of a detector's semantic head, whose classes are COCO's stuff as well.
+    """
 
     def walk(node: object, key: str) -> Iterator[tuple[str, int]]:
         for name, value in node.items() if isinstance(node, Mapping) else ():
             told = "head" in key or "preprocessor" in key
-            if name == "num_classes" and told and "rpn" not in key and isinstance(value, int):
+            if (
+                name == "num_classes"
+                and told
+                and "rpn" not in key
+                and "semantic" not in key
+                and isinstance(value, int)
+            ):
                 yield f"{key}.{name}", value
             yield from walk(value, f"{key}.{name}")
         for number, value in enumerate(node if isinstance(node, list | tuple) else ()):

@@ -49,6 +49,12 @@ def test_good_data_of_every_task_passes_and_is_counted(tmp_path: Path) -> None:
     assert counts == [4, 4, 3]
 
 
+def test_a_semantic_head_has_other_classes_than_the_boxes(tmp_path: Path) -> None:
+    make_tiny("coco", tmp_path)
+    heads = dict(bbox_head=dict(num_classes=80), semantic_head=dict(num_classes=183))
+    assert check_datasets(config(tmp_path, "mmdet", COCO, roi_head=heads))["train_dataloader"] == 4
+
+
 def test_a_label_beyond_the_classes_is_named(tmp_path: Path) -> None:
     cfg = config(tmp_path, "mmpretrain", listed(tmp_path, "a.jpg 0", "b.jpg 2"))
     with pytest.raises(UserError, match=r"list.txt gives \S+/b.jpg label 2; classes are 0 to 1"):
