@@ -138,8 +138,8 @@ def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_ti
     models = ["constructor.py", "memory.py", "never.py", "second_step.py"]
     options = ["--batch", "2", "--shape", "8", "8", "--steps", "3", "--warm-up", "1", "--device", "cpu"]
     done = subprocess.run(
-        [sys.executable, "-m", "mixmae_bench", "speed", *(f"{m}@float32" for m in models), *options]
-        + ["--record", "speed.jsonl"],
+        [sys.executable, "-c", "import sys; from mixmae_bench.cli import main; sys.exit(main())", "speed"]
+        + [*(f"{model}@float32" for model in models), *options, "--record", "speed.jsonl"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
         capture_output=True,
         text=True,

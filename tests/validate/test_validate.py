@@ -53,11 +53,11 @@ def test_a_process_that_dies_is_told_of_its_own_config_and_takes_no_other_along(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mixmae_bench.validate.run, "cores", lambda: 2)
-    kill = "import os, pathlib, signal, time\nmark = pathlib.Path(__file__).with_suffix('.mark')\n"
     # One dies again and again, another only the first time, as for lack of memory beside others.
-    (tmp_path / "deadly.py").write_text(f"{kill}os.kill(os.getpid(), signal.SIGKILL)\n")
+    kill, mark = "os.kill(os.getpid(), signal.SIGKILL)", str(tmp_path / "mark")
+    (tmp_path / "deadly.py").write_text(f"import os, signal\n{kill}\n")
     (tmp_path / "unlucky.py").write_text(
-        f"{kill}if not mark.exists():\n    mark.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"import os, signal\nif not os.path.exists({mark!r}):\n    os.mkdir({mark!r})\n    {kill}\n"
     )
     (tmp_path / "bystander.py").write_text("a = 1\n")
     targets = [str(tmp_path / f"{name}.py") for name in ("deadly", "unlucky", "bystander")]
