@@ -80,6 +80,17 @@ def test_pretraining_comes_first_then_the_longest_and_each_waits_for_what_it_sta
     assert [run.record for run in own.of(DONE)] == ["record"] * 5
 
 
+def test_a_free_slot_is_no_reason_to_start_before_what_a_run_starts_from_is_done(tmp_path: Path) -> None:
+    executor = Pretended()
+    own = make(tmp_path, executor, CHAIN, slots=5)
+    for done, started in (("s/short", 3), ("m/pretraining", 3), ("m/short", 4)):
+        own.step()
+        assert len(executor.submitted) == started
+        executor.outcomes[done] = "record"
+    own.step()
+    assert [name for name, _ in executor.submitted[3:]] == ["m/short", "m/after"]
+
+
 def test_no_two_runs_share_a_slot_and_a_free_one_is_used_again(tmp_path: Path) -> None:
     executor = Pretended()
     own = make(tmp_path, executor, [planned(f"{letter}/short") for letter in "abcd"], slots=3)
