@@ -4,6 +4,7 @@ import os
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import all_reduce_dict, get_world_size, init_dist, is_distributed
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
@@ -13,6 +14,7 @@ from torch import nn
 
 from mixmae_bench.batch import PROCESSES
 from mixmae_bench.compat.sync_bn import SyncBatchNorm
+from mixmae_bench.cpu import speed_up
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS, MODEL_WRAPPERS
 
@@ -75,6 +77,8 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
         cfg.model_wrapper_cfg = {**settings, **(cfg.get("model_wrapper_cfg") or {})}
+    if get_device() == "cpu":
+        speed_up(cfg)
     return RUNNERS.build(cfg)
 
 
