@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import all_reduce_dict, get_world_size, init_dist, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
@@ -18,6 +19,7 @@ from torch import nn
 
 from mixmae_bench.batch import PROCESSES
 from mixmae_bench.compat.sync_bn import SyncBatchNorm
+from mixmae_bench.cpu import speed_up
 from mixmae_bench.errors import UserError, portable
 from mixmae_bench.registry import HOOKS, MODEL_WRAPPERS
 
@@ -117,6 +119,8 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
         cfg.model_wrapper_cfg = {**settings, **(cfg.get("model_wrapper_cfg") or {})}
+    if get_device() == "cpu":
+        speed_up(cfg)
     return RUNNERS.build(cfg)
 
 
