@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-# Where it is set, as in many containers, every process compiles 2,700 modules anew: half of the time to start.
+# Where it is set, as in many containers, every process that is started compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup bench test faults lint clean

@@ -18,7 +18,7 @@ def speed_up(cfg: Config) -> None:
 def fuse_optimizer(cfg: Config) -> None:
     """Let Adam and AdamW take a step in one kernel, unless the config says how.
 
-    PyTorch's default on a CPU is a loop over tensors: a tenth of the time of training a small UperNet.
+    PyTorch's default on a CPU is a loop over tensors, which takes a good part of a step of a small model.
     """
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     chosen = {"foreach", "fused", "capturable", "differentiable"} & optimizer.keys()
@@ -29,8 +29,8 @@ def fuse_optimizer(cfg: Config) -> None:
 def keep_freed_memory() -> None:
     """Let glibc keep memory that tensors free, for those of the next iteration.
 
-    By default it gives much of it back to the system and asks for it again in every iteration: a tenth of the
-    time of pretraining on the digits. Another C library is left as it is.
+    By default it gives much of it back to the system and asks for it again in every iteration. Another C
+    library is left as it is.
     """
     with suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)

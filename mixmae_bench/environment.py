@@ -41,7 +41,7 @@ def code_version() -> str:
     return f"{mixmae_bench.__version__} ({commit}{changed})"
 
 
-DECIDING = ("backbones", "compat", "data", "methods", "transfer", "precision.py")
+DECIDING = ("backbones", "compat", "cpu.py", "data", "methods", "transfer", "precision.py")
 """Sources of this package that decide the outcome of a run, beside its config."""
 
 

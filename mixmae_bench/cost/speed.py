@@ -23,7 +23,7 @@ from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.precision import computes_bfloat16
 from mixmae_bench.report.speeds import speed_table
-from mixmae_bench.suite.worker import Call, Worker
+from mixmae_bench.worker import Call, Worker
 
 
 def settings_of(

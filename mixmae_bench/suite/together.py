@@ -15,7 +15,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.printing import printing_into
-from mixmae_bench.suite.worker import how_it_ended, python_call
+from mixmae_bench.worker import how_it_ended, python_call
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def run_together(count: int, function: Callable[..., T], *args: object, log: Pat
     with TemporaryDirectory(prefix="mixmae-bench-") as name:
         folder = Path(name)
         (folder / "call").write_bytes(pickle.dumps((function, args)))
-        python, *words = python_call("mixmae_bench.suite.worker", "serve_once", name, os.getpid())
+        python, *words = python_call("mixmae_bench.worker", "serve_once", name, os.getpid())
         # The launcher's store takes a free port and keeps it; the processes use the same store.
         config = LaunchConfig(
             min_nodes=1,

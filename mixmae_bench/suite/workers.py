@@ -6,7 +6,7 @@ from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.record import Record
 from mixmae_bench.suite.job import Job
 from mixmae_bench.suite.slots import Slot, take_slots
-from mixmae_bench.suite.worker import Call, Worker
+from mixmae_bench.worker import Call, Worker
 
 
 class Workers:

@@ -13,8 +13,8 @@ from mixmae_bench.compat.openmmlab import import_quietly
 from mixmae_bench.environment import cores
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.suite.spec import read_suite
-from mixmae_bench.suite.worker import Worker
 from mixmae_bench.validate.step import Proof, make_data, prove
+from mixmae_bench.worker import Worker
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""

@@ -10,7 +10,7 @@ import pytest
 
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.printing import printing_into
-from mixmae_bench.suite.worker import Worker
+from mixmae_bench.worker import Worker
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

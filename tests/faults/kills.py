@@ -190,7 +190,7 @@ def workers(pid: int) -> list[int]:
     children = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         children += map(int, task.read_text().split())
-    return [child for child in children if "suite.worker" in command_line(child)]
+    return [child for child in children if "mixmae_bench.worker" in command_line(child)]
 
 
 def command_line(pid: int) -> str:

@@ -75,7 +75,7 @@ class Worker:
         self._connection, theirs = Pipe()
         with _interrupts_blocked():
             self._process = subprocess.Popen(
-                python_call("mixmae_bench.suite.worker", "serve", theirs.fileno(), os.getpid()),
+                python_call("mixmae_bench.worker", "serve", theirs.fileno(), os.getpid()),
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
                 pass_fds=[theirs.fileno()],
