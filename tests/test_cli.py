@@ -530,7 +530,6 @@ def raises(error: Exception) -> Callable:
         ),
         ("ops_kind", ModuleNotFoundError("mmcv is not installed")),
         ("hardware", RuntimeError("CUDA driver\ninitialization failed")),
-        ("adapt", ImportError("cannot import name 'x' from 'mmengine'")),
     ],
 )
 def test_doctor_tells_each_problem_in_one_line_goes_on_and_exits_with_1(
@@ -606,9 +605,9 @@ def test_a_killed_worker_of_a_dataloader_is_one_line_with_cause_and_log(folder: 
     )
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert re.match(
-        r"error: DataLoader worker \(pid \d+\) is killed by signal: Killed; .*num_workers; log: ", line
-    )
+    # torch tells it by its own handler of signals, or from the queue, whichever is first.
+    cause = r"(\(pid \d+\) is killed by signal: Killed|\(pid\(s\) \d+\) exited unexpectedly)"
+    assert re.match(rf"error: DataLoader worker {cause}; .*num_workers; log: ", line)
     assert "Traceback" not in done.stderr
     assert Path(line.rpartition("log: ")[2]).is_file()
 

@@ -268,13 +268,14 @@ def test_the_table_is_written_as_it_is_printed(smoke: Run, records: dict[str, Re
 
 def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) -> None:
     assert sorted(path.name for path in smoke.folder.iterdir()) == [
+        ".records.jsonl.lock",
         "mixmae",
         "records.jsonl",
         "report.html",
         "scratch",
         "table.md",
     ]
-    hidden = {path.relative_to(smoke.folder).as_posix() for path in smoke.folder.rglob(".*")}
+    hidden = {path.relative_to(smoke.folder).as_posix() for path in smoke.folder.rglob("*/.*")}
     assert hidden == {f"{Path(cell).parent}/.{Path(cell).name}.lock" for cell in CELLS}
     assert sorted(path.name for path in smoke.folder.parent.iterdir()) == ["work"]
 

@@ -17,6 +17,9 @@ from mixmae_bench.methods.method import Method
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+SLOW_MATMUL = 0.01
+"""Seconds of a product of two matrices of 256 x 256 from which a CPU is taken to emulate the format."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -84,7 +87,14 @@ class Steps:
 
     def matmul_speed(self) -> float:
         """Return the FLOPs per second of a large matrix product, here and in this number format."""
-        side = 8192 if self.setting.device == "cuda" else 2048
+        if self.setting.device == "cuda":
+            return 8192**3 / self._matmul_seconds(8192)
+        # A format that a CPU emulates takes minutes for what another one does in a tenth of a second.
+        side = 2048 if self._matmul_seconds(256) < SLOW_MATMUL else 512
+        return side**3 / self._matmul_seconds(side)
+
+    def _matmul_seconds(self, side: int) -> float:
+        """Return the shortest of a few times that a product of two square matrices takes."""
         a = torch.ones(side, side, device=self.setting.device, dtype=DTYPES[self.setting.dtype])
         best = float("inf")
         for _ in range(4):
@@ -93,7 +103,7 @@ class Steps:
             if self.setting.device == "cuda":
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - start)
-        return side**3 / best
+        return best
 
     def _autocast(self) -> AbstractContextManager:
         if self.setting.dtype == "float32":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mixmae_bench.config import content_hash, find_data, load_config
+from mixmae_bench.config import check_training, content_hash, find_data, load_config
 from mixmae_bench.data.identity import Listing, data_hash, file_hash
 from mixmae_bench.environment import code_hash
 from mixmae_bench.suite.identity import identity, key_of
@@ -57,7 +57,7 @@ def plan(
         recorded: Keys of the records in the suite's folder.
 
     Raises:
-        UserError: Where a config or its data is missing.
+        UserError: Where a config or its data is missing, or a config does not train.
     """
     listings: dict[str, Listing] = {}
     contents = {
@@ -107,6 +107,7 @@ class _Content:
 def _content(
     cfg: Config, rescale: bool, processes: Callable[[Config], int], listings: dict[str, Listing]
 ) -> _Content:
+    check_training(cfg)
     config_hash = content_hash(cfg)
     imports = cfg.get("custom_imports", {}).get("imports", [])
     found = find_data(cfg, by_option=False)

@@ -1,6 +1,8 @@
 """Planning a suite and running what is missing, side by side, behind one progress bar."""
 
+import contextlib
 import copy
+import io
 import os
 import time
 from collections.abc import Callable, Collection
@@ -11,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mixmae_bench.batch import fit_lr
-from mixmae_bench.config import check_model, check_training, find_data, load_config
+from mixmae_bench.config import check_model, find_data, load_config
 from mixmae_bench.data.checks import check_datasets
 from mixmae_bench.errors import UserError
 from mixmae_bench.files import check_writable, write_atomically
@@ -130,13 +132,13 @@ def check_suite(
     """
     configs = {path: load_config(path) for path in paths}
     for cfg in configs.values():
-        check_training(cfg)
         if cfg.get("load_from"):
             raise UserError(
                 f"config {cfg.filename}: a suite says itself what its runs start from, instead of load_from; "
                 f"give `methods: {{NAME: {{checkpoint: {cfg.load_from}}}}}`"
             )
-        check_datasets(find_data(cfg, by_option=False), processes(cfg))
+        with contextlib.redirect_stdout(io.StringIO()):  # what is noticed is told in the log of each run
+            check_datasets(find_data(cfg, by_option=False), processes(cfg))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
     for method in suite.methods.values():

@@ -22,7 +22,8 @@ DIED = ProcessDied("its process was killed by signal 9 (out of memory?)")
 
 def planned(name: str, parent: str | None = None) -> Plan:
     cell = SimpleNamespace(name=name, task=name.rpartition("/")[2], parent=parent)
-    return Plan(cell, *("x" * 4), "random", parent)
+    hashes = dict.fromkeys(("key", "older_key", "config_hash", "data_hash", "code_hash"), "x")
+    return Plan(cell, identity={}, start="random", parent=parent, **hashes)
 
 
 class Pretended:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS as ROOT
@@ -16,6 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mixmae_bench.backbones import Swin
+from mixmae_bench.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods import SimMIM
 from mixmae_bench.registry import MODELS
@@ -149,7 +149,7 @@ def test_in_simmims_swin_a_downsample_belongs_to_the_block_before_it_and_the_nor
     ],
 )
 def test_models_of_all_three_tasks_get_the_same_rules(config: str) -> None:
-    cfg = Config.fromfile(CONFIGS / config)
+    cfg = load_config(CONFIGS / config)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = ROOT.build(cfg.model)
         found = rules(model, wrap(model, layer_decay_rate=0.5))
