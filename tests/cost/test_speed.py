@@ -101,7 +101,7 @@ def test_models_are_measured_in_turn_and_recorded(capsys: pytest.CaptureFixture)
     assert (second.model, second.dtype, second.step) == ("classifier.py", "bfloat16", "training")
     for speed in (first, second):
         assert 0 < speed.slowest <= speed.images_per_s <= speed.fastest
-        assert 0 < speed.utilisation
+        assert speed.utilisation > 0
         assert speed.peak_memory_mb > 0
     assert first.utilisation < 1  # bfloat16 may be emulated, each operation at a pace of its own
 
