@@ -94,7 +94,10 @@ def copy_of(run: Run, folder: Path, without: Callable[[Record], bool]) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The whole smoke suite, once."""
+    """The whole smoke suite, once.
+
+    About a minute, as every run of a real suite trains and evaluates in it.
+    """
     folder = tmp_path_factory.mktemp("smoke_in_a_folder_of_a_long_name") / "work"
     return run(folder, *SMOKE_COMMAND, "--work-dir", folder)
 
@@ -556,6 +559,7 @@ def wait_until(
 def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_it_was(
     start: Callable[[], subprocess.Popen], tmp_path: Path, records: dict[str, Record]
 ) -> None:
+    """Takes over a minute: a suite is started three times, in new processes that import everything."""
     folder = tmp_path / "work"
     file = folder / "records.jsonl"
 
@@ -617,6 +621,7 @@ def tasks_of(controller: int) -> list[int]:
 def test_cells_run_as_jobs_of_submitit_and_go_on_after_a_preemption(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """Takes about a minute: each job is a new process that imports everything, one of them twice."""
     epochs = 20
     (tmp_path / "pretraining.py").write_text(
         f"_base_ = {str(SMOKE / 'pretraining.py')!r}\ntrain_cfg = dict(max_epochs={epochs})\n"
