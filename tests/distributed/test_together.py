@@ -100,6 +100,5 @@ def test_where_one_fails_its_error_is_raised_and_the_others_are_ended(
 def test_the_first_of_several_errors_is_told(worker: Worker, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="first"):
         worker.submit(two, tmp_path, fails_after_the_other, tmp_path).result()
-    log = (tmp_path / "log").read_text()
-    assert "KeyError: 'first'" in log
-    assert "RuntimeError: connection closed by peer" in log
+    # The launcher may end the other process before it has printed anything.
+    assert "KeyError: 'first'" in (tmp_path / "log").read_text()
