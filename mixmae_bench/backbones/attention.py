@@ -24,23 +24,34 @@ def attend(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None = None
     Returns:
         (B, k, n, C).
     """
-    learning = bias.requires_grad and torch.is_grad_enabled()
-    if learning and qkv.device.type == "cpu" and not is_traced():
+    if is_traced():
+        return _attend_plainly(qkv, num_heads, bias, scale)
+    if qkv.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled():
         return _BiasedAttention.apply(qkv, num_heads, bias, scale)
+    B, k, n, _ = qkv.shape
     bias = bias.to(qkv.dtype)
-    # The batch size is never named: exporters to ONNX would take it for a constant.
-    k = int(qkv.shape[1])
     if bias.shape[:2] == (1, 1):  # the same for all segments of all images: they are one batch, uncopied
-        packed = qkv.flatten(0, 1).unflatten(-1, (3, num_heads, -1))
-        query, key, value = packed.permute(2, 0, 3, 1, 4).unbind()
+        query, key, value = qkv.reshape(B * k, n, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0], scale=scale)
-        return out.transpose(1, 2).flatten(2).unflatten(0, (-1, k))
-    query, key, value = qkv.unflatten(-1, (3, num_heads, -1)).unbind(3)
+        return out.transpose(1, 2).reshape(B, k, n, -1)
+    query, key, value = qkv.view(B, k, n, 3, num_heads, -1).unbind(3)
     # Segments and heads share an axis, so that one bias of batch 1 serves all images.
     query, key, value = (t.transpose(2, 3).flatten(1, 2) for t in (query, key, value))
     bias = bias.expand(-1, k, -1, -1, -1).flatten(1, 2)
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
-    return out.unflatten(1, (k, num_heads)).transpose(2, 3).flatten(3)
+    return out.view(B, k, num_heads, n, -1).transpose(2, 3).reshape(B, k, n, -1)
+
+
+def _attend_plainly(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None) -> Tensor:
+    """As `attend`, by operators that every exporter knows and without naming the batch size.
+
+    Exporters to ONNX take a batch size that is named for a constant, and rewrite fused attention with other
+    strides than it had when it was recorded.
+    """
+    query, key, value = qkv.unflatten(-1, (3, num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind()
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    weights = torch.softmax(query * scale @ key.transpose(-2, -1) + bias.to(qkv.dtype), -1)
+    return (weights @ value).transpose(2, 3).flatten(3)
 
 
 class _BiasedAttention(torch.autograd.Function):
