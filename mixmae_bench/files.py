@@ -1,6 +1,8 @@
 """Files that are written whole or not at all, in folders that can hold them."""
 
+import errno
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,6 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from mixmae_bench.errors import UserError
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.part")
+"""Names of temporary files."""
 
 LEFT_OVER = 24 * 3600
 """Age in seconds from which a temporary file is taken for that of a writer that was killed."""
@@ -52,10 +57,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def remove_leftovers(folder: Path, age: float) -> None:
-    """Remove the temporary files in a folder that are at least `age` seconds old; whose is not asked."""
+    """Remove this module's temporary files in a folder that are at least `age` seconds old."""
     for file in folder.glob(".*.part"):
         with suppress(OSError):
-            if time.time() - file.stat().st_mtime >= age:
+            if TEMPORARY.fullmatch(file.name) and time.time() - file.stat().st_mtime >= age:
                 file.unlink()
 
 
@@ -77,6 +82,8 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def _renamed(path: Path) -> Iterator[Path]:
+    if path.is_dir():  # also '.', which has no name
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield temporary

@@ -357,7 +357,7 @@ INPUTS: list[Bad] = [
             "NaN\n",
             '{"schema": 4\n',
             "[" * 20000 + "\n",
-            record(schema=1),
+            record(schema=0),
             record(metrics=None),
             record(metrics={"top1": "high"}),
             record(seed="zero"),
