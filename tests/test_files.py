@@ -1,12 +1,11 @@
 """Files that are written whole or not at all."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import atomic_path, remove_leftovers, write_atomically
+from mixmae_bench.files import atomic_path, write_atomically
 
 
 def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,18 +16,6 @@ def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path: Path, monkeypatch
         with pytest.raises(IsADirectoryError), atomic_path(place):
             pass
     assert list(tmp_path.iterdir()) == []
-
-
-def test_only_old_temporary_files_of_this_project_are_removed(tmp_path: Path) -> None:
-    killed, fresh = (tmp_path / f".a.pth.{digit * 32}.part" for digit in "0f")
-    others = [tmp_path / name for name in (".film.part", "a.part", f".a.{'g' * 32}.part")]
-    for file in (killed, fresh, *others):
-        file.touch()
-        os.utime(file, (0, 0))
-    os.utime(fresh)
-    remove_leftovers(tmp_path, age=3600)
-    assert not killed.exists()
-    assert all(file.exists() for file in (fresh, *others))
 
 
 def test_what_was_there_stays_where_a_writer_fails(tmp_path: Path) -> None:

@@ -61,12 +61,14 @@ def test_a_file_has_its_content_on_the_disk_before_it_has_its_name(
 
 
 def test_what_killed_writers_left_is_removed_after_a_day_and_nothing_else(tmp_path: Path) -> None:
-    ages = {".a.pth.0123.part": files.LEFT_OVER + 60, ".b.pth.4567.part": 60, "c.pth.part": 1e7, ".d": 1e7}
+    killed, fresh = (f".{name}.pth.{'0f' * 16}.part" for name in "ab")
+    ages = {killed: files.LEFT_OVER + 60, fresh: 60, "c.pth.part": 1e7, ".d": 1e7, ".e.0123.part": 1e7}
     for name, age in ages.items():
         (tmp_path / name).write_text("x")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     with atomic_path(tmp_path / "x") as temporary:
         temporary.write_text("content")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.pth.4567.part", ".d", "c.pth.part", "x"]
+    kept = [".d", ".e.0123.part", "c.pth.part", "x"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([fresh, *kept])
     remove_leftovers(tmp_path, age=0)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".d", "c.pth.part", "x"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == kept
