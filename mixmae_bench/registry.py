@@ -21,19 +21,20 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
-MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "distributed")
-DATASETS = _child(_DATASETS, "data.sets")
+MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "engine.distributed")
+DATASETS = _child(_DATASETS, "datasets.classification")
 HOOKS = _child(
     _HOOKS,
+    "engine.distributed",
+    "engine.finite",
+    "engine.pictures",
+    "engine.resume",
+    "engine.stderr",
     "suite.hooks",
-    "pictures",
-    "transfer.own_area",
     "transfer.audit",
-    "resume",
-    "finite",
-    "distributed",
+    "transfer.own_area",
 )
-OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "precision")
+OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "engine.precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
-STRATEGIES = _child(_STRATEGIES, "sharded")
-TRANSFORMS = _child(_TRANSFORMS, "data.crops", "data.images", "data.seg_maps")
+STRATEGIES = _child(_STRATEGIES, "engine.fsdp")
+TRANSFORMS = _child(_TRANSFORMS, "datasets.crops", "datasets.images", "datasets.seg_maps")

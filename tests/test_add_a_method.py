@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mixmae_bench.record import read_records
+from mixmae_bench.results.record import read_records
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "tests" / "smoke"

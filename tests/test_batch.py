@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mixmae_bench.batch import effective_batch, fit_lr, processes
+from mixmae_bench.engine.batch import effective_batch, fit_lr, processes
 from mixmae_bench.errors import UserError
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mixmae_bench.bootstrap import _ClassMatches, ap, ap_error, draws, miou, miou_error, top1_error
+from mixmae_bench.results.bootstrap import _ClassMatches, ap, ap_error, draws, miou, miou_error, top1_error
 
 IMAGES, CLASSES = 12, 3
 

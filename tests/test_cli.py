@@ -15,11 +15,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-import mixmae_bench.doctor
-from mixmae_bench import train
+import mixmae_bench.engine.doctor
 from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.cli import exits_on_user_error, main
-from mixmae_bench.config import find_data, load_config
+from mixmae_bench.engine import prepare as train
+from mixmae_bench.engine.config import find_data, load_config
 from mixmae_bench.errors import ProcessDied, UserError
 
 ROOT = Path(__file__).parents[1]
@@ -535,7 +535,7 @@ def raises(error: Exception) -> Callable:
 def test_doctor_tells_each_problem_in_one_line_goes_on_and_exits_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, error: Exception
 ) -> None:
-    monkeypatch.setattr(mixmae_bench.doctor, what, raises(error))
+    monkeypatch.setattr(mixmae_bench.engine.doctor, what, raises(error))
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith("problem: ")]

@@ -8,8 +8,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-import mixmae_bench.precision
-from mixmae_bench.precision import Bf16OptimWrapper, computed_in
+import mixmae_bench.engine.precision
+from mixmae_bench.engine.precision import Bf16OptimWrapper, computed_in
 
 
 class Float16OptimWrapper(OptimWrapper):
@@ -23,7 +23,7 @@ class Float16OptimWrapper(OptimWrapper):
 
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixmae_bench.precision, "get_device", lambda: "cpu")
+    monkeypatch.setattr(mixmae_bench.engine.precision, "get_device", lambda: "cpu")
 
 
 def told(kind: type[OptimWrapper], model: nn.Module, **settings: object) -> str:
@@ -34,7 +34,7 @@ def told(kind: type[OptimWrapper], model: nn.Module, **settings: object) -> str:
 def test_bfloat16_is_told_where_the_hardware_computes_in_it(
     able: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mixmae_bench.precision, "computes_bfloat16", lambda device: able)
+    monkeypatch.setattr(mixmae_bench.engine.precision, "computes_bfloat16", lambda device: able)
     assert told(Bf16OptimWrapper, nn.Linear(2, 2)) == expected
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-import mixmae_bench.config
-from mixmae_bench.config import check_training, content_hash, find_data, load_config
+import mixmae_bench.engine.config
+from mixmae_bench.engine.config import check_training, content_hash, find_data, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
@@ -56,7 +56,7 @@ def painted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).mkdir(parents=True)
     for split in ("train", "val"):
         (folder / f"detection/annotations/instances_{split}2017.json").touch()
-    monkeypatch.setattr(mixmae_bench.config, "build_digits", lambda: folder)
+    monkeypatch.setattr(mixmae_bench.engine.config, "build_digits", lambda: folder)
     return folder
 
 
@@ -140,7 +140,9 @@ def test_a_folder_of_the_user_whose_name_begins_like_the_embedded_digits_is_left
 
 
 def test_a_config_without_embedded_digits_paints_none(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixmae_bench.config, "build_digits", lambda: pytest.fail("the digits were painted"))
+    monkeypatch.setattr(
+        mixmae_bench.engine.config, "build_digits", lambda: pytest.fail("the digits were painted")
+    )
     path = config("train_dataloader = dict(dataset=dict(type='X', data_root='.'))")
     assert find_data(load_config(path)).train_dataloader.dataset.data_root == "."
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mixmae_bench.cpu import fuse_optimizer, keep_freed_memory
+from mixmae_bench.engine.cpu import fuse_optimizer, keep_freed_memory
 
 
 def fused(**optimizer: object) -> object:

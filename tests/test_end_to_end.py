@@ -23,10 +23,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import mixmae_bench.suite.run
 from mixmae_bench.cli import main
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.config import content_hash, load_config
-from mixmae_bench.data.identity import file_hash
-from mixmae_bench.record import METRICS, SCHEMA, Record, append_record, read_records
+from mixmae_bench.datasets.identity import file_hash
+from mixmae_bench.engine.config import content_hash, load_config
 from mixmae_bench.registry import MODELS
+from mixmae_bench.results.record import METRICS, SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.plan import Plan
 from mixmae_bench.suite.plan import plan as plan_of
 from mixmae_bench.suite.spec import Suite, read_suite

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mixmae_bench.environment import _code, code_hash
+from mixmae_bench.system.environment import _code, code_hash
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import atomic_path, write_atomically
+from mixmae_bench.system.files import atomic_path, write_atomically
 
 
 def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

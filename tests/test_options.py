@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import DictAction
 
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
+from mixmae_bench.engine.options import Options, parse_option
 from mixmae_bench.errors import UserError
-from mixmae_bench.options import Options, parse_option
 
 CONFIG = """
 train_pipeline = [dict(type='A'), dict(type='B', size=2)]

@@ -5,8 +5,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mixmae_bench import precision
-from mixmae_bench.precision import MAX_ISA, Bf16OptimWrapper, computes_bfloat16, why_not_bfloat16
+from mixmae_bench.engine import precision
+from mixmae_bench.engine.precision import MAX_ISA, Bf16OptimWrapper, computes_bfloat16, why_not_bfloat16
 
 XEON = dict(architecture="x86_64", avx512_f=True, avx512_bf16=True, amx_bf16=True)
 ZEN4 = dict(XEON, amx_bf16=False)

@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from mixmae_bench.cli import main
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
+from mixmae_bench.engine.pictures import draw_grid
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
 from mixmae_bench.methods.um_mae import REMOVED, VISIBLE
-from mixmae_bench.pictures import draw_grid
 from mixmae_bench.registry import MODELS
 
 ROOT = Path(__file__).parent.parent

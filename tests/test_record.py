@@ -12,8 +12,16 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.measurements import COUNT_SCHEMA, Count
-from mixmae_bench.record import METRICS, MIGRATIONS, SCHEMA, Record, append_record, read_lines, read_records
+from mixmae_bench.results.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.results.record import (
+    METRICS,
+    MIGRATIONS,
+    SCHEMA,
+    Record,
+    append_record,
+    read_lines,
+    read_records,
+)
 
 OLD = Path(__file__).parent / "old_records.jsonl"
 """Lines that runs wrote, two of every schema up to 4, from the history of results/measured/digits."""
@@ -70,7 +78,7 @@ AWKWARD = dataclasses.replace(RECORD, method='line\u2028break \x85 "quoted" \\ Ã
 WRITER = """
 import dataclasses, sys, time
 from pathlib import Path
-from mixmae_bench.record import append_record, read_records
+from mixmae_bench.results.record import append_record, read_records
 
 path, number = Path(sys.argv[1]), int(sys.argv[2])
 record = read_records(Path(sys.argv[3]))[0][0]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mixmae_bench.config import content_hash, load_config
-from mixmae_bench.record import read_records
+from mixmae_bench.engine.config import content_hash, load_config
 from mixmae_bench.report.make import read_results, results_page
 from mixmae_bench.report.suite import suite_table
 from mixmae_bench.report.table import markdown_body
+from mixmae_bench.results.record import read_records
 from mixmae_bench.suite.spec import read_suite
 
 ROOT = Path(__file__).parent.parent

@@ -19,15 +19,22 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from mixmae_bench import retry
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.config import find_data, load_config
+from mixmae_bench.engine import retry
+from mixmae_bench.engine.config import find_data, load_config
+from mixmae_bench.engine.finite import FiniteLossHook, NotFiniteError
+from mixmae_bench.engine.prepare import resume_latest
+from mixmae_bench.engine.resume import (
+    RETRIES,
+    intact,
+    latest_intact,
+    protect,
+    random_states,
+    set_random_states,
+)
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import check_writable
-from mixmae_bench.finite import FiniteLossHook, NotFiniteError
-from mixmae_bench.resume import RETRIES, intact, latest_intact, protect, random_states, set_random_states
 from mixmae_bench.suite.job import final_checkpoint
-from mixmae_bench.train import resume_latest
+from mixmae_bench.system.files import check_writable
 
 SMOKE = Path(__file__).parent / "smoke"
 

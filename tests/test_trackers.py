@@ -8,9 +8,9 @@ from mmengine.config import Config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_record import RECORD
 
+from mixmae_bench.engine.trackers import check_trackers, export, track
 from mixmae_bench.errors import UserError
-from mixmae_bench.record import append_record
-from mixmae_bench.trackers import check_trackers, export, track
+from mixmae_bench.results.record import append_record
 
 
 def test_a_config_keeps_its_own_back_ends_beside_those_that_are_added(

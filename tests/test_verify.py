@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from mixmae_bench.backbones.windows import WindowAttention
+from mixmae_bench.backbones.layers.windows import WindowAttention
 from mixmae_bench.cli import main
 from mixmae_bench.errors import UserError
 from mixmae_bench.verify.case import read_cases

@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
+from mixmae_bench.backbones.loading import load_model
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.compat.checkpoints import safe_loaders
-from mixmae_bench.distributed import leave, unwrapped
+from mixmae_bench.engine.distributed import leave, unwrapped
+from mixmae_bench.engine.prepare import build, configure, existing, names_dead_loaders, parser
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import check_writable
-from mixmae_bench.train import build, configure, existing, names_dead_loaders, parser
-from mixmae_bench.transfer.load import load_model
+from mixmae_bench.system.files import check_writable
 
 
 @exits_on_user_error

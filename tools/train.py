@@ -4,15 +4,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from mixmae_bench.batch import SCALE, fit_lr, processes
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.config import check_training
-from mixmae_bench.distributed import leave
-from mixmae_bench.files import check_writable
-from mixmae_bench.resume import protect
-from mixmae_bench.retry import train
-from mixmae_bench.trackers import check_trackers, track
-from mixmae_bench.train import (
+from mixmae_bench.engine.batch import SCALE, fit_lr, processes
+from mixmae_bench.engine.config import check_training
+from mixmae_bench.engine.distributed import leave
+from mixmae_bench.engine.prepare import (
     build,
     configure,
     existing,
@@ -21,6 +17,10 @@ from mixmae_bench.train import (
     resume_latest,
     use_amp,
 )
+from mixmae_bench.engine.resume import protect
+from mixmae_bench.engine.retry import train
+from mixmae_bench.engine.trackers import check_trackers, track
+from mixmae_bench.system.files import check_writable
 
 
 @exits_on_user_error

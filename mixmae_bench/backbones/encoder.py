@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.positions import ResizedTables
-from mixmae_bench.transfer.load import load_backbone
+from mixmae_bench.backbones.layers.positions import ResizedTables
+from mixmae_bench.backbones.loading import load_backbone
 
 
 class Encoder(BaseModule, metaclass=ABCMeta):

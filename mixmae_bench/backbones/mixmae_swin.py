@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from mixmae_bench.backbones.positions import sincos_table
+from mixmae_bench.backbones.layers.positions import sincos_table
 from mixmae_bench.backbones.swin import WindowTransformer, named_arch
 from mixmae_bench.registry import MODELS
 

@@ -14,9 +14,9 @@ from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
-from mixmae_bench.backbones.positions import resize_geometric, resize_square_table, table_positions
-from mixmae_bench.backbones.tracing import map_size
-from mixmae_bench.backbones.windows import Partition, WindowAttention, run_blocks
+from mixmae_bench.backbones.layers.positions import resize_geometric, resize_square_table, table_positions
+from mixmae_bench.backbones.layers.tracing import map_size
+from mixmae_bench.backbones.layers.windows import Partition, WindowAttention, run_blocks
 from mixmae_bench.registry import MODELS
 
 

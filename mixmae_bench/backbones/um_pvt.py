@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.checkpointing import call
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
-from mixmae_bench.backbones.positions import resize_square_table, sincos_table, table_positions
+from mixmae_bench.backbones.layers.checkpointing import call
+from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
+from mixmae_bench.backbones.layers.tracing import map_size
 from mixmae_bench.backbones.swin import named_arch
-from mixmae_bench.backbones.tracing import map_size
 from mixmae_bench.backbones.um_swin import flat_layer_depth, official_init
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS

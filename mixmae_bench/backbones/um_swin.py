@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.attention import attend
 from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
+from mixmae_bench.backbones.layers.attention import attend
+from mixmae_bench.backbones.layers.windows import Partition, run_blocks, windows_are_whole
 from mixmae_bench.backbones.swin import named_arch, spread
-from mixmae_bench.backbones.windows import Partition, run_blocks, windows_are_whole
 from mixmae_bench.registry import MODELS
 
 ARCHS = {

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from mixmae_bench import __version__
 from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.loading import read_weights
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.config import load_config
 from mixmae_bench.convert.fits import BROKEN, check, model_config, snippet, untold
 from mixmae_bench.convert.layouts import Match, left_out, recognise, shorten
 from mixmae_bench.convert.official import KINDS, OUT_NORMS, Kind, our_name
 from mixmae_bench.convert.tables import has_windows_of_swin, image_side, is_sincos, official_buffers, refold
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import atomic_path
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import read_weights
+from mixmae_bench.system.files import atomic_path
 
 KIND, IMG_SIZE = "kind", "img_size"
 """Entries of a converted checkpoint's meta: kind, and pixels per side, as parameters may not tell them."""

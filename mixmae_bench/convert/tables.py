@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mixmae_bench.backbones.windows import partition, relative_position_index
+from mixmae_bench.backbones.layers.windows import partition, relative_position_index
 
 CPU = torch.device("cpu")
 TABLE = "relative_position_bias_table"

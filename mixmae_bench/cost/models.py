@@ -13,7 +13,7 @@ from torch.fx.experimental import _config as fx_config
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.methods import MixMAE
 from mixmae_bench.methods.method import Method

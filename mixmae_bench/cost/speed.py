@@ -13,17 +13,15 @@ from statistics import median
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import load_call
 from mixmae_bench.cost.steps import DTYPES, Setting, Steps
-from mixmae_bench.environment import code_version, hardware, packages
+from mixmae_bench.engine.precision import computes_bfloat16
 from mixmae_bench.errors import ProcessDied, UserError
-from mixmae_bench.measurements import SPEED_SCHEMA, Speed
-from mixmae_bench.precision import computes_bfloat16
-from mixmae_bench.report.speeds import speed_table
-from mixmae_bench.worker import Call, Worker
+from mixmae_bench.results.measurements import SPEED_SCHEMA, Speed
+from mixmae_bench.system.environment import code_version, hardware, packages
+from mixmae_bench.system.worker import Call, Worker
 
 
 def settings_of(
@@ -152,24 +150,6 @@ def _failure(setting: Setting, error: Exception) -> str:
     short = re.search("memory|alloc", reason.lower())
     remedy = "; time it alone, or with a smaller --batch" if short else ""
     return f"{setting.model}@{setting.dtype}: {reason}{remedy}"
-
-
-def show(speeds: list[Speed], console: Console) -> None:
-    """Print a row per model, with ratios to the first."""
-    found = speed_table(speeds)
-    for number, (_, model, _, px, *_) in enumerate(found.rows, 1):
-        console.print(f"{number}  {model}, {px} px", soft_wrap=True, highlight=False)
-    _, _, step, _, batch, *_, machine = found.rows[0]
-    shown = slice(found.columns.index("format"), -1)  # the rest is the same for all, or above
-    title = f"{step} steps, batch {batch}, {machine}"
-    table = Table("", *found.columns[shown], title=title, title_justify="left", box=None)
-    for column in table.columns:
-        column.justify = "right"
-    for number, row in enumerate(found.rows, 1):
-        table.add_row(str(number), *row[shown])
-    console.print(table)
-    for note in found.notes:
-        console.print(note, style="dim")
 
 
 def _speed(

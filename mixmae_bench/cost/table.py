@@ -6,9 +6,9 @@ from torch import nn
 
 from mixmae_bench.cost.flops import Cost, count, size, trained
 from mixmae_bench.cost.models import load_call
-from mixmae_bench.environment import code_version, packages
 from mixmae_bench.errors import UserError
-from mixmae_bench.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.results.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.system.environment import code_version, packages
 
 
 def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Console) -> Count:

@@ -1,23 +1,21 @@
 """Tables by name, and results/README.md: pure functions of the files under results/. Needs no torch."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from mixmae_bench.errors import UserError, did_you_mean
-from mixmae_bench.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
-from mixmae_bench.record import Record, read_lines, read_records
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.pretraining import pretraining_table
-from mixmae_bench.report.published import Published, read_published
 from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.suite import Waiting, suite_table
 from mixmae_bench.report.table import Table, markdown_body
-from mixmae_bench.suite.spec import read_suite
-
-RESULTS = Path(__file__).parents[2] / "results"
-"""The committed results of a checkout."""
+from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
+from mixmae_bench.results.outline import Outline
+from mixmae_bench.results.published import Published, read_published
+from mixmae_bench.results.record import Record, read_lines, read_records
+from mixmae_bench.system.shipped import shipped
 
 PAPERS = {
     "imagenet": "ImageNet-1K, fine-tuning",
@@ -46,6 +44,7 @@ class Results:
         counts: Parameters and FLOPs.
         speeds: Images per second.
         complaints: A line for each line of a file that is no record.
+        outlines: Suites that have a table, by name.
     """
 
     published: dict[str, list[Published]]
@@ -53,14 +52,15 @@ class Results:
     counts: list[Count]
     speeds: list[Speed]
     complaints: list[str]
+    outlines: Mapping[str, Outline]
 
 
-def read_results(folder: Path = RESULTS, files: Sequence[Path] = ()) -> Results:
-    """Read published and measured results.
+def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[Path] = ()) -> Results:
+    """Read the published and measured results of this package.
 
     Args:
-        folder: With `published` and `measured`.
-        files: Records of runs to read instead of those of the folder.
+        outlines: Suites, by name, for the methods of theirs that were not run.
+        files: Records of runs to read instead of the measured ones.
 
     Raises:
         UserError: Where published values are not as they should be, or one of `files` does not exist.
@@ -68,7 +68,8 @@ def read_results(folder: Path = RESULTS, files: Sequence[Path] = ()) -> Results:
     for file in files:
         if not file.is_file():
             raise UserError(f"records {file} do not exist; give the records.jsonl of a run")
-    measured, complaints = folder / "measured", []
+    folder, complaints = shipped("results"), []
+    measured = folder / "measured"
 
     def read(paths: Sequence[Path], reader: Callable[[Path], tuple[list, list[str]]]) -> list:
         lines = []
@@ -84,6 +85,7 @@ def read_results(folder: Path = RESULTS, files: Sequence[Path] = ()) -> Results:
         read(sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)),
         read(sorted(measured.glob("speed/*.jsonl")), lambda path: read_lines(path, Speed, SPEED_SCHEMA)),
         complaints,
+        outlines or {},
     )
 
 
@@ -102,27 +104,26 @@ def make_table(name: str, results: Results) -> Table:
         return speed_table(results.speeds)
     if name in SUITES:
         records = [r for r in results.records if r.suite == name]
-        return suite_table(SUITES[name], records, _waiting(name, records, results.counts))
+        return suite_table(
+            SUITES[name], records, _waiting(results.outlines.get(name), records, results.counts)
+        )
     if name == "records":
         return records_table(results.records)
     raise UserError(f"unknown table '{name}'; known: {', '.join(NAMES)}.{did_you_mean(name, NAMES)}")
 
 
-def _waiting(name: str, records: Sequence[Record], counts: Sequence[Count]) -> list[Waiting]:
-    """Return the methods of a suite of the checkout that have no record, with what is counted of them."""
-    file = RESULTS.parent / "configs" / "suites" / f"{name}.yaml"
-    if not file.is_file():
-        return []  # an installed package has no configs
+def _waiting(outline: Outline | None, records: Sequence[Record], counts: Sequence[Count]) -> list[Waiting]:
+    """Return the methods of a suite that have no record, with what is counted of them."""
     counted = {count.model: count.flops for count in counts}
 
     def flops(config: Path | None) -> int | None:
-        return counted.get(os.path.relpath(config, RESULTS.parent)) if config else None
+        return counted.get(os.path.relpath(config, shipped("configs").parent)) if config else None
 
     done = {record.method for record in records}
     return [
-        Waiting(method.name, flops(method.tasks[0].config), flops(method.pretrain))
-        for method in read_suite(file).methods.values()
-        if method.name not in done
+        Waiting(method, flops(models.transfer), flops(models.pretrain))
+        for method, models in (outline.models if outline else {}).items()
+        if method not in done
     ]
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mixmae_bench.files import write_atomically
-from mixmae_bench.record import METRICS, Record, read_records
 from mixmae_bench.report.assets import CSS, SCRIPT
-from mixmae_bench.report.make import RESULTS, read_results
+from mixmae_bench.report.make import read_results
 from mixmae_bench.report.papers import number
 from mixmae_bench.report.plots import (
     cost_plot,
@@ -25,10 +23,13 @@ from mixmae_bench.report.plots import (
     transfer_plot,
 )
 from mixmae_bench.report.rows import Row, make_rows
-from mixmae_bench.report.suite import COLUMNS, flops, latest, parameters, suite_table
+from mixmae_bench.report.suite import column, flops, latest, parameters, suite_table
 from mixmae_bench.report.table import NUMBERS, Table
 from mixmae_bench.report.words import NOISE, summary
-from mixmae_bench.suite.spec import Suite
+from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.outline import Outline
+from mixmae_bench.results.record import Record, read_records
+from mixmae_bench.system.files import write_atomically
 
 PLOTS: dict[str, tuple[Callable[[Sequence[Row]], Figure | None], str, str]] = {
     "transfer": (
@@ -55,7 +56,7 @@ PLOTS: dict[str, tuple[Callable[[Sequence[Row]], Figure | None], str, str]] = {
 """Plots of a suite by name: how to draw one, its caption, and what to say where there is nothing to draw."""
 
 
-def write_report(suite: Suite, work_dir: Path, out: Path | None = None) -> Path:
+def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Path:
     """Write the report of what is recorded of a suite.
 
     Args:
@@ -71,7 +72,7 @@ def write_report(suite: Suite, work_dir: Path, out: Path | None = None) -> Path:
     return out
 
 
-def write_plots(suite: Suite, work_dir: Path, folder: Path) -> None:
+def write_plots(suite: Outline, work_dir: Path, folder: Path) -> None:
     """Write every plot of a suite for which there are records, as NAME.svg and NAME.png."""
     rows = make_rows(suite_records(suite, work_dir)[0])
     for name, (draw, *_) in PLOTS.items():
@@ -80,7 +81,7 @@ def write_plots(suite: Suite, work_dir: Path, folder: Path) -> None:
             write_atomically(folder / f"{name}.png", png(figure))
 
 
-def suite_records(suite: Suite, work_dir: Path) -> tuple[list[Record], list[str]]:
+def suite_records(suite: Outline, work_dir: Path) -> tuple[list[Record], list[str]]:
     """Return the suite's records, the last of every cell, and complaints about what is left out."""
     lines, complaints = read_records(work_dir / "records.jsonl")
     own = [r for r in lines if (r.suite, r.suite_version) == (suite.name, suite.version)]
@@ -96,10 +97,10 @@ def _order(record: Record) -> tuple[object, ...]:
     return r.seed, r.method != "scratch", r.method, r.task != "pretraining", r.task, r.backbone, r.dataset
 
 
-def report(suite: Suite, work_dir: Path) -> str:
+def report(suite: Outline, work_dir: Path) -> str:
     """Return the text of the report; the same bytes for the same files."""
     records, complaints = suite_records(suite, work_dir)
-    suite = replace(suite, seeds=sorted({*suite.seeds, *(r.seed for r in records)}))
+    suite = replace(suite, seeds=tuple(sorted({*suite.seeds, *(r.seed for r in records)})))
     rows = make_rows(records)
     sections = {
         "Summary": _list(summary(rows)) + _paragraph(_missing_count(suite, records)),
@@ -119,7 +120,7 @@ def report(suite: Suite, work_dir: Path) -> str:
     return _page(suite, sections, complaints)
 
 
-def _page(suite: Suite, sections: dict[str, str], complaints: Sequence[str]) -> str:
+def _page(suite: Outline, sections: dict[str, str], complaints: Sequence[str]) -> str:
     title = escape(f"{suite.name}: transfer of masked image modelling")
     links = "".join(f'<a href="#{_key(name)}">{name}</a> ' for name in sections)
     warning = f'<div class="warning">{_list(complaints)}</div>' if complaints else ""
@@ -213,8 +214,8 @@ def _figure(figure: Figure | None, caption: str, instead: str) -> str:
     )
 
 
-def _papers(suite: Suite, records: Sequence[Record]) -> str:
-    if "in1k" not in {cell.dataset for cell in suite.cells()} or not RESULTS.is_dir():
+def _papers(suite: Outline, records: Sequence[Record]) -> str:
+    if "in1k" not in suite.datasets:
         return ""
     results = read_results()
     return _figure(
@@ -225,9 +226,9 @@ def _papers(suite: Suite, records: Sequence[Record]) -> str:
     )
 
 
-def _pictures(suite: Suite, work_dir: Path) -> str:
+def _pictures(suite: Outline, work_dir: Path) -> str:
     figures = []
-    for method in suite.methods:
+    for method in suite.tasks:
         for seed in suite.seeds:
             folder = work_dir / method / f"seed{seed}" / "pretraining"
             files = sorted(folder.rglob("*.png"), key=_by_number)
@@ -249,9 +250,10 @@ def _by_number(file: Path) -> tuple[list[int], str]:
 
 
 def _outcomes(records: Sequence[Record]) -> Table:
-    names = [name for name in METRICS if any(name in r.metrics for r in records)]
+    found = {name for r in records for name in r.metrics}
+    names = [name for name in METRICS if name in found] + sorted(found - METRICS.keys())
     columns = ["method", "backbone", "task", "data", "seed"]
-    columns += [COLUMNS.get(name, name) for name in names]
+    columns += [column(name) for name in names]
     columns += ["FLOPs", "params", "seconds", "images/s", "memory (MB)", "started (UTC)"]
     rows = [
         [
@@ -299,19 +301,19 @@ def _settings(records: Sequence[Record]) -> Table:
     return Table("How each was run", columns, rows, notes)
 
 
-def _missing_names(suite: Suite, records: Sequence[Record]) -> list[str]:
+def _missing_names(suite: Outline, records: Sequence[Record]) -> list[str]:
     done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
-    return [cell.name for cell in suite.cells() if cell.name not in done]
+    return [name for name in suite.run_names() if name not in done]
 
 
-def _missing_count(suite: Suite, records: Sequence[Record]) -> str:
-    missing, cells = len(_missing_names(suite, records)), len(suite.cells())
+def _missing_count(suite: Outline, records: Sequence[Record]) -> str:
+    missing, cells = len(_missing_names(suite, records)), len(suite.run_names())
     return f"{missing} of the suite's {cells} runs have no record, see below." if missing else ""
 
 
-def _missing(suite: Suite, records: Sequence[Record]) -> str:
+def _missing(suite: Outline, records: Sequence[Record]) -> str:
     names = _missing_names(suite, records)
-    return _list(names) if names else _paragraph(f"None: all {len(suite.cells())} runs are recorded.")
+    return _list(names) if names else _paragraph(f"None: all {len(suite.run_names())} runs are recorded.")
 
 
 def _environments(records: Sequence[Record]) -> str:
@@ -329,7 +331,7 @@ def _environments(records: Sequence[Record]) -> str:
     return text or _paragraph("Nothing has been recorded yet.")
 
 
-def _repeat(suite: Suite, work_dir: Path) -> str:
+def _repeat(suite: Outline, work_dir: Path) -> str:
     path, folder = shlex.quote(str(suite.path)), shlex.quote(str(work_dir))
     seeds = ",".join(map(str, suite.seeds))
     lines = [
@@ -346,7 +348,7 @@ def _repeat(suite: Suite, work_dir: Path) -> str:
 
 
 def _meaning() -> str:
-    return _list([f"{COLUMNS.get(name, name)}: {meaning}." for name, meaning in METRICS.items()]) + "".join(
+    return _list([f"{column(name)}: {metric.meaning}." for name, metric in METRICS.items()]) + "".join(
         map(
             _paragraph,
             (

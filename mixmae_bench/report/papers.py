@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from mixmae_bench.measurements import Count
-from mixmae_bench.record import Record
-from mixmae_bench.report.published import VALUES, Published
 from mixmae_bench.report.suite import latest
 from mixmae_bench.report.table import ABSENT, Table
-from mixmae_bench.report.verdict import (
+from mixmae_bench.results.measurements import Count
+from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.published import VALUES, Published
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.significance import (
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
@@ -18,8 +19,10 @@ from mixmae_bench.report.verdict import (
     verdict,
 )
 
-METRICS = {"top1": "top-1", "box_ap": "box AP", "mask_ap": "mask AP", "miou": "mIoU", "miou_ms": "mIoU ms"}
-"""Titles of metrics; `miou_ms` is not measured here."""
+NOT_MEASURED = {"miou_ms": "mIoU ms"}
+"""Titles of published metrics that are not measured here."""
+
+TITLES = {name: metric.title for name, metric in METRICS.items() if metric.of_transfer} | NOT_MEASURED
 
 WORST = (NOT_REPRODUCED, WITHIN_NOISE, REPRODUCED)
 
@@ -34,14 +37,14 @@ def paper_table(
     mixmae-swin-b-600e.
     """
     counts = list(counts)
-    metrics = [m for m in METRICS if any(m in row.values for row in rows)]
+    metrics = [m for m in TITLES if any(m in row.values for row in rows)]
     several = len({row.dataset for row in rows}) > 1
     columns = ["data set"] if several else []
     columns += ["method", "backbone", "protocol", "px", "pretraining", "epochs"]
     columns += ["params (M)", "params here (M)", "FLOPs (G)", "FLOPs here (G)"]
     for metric in metrics:
-        name = METRICS[metric]
-        columns += [name] if metric == "miou_ms" else [name, f"{name} here", f"{name} difference"]
+        name = TITLES[metric]
+        columns += [name] if metric in NOT_MEASURED else [name, f"{name} here", f"{name} difference"]
     table, shapes = [], set()
     for row, own in zip(rows, joined(rows, records), strict=True):
         count = _count_of(row, counts)
@@ -55,7 +58,7 @@ def paper_table(
         for metric in metrics:
             published, here = row.values.get(metric), measured(own, metric)
             cells.append(ABSENT if published is None and metric in row.values else number(published))
-            if metric == "miou_ms":
+            if metric in NOT_MEASURED:
                 continue
             known = published is not None and here is not None
             cells += [str(here or ""), f"{here.mean - published:+.2f}" if known else ""]
@@ -68,7 +71,7 @@ def paper_table(
         "FLOPs: per image, a multiply-add is 1; published ones at their source's size of images, here at "
         f"{', '.join(f'{height}x{width}' for height, width in sorted(shapes))} px.",
         RULE,
-        *(f"{METRICS[m]}: {VALUES[m]}." for m in metrics),
+        *(f"{TITLES[m]}: {VALUES[m]}." for m in metrics),
         *source_notes(rows),
     ]
     return Table(title, [*columns, "verdict", "source"], table, notes)
@@ -92,7 +95,7 @@ def backbone(row: Published) -> str:
 
 
 def _listed(values: dict[str, float]) -> str:
-    return ", ".join(f"{METRICS.get(name, name)} {number(value)}" for name, value in values.items())
+    return ", ".join(f"{TITLES.get(name, name)} {number(value)}" for name, value in values.items())
 
 
 def number(value: float | None) -> str:

@@ -16,12 +16,12 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
-from mixmae_bench.measurements import Count
-from mixmae_bench.record import Record
 from mixmae_bench.report.papers import backbone, joined
-from mixmae_bench.report.published import Published
 from mixmae_bench.report.rows import Row
-from mixmae_bench.report.verdict import measured
+from mixmae_bench.results.measurements import Count
+from mixmae_bench.results.published import Published
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.significance import measured
 
 STYLE = {
     "svg.hashsalt": "mixmae-bench",

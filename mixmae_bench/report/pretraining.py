@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from mixmae_bench.measurements import Count
-from mixmae_bench.record import Record
 from mixmae_bench.report.papers import backbone, number, source_notes
-from mixmae_bench.report.published import VALUES, Published
 from mixmae_bench.report.speeds import device
 from mixmae_bench.report.suite import latest
 from mixmae_bench.report.table import ABSENT, Table
+from mixmae_bench.results.measurements import Count
+from mixmae_bench.results.published import VALUES, Published
+from mixmae_bench.results.record import Record
 
 COLUMNS = {
     "hours": "hours",

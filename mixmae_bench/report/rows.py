@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mixmae_bench.record import Record
 from mixmae_bench.report.suite import latest, metric_columns
-from mixmae_bench.report.verdict import Measured, measured
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.significance import Measured, measured
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from mixmae_bench.measurements import Speed
 from mixmae_bench.report.table import Table
+from mixmae_bench.results.measurements import Speed
 
 NOTES = [
     "images/s: by the median step, with those of the slowest and the fastest. peak MB: what model, optimiser "

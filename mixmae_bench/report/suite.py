@@ -1,13 +1,17 @@
 """The table of a suite: one row per method, mean and standard error over seeds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from mixmae_bench.record import METRICS, Record
 from mixmae_bench.report.table import Table
+from mixmae_bench.results.metrics import METRICS, title
+from mixmae_bench.results.record import Record
 
-COLUMNS = {"top1": "top-1 ↑", "box_ap": "box AP ↑", "mask_ap": "mask AP ↑", "miou": "mIoU ↑"}
+
+def column(name: str) -> str:
+    """Return the title of a metric's column, with an arrow where higher is better."""
+    return f"{title(name)} ↑" if name not in METRICS or METRICS[name].higher_is_better else title(name)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,11 @@ def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting]
         else "Not run: there are no records of this suite.",
         "params: of the backbone. FLOPs: of the classifier; pretraining FLOPs: decoder included; both per "
         "image, a multiply-add is 1. pretraining s: wall time, mean over seeds.",
-        *(f"{title}: {METRICS[metric]}." for metric, title in COLUMNS.items()),
+        *(
+            f"{column(name)}: {METRICS[name].meaning}."
+            for name in _transfer_metrics(transfer)
+            if name in METRICS
+        ),
         *_absent_classes(transfer),
     ]
     return Table(name, ["method", "backbone", *costs, *columns, "seeds"], table, notes)
@@ -90,13 +98,20 @@ def _absent_classes(transfer: list[Record]) -> list[str]:
 def metric_columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
     """Return title -> metric and tasks; one column per task where several have the metric."""
     columns = {}
-    for metric, title in COLUMNS.items():
+    for metric in _transfer_metrics(transfer):
         tasks = sorted({r.task for r in transfer if metric in r.metrics})
         if len(tasks) < 2:
-            columns[title] = (metric, set(tasks))
+            columns[column(metric)] = (metric, set(tasks))
         else:
-            columns |= {f"{title} ({task})": (metric, {task}) for task in tasks}
+            columns |= {f"{column(metric)} ({task})": (metric, {task}) for task in tasks}
     return columns
+
+
+def _transfer_metrics(transfer: list[Record]) -> list[str]:
+    """Return the metrics of transfer in the catalog, and after them those that only the records know."""
+    known = [metric.name for metric in METRICS.values() if metric.of_transfer]
+    others = {name for r in transfer for name in r.metrics} - METRICS.keys()
+    return [*known, *sorted(others)]
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
@@ -124,11 +139,3 @@ def flops(numbers: Iterable[int | None]) -> str:
     if most is None:
         return ""
     return f"{most / 1e9:.2f} G" if most >= 1e9 else f"{most / 1e6:.1f} M"
-
-
-def metrics_text(metrics: dict[str, float], absent_classes: Sequence[str] = ()) -> str:
-    """Write the metrics of one record in one line, with the classes that they leave out."""
-    values = ", ".join(
-        f"{COLUMNS.get(name, name).removesuffix(' ↑')} {value:.2f}" for name, value in metrics.items()
-    )
-    return f"{values} (no validation image has {', '.join(absent_classes)})" if absent_classes else values

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from math import hypot
 
-from mixmae_bench.record import Record
 from mixmae_bench.report.rows import Row
+from mixmae_bench.results.record import Record
 
 NOISE = 2.0
 """Standard errors of a difference, up to which it is called within noise."""

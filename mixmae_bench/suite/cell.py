@@ -17,37 +17,30 @@ from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mixmae_bench.batch import fit_lr
-from mixmae_bench.bootstrap import RESAMPLES
 from mixmae_bench.compat.checkpoints import damage
-from mixmae_bench.config import find_data, load_config
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
-from mixmae_bench.data.checks import allow_skips
-from mixmae_bench.data.identity import file_hash
-from mixmae_bench.distributed import build_runner, join, of_first, unwrapped
-from mixmae_bench.environment import code_version, hardware, packages
+from mixmae_bench.datasets.checks import allow_skips
+from mixmae_bench.datasets.identity import file_hash
+from mixmae_bench.engine.batch import fit_lr
+from mixmae_bench.engine.config import find_data, load_config
+from mixmae_bench.engine.distributed import build_runner, join, of_first, unwrapped
+from mixmae_bench.engine.precision import computed_in
+from mixmae_bench.engine.resume import PROCESS_COUNTS, RETRIES, found_by_first, latest_intact, protect
+from mixmae_bench.engine.retry import train
+from mixmae_bench.engine.stderr import ErrorsHook
+from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import UserError
-from mixmae_bench.precision import computed_in
-from mixmae_bench.printing import printing_into
-from mixmae_bench.record import SCHEMA, Record, append_record, read_records
-from mixmae_bench.resume import PROCESS_COUNTS, RETRIES, found_by_first, latest_intact, protect
-from mixmae_bench.retry import train
-from mixmae_bench.suite.errors import ErrorsHook
+from mixmae_bench.results.bootstrap import RESAMPLES
+from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import failure, held, note_failure
 from mixmae_bench.suite.stale import is_stale, set_aside, write_note
-from mixmae_bench.trackers import track
-
-METRIC_NAMES = {
-    "accuracy/top1": ("top1", 1),
-    "coco/bbox_mAP": ("box_ap", 100),
-    "coco/segm_mAP": ("mask_ap", 100),
-    "mIoU": ("miou", 1),
-}
-"""The frameworks' names of the metrics that a record keeps, and the factor that makes them percentages."""
+from mixmae_bench.system.environment import code_version, hardware, packages
+from mixmae_bench.system.redirect import printing_into
 
 
 def run_job(job: Job) -> Record | None:
@@ -150,7 +143,7 @@ def _run(job: Job) -> Record:
         parent=job.plan.parent,
         metrics=metrics,
         errors=errors.errors(runner, metrics, images) if runner.val_loop else {},
-        resamples=RESAMPLES if {"box_ap", "miou"} & metrics.keys() else 0,
+        resamples=RESAMPLES if any(METRICS[name].stderr == "bootstrap" for name in metrics) else 0,
         losses=_epoch_means(runner, "train/loss"),
         grad_norms=_epoch_means(runner, "train/grad_norm"),
         num_samples=images,
@@ -226,9 +219,9 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
         if isinstance(metric, CocoMetric):  # without any detection it returns nothing
             metrics = {f"coco/{kind}_mAP": 0.0 for kind in metric.metrics} | metrics
     return {
-        name: round(float(metrics[theirs]) * factor, 4)
-        for theirs, (name, factor) in METRIC_NAMES.items()
-        if theirs in metrics
+        metric.name: round(float(metrics[metric.framework_key]) * metric.scale, 4)
+        for metric in METRICS.values()
+        if metric.framework_key in metrics
     }
 
 

@@ -24,16 +24,16 @@ from mmengine.config import Config
 from submitit.core.utils import FailedJobError
 
 from mixmae_bench.compat.openmmlab import quiet
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import ProcessDied, UserError
-from mixmae_bench.files import write_atomically
-from mixmae_bench.record import Record
+from mixmae_bench.results.record import Record
 from mixmae_bench.suite.estimate import gpus_of
 from mixmae_bench.suite.job import CellFailed, Job
 from mixmae_bench.suite.progress import failure, is_running, note_failure
 from mixmae_bench.suite.slots import Slot, take_slots
 from mixmae_bench.suite.slurm import DEFAULTS, resources
 from mixmae_bench.suite.spec import Cell, Suite
+from mixmae_bench.system.files import write_atomically
 
 TIMEOUTS = 100
 """How often a cell goes on after its job reached its time limit."""

@@ -18,10 +18,10 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from mixmae_bench.config import EMBEDDED, load_config
 from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import config_call
-from mixmae_bench.data.official import OFFICIAL
+from mixmae_bench.datasets.official import OFFICIAL
+from mixmae_bench.engine.config import EMBEDDED, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.spec import Cell, Suite
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from mmengine.config import Config
 
-from mixmae_bench.record import Record
+from mixmae_bench.results.record import Record
 from mixmae_bench.suite.job import Job
 from mixmae_bench.suite.slots import Slot
 

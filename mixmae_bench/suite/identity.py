@@ -14,9 +14,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mixmae_bench.batch import effective_batch, fit_lr
-from mixmae_bench.data.identity import file_hash
-from mixmae_bench.names import canonical_key, canonical_type
+from mixmae_bench.datasets.identity import file_hash
+from mixmae_bench.engine.batch import effective_batch, fit_lr
+from mixmae_bench.engine.old_names import canonical_key, canonical_type
 from mixmae_bench.registry import MODELS
 
 LOADER_SETTINGS = (

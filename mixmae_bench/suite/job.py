@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mixmae_bench.engine.resume import intact
 from mixmae_bench.errors import ProcessDied
-from mixmae_bench.resume import intact
 from mixmae_bench.suite.plan import Plan
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mixmae_bench.config import check_training, content_hash, find_data, load_config
-from mixmae_bench.data.identity import Listing, data_hash, file_hash
-from mixmae_bench.environment import code_hash
+from mixmae_bench.datasets.identity import Listing, data_hash, file_hash
+from mixmae_bench.engine.config import check_training, content_hash, find_data, load_config
 from mixmae_bench.suite.identity import identity, key_of
 from mixmae_bench.suite.spec import RANDOM, Cell, Suite
+from mixmae_bench.system.environment import code_hash
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import write_atomically
+from mixmae_bench.system.files import write_atomically
 
 PROC = Path("/proc/self")
 

@@ -12,15 +12,13 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mixmae_bench.batch import fit_lr
-from mixmae_bench.config import check_model, find_data, load_config
-from mixmae_bench.data.checks import check_datasets
+from mixmae_bench.datasets.checks import check_datasets
+from mixmae_bench.engine.batch import fit_lr
+from mixmae_bench.engine.config import check_model, find_data, load_config
+from mixmae_bench.engine.trackers import check_trackers
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import check_writable, write_atomically
-from mixmae_bench.record import Record, read_records
-from mixmae_bench.report.page import write_report
-from mixmae_bench.report.suite import metrics_text, suite_table
-from mixmae_bench.report.table import markdown
+from mixmae_bench.results.metrics import metrics_text
+from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.suite.executor import Executor
 from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint
@@ -31,7 +29,7 @@ from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import Suite
 from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
 from mixmae_bench.suite.workers import Workers
-from mixmae_bench.trackers import check_trackers
+from mixmae_bench.system.files import check_writable
 from mixmae_bench.transfer.audit import try_checkpoint
 
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -48,8 +46,8 @@ def run_suite(
     console: Console,
     executor: Executor | None = None,
     rerun: bool = False,
-) -> int:
-    """Run every cell of a suite that has no record yet, and write `records.jsonl` and `table.md`.
+) -> tuple[list[Record], dict[str, str]]:
+    """Run every cell of a suite that has no record yet, and write `records.jsonl`.
 
     Several such runs on one folder share the work.
 
@@ -65,7 +63,8 @@ def run_suite(
             or with a checkpoint that is gone.
 
     Returns:
-        The number of cells that failed.
+        The records of the suite, earlier ones included, and the reason of each failure by the name of its
+        run.
 
     Raises:
         UserError: Where a config, its data or a checkpoint does not fit, where there are fewer GPUs than are
@@ -104,16 +103,7 @@ def run_suite(
 
         failed = _run_cells(suite, todo, work_dir, jobs, job_of, console, executor)
     keys = {planned.key for planned in plans.values()}
-    results = [record for record in read_records(records)[0] if record.key in keys]
-    table = markdown(suite_table(suite.name, results))
-    if results:
-        write_atomically(work_dir / "table.md", table)
-        console.print(table, **PLAIN)
-        console.print(f"written: {work_dir / 'table.md'}, {records}", **PLAIN)
-        console.print(f"report: {write_report(suite, work_dir)}", **PLAIN)
-    for name, why in failed.items():
-        console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
-    return len(failed)
+    return [record for record in read_records(records)[0] if record.key in keys], failed
 
 
 def check_suite(

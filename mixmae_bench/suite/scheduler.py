@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixmae_bench.errors import ProcessDied
-from mixmae_bench.record import Record
+from mixmae_bench.results.record import Record
 from mixmae_bench.suite.executor import Executor, Submitted
 from mixmae_bench.suite.job import Job, reason
 from mixmae_bench.suite.plan import Plan

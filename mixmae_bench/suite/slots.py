@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from mixmae_bench.environment import cores
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.environment import cores
 
 MOST_CPU_JOBS = 4
 """Jobs side by side on a CPU where nobody says how many."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 
 from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.results.outline import Models, Outline
+from mixmae_bench.system.shipped import find_suite
 
 PRETRAINING = "pretraining"
 RANDOM, CHECKPOINT = "random", "checkpoint"
@@ -113,6 +115,21 @@ class Suite:
                     cells.append(Cell(method, task.name, seed, task.config, data, start))
         return cells
 
+    def outline(self) -> Outline:
+        """Return the suite as plain data, for reports and tables."""
+        return Outline(
+            self.name,
+            self.version,
+            self.path,
+            tuple(self.seeds),
+            {
+                name: (*([PRETRAINING] if method.pretrain else []), *(task.name for task in method.tasks))
+                for name, method in self.methods.items()
+            },
+            frozenset(cell.dataset for cell in self.cells()),
+            {name: Models(method.pretrain, method.tasks[0].config) for name, method in self.methods.items()},
+        )
+
     def _dataset(self, config: Path) -> str:
         return self.dataset or config.stem.rpartition("_")[2]
 
@@ -123,10 +140,7 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
     Raises:
         UserError: Where the file or a config it names is missing, or a key, method or task is unknown.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml")])
-        raise UserError(f"suite {path} does not exist; check the path.{near}")
+    path = find_suite(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: text, or a date, that is none

@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import write_atomically
-from mixmae_bench.record import Record
+from mixmae_bench.results.record import Record
 from mixmae_bench.suite.identity import changes, summary
 from mixmae_bench.suite.job import final_checkpoint
 from mixmae_bench.suite.plan import Plan
 from mixmae_bench.suite.progress import progress
 from mixmae_bench.suite.spec import PRETRAINING, Suite
+from mixmae_bench.system.files import write_atomically
 
 NOTE, OLDER_NOTE = "identity.json", "key"
 """In the folder of a run: what it is a run of. Versions before schema 5 noted the key alone."""

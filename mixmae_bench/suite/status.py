@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mixmae_bench.record import Record, read_records
-from mixmae_bench.report.suite import metrics_text
+from mixmae_bench.results.metrics import metrics_text
+from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import failure, is_running, progress

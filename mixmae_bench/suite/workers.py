@@ -3,10 +3,10 @@
 from mmengine.config import Config
 
 from mixmae_bench.compat.openmmlab import quiet
-from mixmae_bench.record import Record
+from mixmae_bench.results.record import Record
 from mixmae_bench.suite.job import Job
 from mixmae_bench.suite.slots import Slot, take_slots
-from mixmae_bench.worker import Call, Worker
+from mixmae_bench.system.worker import Call, Worker
 
 
 class Workers:
@@ -47,7 +47,7 @@ class Workers:
 def _run(job: Job, processes: int) -> Record | None:
     if processes == 1:
         return _member(job)
-    from mixmae_bench.suite.together import run_together  # torch's launcher takes a while to import
+    from mixmae_bench.engine.launch import run_together  # torch's launcher takes a while to import
 
     return run_together(processes, _member, job, log=job.folder / "log.txt")
 

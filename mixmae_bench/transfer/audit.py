@@ -11,12 +11,12 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.loading import compare, fit, of_backbone, summary
+from mixmae_bench.backbones.weights import Weights, unwrap
 from mixmae_bench.compat.checkpoints import safe_loaders
-from mixmae_bench.distributed import unwrapped
+from mixmae_bench.engine.distributed import unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS, MODELS
-from mixmae_bench.transfer.load import compare, fit, of_backbone, summary
-from mixmae_bench.transfer.weights import Weights, unwrap
 
 
 @HOOKS.register_module()

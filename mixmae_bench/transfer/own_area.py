@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.distributed import unwrapped
+from mixmae_bench.engine.distributed import unwrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
 

@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mixmae_bench.compat.openmmlab import import_quietly
-from mixmae_bench.environment import cores
 from mixmae_bench.errors import ProcessDied, UserError
-from mixmae_bench.suite.spec import read_suite
+from mixmae_bench.system.environment import cores
+from mixmae_bench.system.worker import Worker
 from mixmae_bench.validate.step import Proof, make_data, prove
-from mixmae_bench.worker import Worker
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
@@ -22,23 +21,19 @@ PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 SECONDS_BETWEEN_LOOKS = 0.05
 """At the processes that prove configs."""
 
-BASES = "_base_"
-"""Folder of what configs are made of, which does not train by itself."""
 
-
-def validate(targets: list[Path], full: bool, checkpoint: Path | None, console: Console) -> int:
+def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: Console) -> int:
     """Prove configs and print a row for each; return how many failed.
 
     Args:
-        targets: Configs, suites, and folders of configs.
+        configs: Their files.
         full: Whether to take models at their full width.
         checkpoint: One to try in every backbone, or None.
         console: Where the progress and the table go.
 
     Raises:
-        UserError: Where a target or the checkpoint does not exist, or there is no config.
+        UserError: Where the checkpoint does not exist.
     """
-    configs = find_configs(targets)
     if checkpoint and not checkpoint.is_file():
         raise UserError(f"checkpoint {checkpoint} does not exist; check the path")
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-validate-"))
@@ -104,28 +99,6 @@ def _workers(count: int) -> list[Worker]:
     for call in [worker.submit(import_quietly) for worker in workers]:
         call.result()
     return workers
-
-
-def find_configs(targets: list[Path]) -> list[Path]:
-    """Return the configs that files, suites and folders mean, each once.
-
-    Raises:
-        UserError: Where a target does not exist or holds no config.
-    """
-    configs: list[Path] = []
-    for target in targets:
-        if target.suffix == ".yaml":
-            configs += [cell.config for cell in read_suite(target).cells()]
-        elif target.is_dir():
-            configs += sorted(p for p in target.rglob("*.py") if BASES not in p.parts)
-        elif target.is_file():
-            configs.append(target)
-        else:
-            raise UserError(f"{target} does not exist; give configs, suites or folders of configs")
-    if not configs:
-        names = ", ".join(map(str, targets))
-        raise UserError(f"no config in {names}; give configs, suites or folders of configs")
-    return list(dict.fromkeys(path.resolve() for path in configs))
 
 
 def _name(config: Path) -> str:

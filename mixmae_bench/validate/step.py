@@ -12,18 +12,18 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from mixmae_bench.batch import fit_lr
+from mixmae_bench.backbones.loading import read_weights
 from mixmae_bench.compat.checkpoints import safe_loaders
-from mixmae_bench.config import check_model, find_data, load_config, relocate
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import built_on
-from mixmae_bench.data.checks import check_datasets
-from mixmae_bench.data.tiny import make_tiny
+from mixmae_bench.datasets.checks import check_datasets
+from mixmae_bench.datasets.tiny import make_tiny
+from mixmae_bench.engine.batch import fit_lr
+from mixmae_bench.engine.config import check_model, find_data, load_config, relocate
 from mixmae_bench.errors import UserError
-from mixmae_bench.printing import printing_into
 from mixmae_bench.registry import MODELS
+from mixmae_bench.system.redirect import printing_into
 from mixmae_bench.transfer.audit import fit_model, pretrained, try_checkpoint
-from mixmae_bench.transfer.load import read_weights
 from mixmae_bench.validate.narrow import narrow
 
 TINY = {

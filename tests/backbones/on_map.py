@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.windows import Partition, run_blocks
+from mixmae_bench.backbones.layers.windows import Partition, run_blocks
 
 
 class Alone:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixmae_bench.backbones.attention import attend
+from mixmae_bench.backbones.layers.attention import attend
 
 SIZES = dict(images=2, segments=3, tokens=5, heads=4, dim=8)
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import mixmae_bench.timm_models  # noqa: F401 (registers the models)
-from mixmae_bench.backbones import UMPVT, MixMAESwin, PlainViT, Swin, UMSwin, windows
+from mixmae_bench.backbones import UMPVT, MixMAESwin, PlainViT, Swin, UMSwin
+from mixmae_bench.backbones.layers import windows
 
 SIZE = (40, 24)  # no multiple of the windows, and not what tables are made for
 SWIN = dict(embed_dim=8, depths=(2, 1), num_heads=(2, 2))

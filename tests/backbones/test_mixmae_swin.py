@@ -11,7 +11,7 @@ from on_map import attend_on_map
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import MixMAESwin
-from mixmae_bench.backbones.positions import (
+from mixmae_bench.backbones.layers.positions import (
     ResizedTables,
     resize_grid,
     resize_square_table,

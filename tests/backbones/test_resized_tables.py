@@ -8,9 +8,9 @@ import torch
 from encoders import make_encoder
 from torch import Tensor, nn
 
-from mixmae_bench.backbones import positions
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.positions import ResizedTables, resize_grid
+from mixmae_bench.backbones.layers import positions
+from mixmae_bench.backbones.layers.positions import ResizedTables, resize_grid
 
 KINDS = {
     "MixMAESwin": "absolute_pos_embed",

@@ -2,8 +2,8 @@
 
 import torch
 
+from mixmae_bench.backbones.layers.windows import partition, whole_windows
 from mixmae_bench.backbones.um_swin import PositionAttention, offsets_of
-from mixmae_bench.backbones.windows import partition, whole_windows
 
 
 def test_biases_of_packed_tokens_are_the_mlps_of_every_offset() -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from on_map import Alone, attend_on_map
 from torch import Tensor
 
-from mixmae_bench.backbones.windows import (
+from mixmae_bench.backbones.layers.windows import (
     WindowAttention,
     key_minus_query,
     partition,

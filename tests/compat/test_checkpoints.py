@@ -11,8 +11,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mixmae_bench.compat.checkpoints import read_checkpoint, safe_loaders, why_refused
+from mixmae_bench.engine.resume import intact
 from mixmae_bench.errors import UserError
-from mixmae_bench.resume import intact
 
 
 @pytest.fixture(autouse=True)

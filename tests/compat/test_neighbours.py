@@ -73,9 +73,9 @@ assert runner.model.backbone.audit["filled"] == 100
     "functions of this package": BACKBONE
     + """
 from pathlib import Path
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.convert.run import convert
-from mixmae_bench.transfer.load import load_backbone
+from mixmae_bench.backbones.loading import load_backbone
 from mixmae_bench.registry import MODELS
 
 load_backbone(MODELS.build(config), sys.argv[1])
@@ -103,7 +103,7 @@ def test_mmengines_loaders_stay_the_same_objects(use: str, tmp_path: Path) -> No
 def test_in_a_foreign_process_an_address_goes_to_the_loader_that_is_registered_for_it() -> None:
     from mmengine.runner import CheckpointLoader
 
-    from mixmae_bench.transfer.load import read_state_dict
+    from mixmae_bench.backbones.loading import read_state_dict
 
     before = CheckpointLoader._schemes
     CheckpointLoader._schemes = dict(before)

@@ -23,9 +23,9 @@ from mmengine.registry import (
 from mmengine.utils import scandir
 from torch import nn
 
-from mixmae_bench.config import check_model, load_config
 from mixmae_bench.cost.models import built_on
-from mixmae_bench.data.tiny import make_tiny
+from mixmae_bench.datasets.tiny import make_tiny
+from mixmae_bench.engine.config import check_model, load_config
 from mixmae_bench.registry import MODELS
 from mixmae_bench.suite.spec import Cell, read_suite
 

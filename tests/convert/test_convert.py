@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mixmae_bench.backbones.loading import load_model, read_state_dict
 from mixmae_bench.cli import main
 from mixmae_bench.convert.layouts import recognise
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import load_model, read_state_dict
 from mixmae_bench.verify.case import Case, read_cases
 from mixmae_bench.verify.models import build
 

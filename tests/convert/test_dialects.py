@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.loading import read_state_dict
 from mixmae_bench.cli import main
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import read_state_dict
 
 State = dict[str, Tensor]
 SWIN = dict(

@@ -10,10 +10,10 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.loading import load_backbone, load_model, read_state_dict
 from mixmae_bench.cli import main
 from mixmae_bench.convert.fits import _mlp_ratio
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import load_backbone, load_model, read_state_dict
 from mixmae_bench.verify.case import read_cases
 from mixmae_bench.verify.models import Classifier
 

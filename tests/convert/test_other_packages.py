@@ -12,10 +12,10 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.loading import load_model, read_state_dict
 from mixmae_bench.cli import main
 from mixmae_bench.convert.tables import refold
 from mixmae_bench.registry import MODELS
-from mixmae_bench.transfer.load import load_model, read_state_dict
 from mixmae_bench.verify.models import Classifier
 
 DECODER = dict(dim=512, depth=8, num_heads=16)

@@ -12,8 +12,8 @@ from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.cli import main
 from mixmae_bench.cost import Cost, count
 from mixmae_bench.cost.models import Call, built_on, load_call
-from mixmae_bench.measurements import COUNT_SCHEMA, Count
-from mixmae_bench.record import read_lines
+from mixmae_bench.results.measurements import COUNT_SCHEMA, Count
+from mixmae_bench.results.record import read_lines
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAIN = CONFIGS / "pretrain" / "mixmae_mixmae-swin-small_1xb64-20e_digits.py"

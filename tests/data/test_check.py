@@ -11,9 +11,9 @@ from PIL import Image
 from rich.console import Console
 
 from mixmae_bench.cli import main
-from mixmae_bench.data import check
-from mixmae_bench.data.official import OFFICIAL
-from mixmae_bench.data.tiny import make_tiny
+from mixmae_bench.datasets import check_folder as check
+from mixmae_bench.datasets.official import OFFICIAL
+from mixmae_bench.datasets.tiny import make_tiny
 from mixmae_bench.errors import UserError
 
 TINY = {

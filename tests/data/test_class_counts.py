@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-from mixmae_bench.data import class_counts
-from mixmae_bench.data.checks import check_datasets
+from mixmae_bench.datasets import class_counts
+from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.errors import UserError
 
 OURS = dict(type="mixmae_bench.LoadSegMap", num_classes=2)

@@ -10,7 +10,7 @@ from made_data import coco_config, make_coco, write_coco
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mixmae_bench.data.checks import check_datasets
+from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.errors import UserError
 
 

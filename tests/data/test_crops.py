@@ -15,7 +15,7 @@ from scipy.stats import ks_2samp
 from sklearn.datasets import load_sample_image
 from torchvision.transforms import RandomResizedCrop as TorchvisionRandomResizedCrop
 
-from mixmae_bench.data.crops import RandomResizedCrop
+from mixmae_bench.datasets.crops import RandomResizedCrop
 from mixmae_bench.errors import UserError
 
 PHOTO = load_sample_image("china.jpg")[:375, :500]

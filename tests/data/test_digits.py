@@ -15,8 +15,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from sklearn.neighbors import KNeighborsClassifier
 
-from mixmae_bench.data import digits
-from mixmae_bench.data.digits import CLASSES, SEG_CLASSES, DigitsConfig, build_digits
+from mixmae_bench.datasets import digits
+from mixmae_bench.datasets.digits import CLASSES, SEG_CLASSES, DigitsConfig, build_digits
 
 SMALL = DigitsConfig(
     pretrain=30,
@@ -294,7 +294,7 @@ def test_incomplete_copy_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_two_processes_build_at_once(folder: Path, tmp_path: Path) -> None:
-    imports = "from pathlib import Path; from mixmae_bench.data.digits import DigitsConfig, build_digits"
+    imports = "from pathlib import Path; from mixmae_bench.datasets.digits import DigitsConfig, build_digits"
     code = f"{imports}; print(build_digits(Path({str(tmp_path)!r}), {SMALL!r}))"
     command = [sys.executable, "-c", code]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

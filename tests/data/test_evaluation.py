@@ -16,10 +16,10 @@ from mmseg.evaluation import IoUMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mixmae_bench.data.images import LoadImage
-from mixmae_bench.data.seg_maps import LoadSegMap
-from mixmae_bench.data.tiny import COCO_IDS, make_tiny
-from mixmae_bench.suite.errors import ErrorsHook
+from mixmae_bench.datasets.images import LoadImage
+from mixmae_bench.datasets.seg_maps import LoadSegMap
+from mixmae_bench.datasets.tiny import COCO_IDS, make_tiny
+from mixmae_bench.engine.stderr import ErrorsHook
 
 NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image, ImageOps
 
-from mixmae_bench.data.checks import check_datasets
-from mixmae_bench.data.images import LoadImage
+from mixmae_bench.datasets.checks import check_datasets
+from mixmae_bench.datasets.images import LoadImage
 from mixmae_bench.errors import UserError
 
 LOAD_MAP = dict(type="mixmae_bench.LoadSegMap", num_classes=2)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mixmae_bench.data import identity
-from mixmae_bench.data.identity import data_hash, file_hash
+from mixmae_bench.datasets import identity
+from mixmae_bench.datasets.identity import data_hash, file_hash
 from mixmae_bench.errors import UserError
 
 

@@ -9,9 +9,9 @@ from made_data import save
 from mmengine.config import Config
 from test_sets import build
 
-from mixmae_bench.data.checks import check_datasets
-from mixmae_bench.data.lists import split_label
-from mixmae_bench.data.tiny import make_tiny
+from mixmae_bench.datasets.checks import check_datasets
+from mixmae_bench.datasets.lists import split_label
+from mixmae_bench.datasets.tiny import make_tiny
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixmae_bench.data.tiny import IMAGENET_CLASSES, make_tiny
+from mixmae_bench.datasets.tiny import IMAGENET_CLASSES, make_tiny
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 

@@ -7,7 +7,7 @@ import pytest
 from made_data import save
 from mmengine.config import Config
 
-from mixmae_bench.data.checks import check_datasets
+from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.errors import UserError
 
 

@@ -13,11 +13,11 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mixmae_bench.config import find_data, load_config
-from mixmae_bench.distributed import build_runner, join
-from mixmae_bench.resume import protect
-from mixmae_bench.train import resume_latest
-from mixmae_bench.worker import Worker
+from mixmae_bench.engine.config import find_data, load_config
+from mixmae_bench.engine.distributed import build_runner, join
+from mixmae_bench.engine.prepare import resume_latest
+from mixmae_bench.engine.resume import protect
+from mixmae_bench.system.worker import Worker
 
 SMOKE = Path(__file__).parents[1] / "smoke"
 

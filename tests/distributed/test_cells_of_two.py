@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.methods.mixmae import MixMAE
-from mixmae_bench.record import Record, read_records
+from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.suite.job import Job
 from mixmae_bench.suite.plan import plan
 from mixmae_bench.suite.progress import failure, held, progress

@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from pair import SMOKE, Pair, runner_of
 
 from mixmae_bench.compat.checkpoints import damage, read_checkpoint
-from mixmae_bench.distributed import of_first
-from mixmae_bench.resume import PROCESS_COUNTS, found_by_first, latest_intact
+from mixmae_bench.engine.distributed import of_first
+from mixmae_bench.engine.resume import PROCESS_COUNTS, found_by_first, latest_intact
 
 OPTIONS = {"train_dataloader.batch_size": 4}
 

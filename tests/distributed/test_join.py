@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mixmae_bench.cli import main
-from mixmae_bench.distributed import join
+from mixmae_bench.engine.distributed import join
 from mixmae_bench.errors import UserError
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU they are right")

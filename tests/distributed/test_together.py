@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.errors import ProcessDied, UserError
-from mixmae_bench.printing import printing_into
-from mixmae_bench.worker import Worker
+from mixmae_bench.system.redirect import printing_into
+from mixmae_bench.system.worker import Worker
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -25,7 +25,7 @@ def worker() -> Iterator[Worker]:
 
 def two(folder: Path, function: Callable, *args: object) -> object:
     """Call a function in two processes; what they print is in `terminal`, and in `log` where one fails."""
-    from mixmae_bench.suite.together import HANDLED, run_together  # imports torch, which the two do not need
+    from mixmae_bench.engine.launch import HANDLED, run_together  # imports torch, which the two do not need
 
     handlers = [signal.getsignal(number) for number in HANDLED]
     try:

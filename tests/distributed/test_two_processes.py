@@ -13,12 +13,12 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.distributed import CPUDistributedDataParallel
+from mixmae_bench.engine.distributed import CPUDistributedDataParallel
+from mixmae_bench.engine.fsdp import FullyShardedStrategy
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.mixmae import MixMAE
 from mixmae_bench.registry import MODELS
-from mixmae_bench.sharded import FullyShardedStrategy
 from mixmae_bench.transfer.knn import KNNClassifier
 
 ARCH = dict(embed_dim=16, depths=(2, 1), num_heads=(2, 2), window_size=(4, 4))

@@ -8,7 +8,7 @@ from kills import FINAL, TASKS, difference, training
 from process import run
 from tally import Outcome
 
-from mixmae_bench.resume import intact
+from mixmae_bench.engine.resume import intact
 
 
 def resume_damaged(number: int, seed: int, runs: Path, work: Path) -> Outcome:

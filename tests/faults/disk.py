@@ -15,8 +15,8 @@ from kills import FINAL, TASKS, difference, training
 from process import ROOT, Ended, run
 from tally import Outcome
 
-from mixmae_bench.record import read_records
-from mixmae_bench.resume import intact
+from mixmae_bench.engine.resume import intact
+from mixmae_bench.results.record import read_records
 
 ROOM = 1 << 30
 

@@ -11,7 +11,7 @@ from process import ROOT, Command, Ended, run
 from tally import Outcome
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.record import read_records
+from mixmae_bench.results.record import read_records
 
 TASKS = ("pretraining", "classification", "detection", "segmentation")
 FINAL = "epoch_2.pth"
@@ -190,7 +190,7 @@ def workers(pid: int) -> list[int]:
     children = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         children += map(int, task.read_text().split())
-    return [child for child in children if "mixmae_bench.worker" in command_line(child)]
+    return [child for child in children if "mixmae_bench.system.worker" in command_line(child)]
 
 
 def command_line(pid: int) -> str:

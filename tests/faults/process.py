@@ -105,8 +105,8 @@ def import_everything() -> None:
 
         import mixmae_bench.convert.run
         import mixmae_bench.cost.speed
-        import mixmae_bench.data.check
-        import mixmae_bench.reconstruct
+        import mixmae_bench.datasets.check_folder
+        import mixmae_bench.engine.reconstruct
         import mixmae_bench.report.page
         import mixmae_bench.suite.cell
         import mixmae_bench.suite.run

@@ -10,7 +10,7 @@ from pathlib import Path
 from process import ROOT
 from tally import Outcome
 
-from mixmae_bench.record import Record, append_record, read_records
+from mixmae_bench.results.record import Record, append_record, read_records
 
 COUNT = 8
 PACKAGES = 20_000

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
-from mixmae_bench.config import load_config
 from mixmae_bench.cost import count
 from mixmae_bench.cost.models import load_call
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.registry import MODELS
 
 CONFIG = Path(__file__).parents[2] / "configs" / "pretrain" / "mae_vit-b-p16_8xb512-1600e_in1k.py"

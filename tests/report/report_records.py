@@ -1,6 +1,6 @@
 """Records of made-up runs."""
 
-from mixmae_bench.record import SCHEMA, Record
+from mixmae_bench.results.record import SCHEMA, Record
 
 TASKS = {
     "pretraining": ("loss",),

@@ -11,13 +11,13 @@ import pytest
 from report_records import record
 
 from mixmae_bench.cli import main
-from mixmae_bench.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
-from mixmae_bench.record import Record, append_record
 from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
 from mixmae_bench.report.papers import paper_table
-from mixmae_bench.report.published import Other, Published, Source
 from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.table import FORMATS, Table
+from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
+from mixmae_bench.results.published import Other, Published, Source
+from mixmae_bench.results.record import Record, append_record
 
 PAPER = Source("paper", "paper", "arXiv 1")
 FINETUNE = "configs/classification/mixmae_ft.py"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.cli import main
-from mixmae_bench.record import read_records
 from mixmae_bench.report.page import report, write_plots
 from mixmae_bench.report.rows import make_rows
+from mixmae_bench.results.record import read_records
 from mixmae_bench.suite.spec import read_suite
 
 OLD = Path(__file__).parents[1] / "old_records.jsonl"

@@ -10,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mixmae_bench.record import Record, read_records
 from mixmae_bench.report.make import RESULTS, read_results
 from mixmae_bench.report.plots import (
     cost_plot,
@@ -24,6 +23,7 @@ from mixmae_bench.report.plots import (
     transfer_plot,
 )
 from mixmae_bench.report.rows import make_rows, pretraining_flops
+from mixmae_bench.results.record import Record, read_records
 
 DIGITS = Path(__file__).parents[2] / "results/measured/digits"
 SUITE_PLOTS = (transfer_plot, flops_plot, cost_plot, curves_plot)

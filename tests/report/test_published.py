@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.report.published import Other, Source, read_published
+from mixmae_bench.results.published import Other, Source, read_published
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {"paper": {"kind": "paper", "cite": "arXiv 1"}, "zoo": {"kind": "model-zoo", "cite": "zoo/x.yml"}}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.cli import main
-from mixmae_bench.record import append_record, read_records
 from mixmae_bench.report.page import report, write_report
 from mixmae_bench.report.rows import make_rows
 from mixmae_bench.report.words import duration, summary
+from mixmae_bench.results.record import append_record, read_records
 from mixmae_bench.suite.spec import Suite, read_suite
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from report_records import record
 
-from mixmae_bench.record import METRICS, Record
 from mixmae_bench.report import suite
 from mixmae_bench.report.suite import COLUMNS, mean_and_error, metrics_text
 from mixmae_bench.report.table import markdown
+from mixmae_bench.results.record import METRICS, Record
 
 TITLES = ["method", "backbone", "top-1 ↑", "box AP ↑", "mask AP ↑", "mIoU ↑", "seeds"]
 COSTS = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
@@ -209,7 +209,7 @@ def test_one_line_of_metrics_uses_the_titles_of_the_table() -> None:
 
 def test_reading_records_and_making_tables_imports_no_torch_nor_openmmlab() -> None:
     code = (
-        "import sys, mixmae_bench.report.suite, mixmae_bench.report.published\n"
+        "import sys, mixmae_bench.report.suite, mixmae_bench.results.published\n"
         "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from report_records import record
 
-from mixmae_bench.record import Record
-from mixmae_bench.report.verdict import Measured, half_unit, measured, verdict
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.significance import Measured, half_unit, measured, verdict
 
 
 def with_error(seed: int, top1: float, error: float) -> Record:

@@ -15,7 +15,7 @@ def note_gpus(job: SimpleNamespace, processes: int) -> str:
 
 def note_gpus_of_pair(job: SimpleNamespace, processes: int) -> str:
     """Do the same in two processes for each job; each notes the GPU that is its own."""
-    from mixmae_bench.suite.together import run_together
+    from mixmae_bench.engine.launch import run_together
 
     return run_together(processes, note_gpu_of_member, job)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.cli import main
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.estimate import _images, estimate
 from mixmae_bench.suite.spec import read_suite

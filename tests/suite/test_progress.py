@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mixmae_bench import files
 from mixmae_bench.errors import UserError
-from mixmae_bench.files import atomic_path, remove_leftovers, write_atomically
+from mixmae_bench.system import files
+from mixmae_bench.system.files import atomic_path, remove_leftovers, write_atomically
 
 
 def test_a_file_is_written_with_its_folder_and_replaced(tmp_path: Path) -> None:

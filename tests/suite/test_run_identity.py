@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mixmae_bench import names
+from mixmae_bench.engine import old_names as names
 from mixmae_bench.suite.identity import changes, identity, key_of
 
 DATA = {"train_dataloader": "0123", "val_dataloader": "4567"}

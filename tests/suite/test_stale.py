@@ -12,7 +12,7 @@ import torch
 
 import mixmae_bench.suite.run
 from mixmae_bench.cli import main
-from mixmae_bench.record import Record, append_record, read_records
+from mixmae_bench.results.record import Record, append_record, read_records
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import write_progress
 from mixmae_bench.suite.spec import read_suite

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.cli import main
-from mixmae_bench.record import Record, append_record, read_records
+from mixmae_bench.results.record import Record, append_record, read_records
 from mixmae_bench.suite import progress
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, is_running, note_failure, write_progress

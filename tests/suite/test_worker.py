@@ -12,7 +12,7 @@ import light
 import pytest
 
 from mixmae_bench.errors import ProcessDied
-from mixmae_bench.worker import Worker, python_call
+from mixmae_bench.system.worker import Worker, python_call
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_worker_that_dies_says_how(how: str, said: str, worker: Worker) -> Non
 def test_workers_that_were_killed_or_stopped_leave_no_word_and_no_process() -> None:
     code = """
         import light
-        from mixmae_bench.worker import Worker
+        from mixmae_bench.system.worker import Worker
         workers = [Worker() for _ in range(3)]
         calls = [worker.submit(light.process_and_interrupts) for worker in workers]
         print(*(call.result()[0] for call in calls), flush=True)

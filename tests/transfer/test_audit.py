@@ -13,8 +13,9 @@ from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import MixMAESwin
+from mixmae_bench.backbones import loading as load
 from mixmae_bench.errors import UserError
-from mixmae_bench.transfer import audit, load
+from mixmae_bench.transfer import audit
 
 ARCH = dict(embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=(4, 2))
 

@@ -24,7 +24,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import MixMAESwin
-from mixmae_bench.config import find_data, load_config
+from mixmae_bench.engine.config import find_data, load_config
 
 SMOKE = Path(__file__).parents[1] / "smoke"
 LR, DECAY_RATE, DROP_PATH, EMA_MOMENTUM, SMOOTHING = 1e-3, 0.7, 0.3, 0.1, 0.1

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.nn.functional import normalize
 
-from mixmae_bench.config import find_data, load_config
+from mixmae_bench.engine.config import find_data, load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.transfer.knn import KNNClassifier
 

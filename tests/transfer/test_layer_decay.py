@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mixmae_bench.backbones import Swin
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods import SimMIM
 from mixmae_bench.registry import MODELS

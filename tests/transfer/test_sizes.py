@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones import UMPVT, MixMAESwin, Swin, UMSwin
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.positions import resize_geometric
+from mixmae_bench.backbones.layers.positions import resize_geometric
+from mixmae_bench.backbones.loading import load_backbone
 from mixmae_bench.compat import openmmlab
-from mixmae_bench.transfer.load import load_backbone
 
 SLIM = dict(embed_dim=8, depths=(2, 2, 18, 2), num_heads=(1, 2, 2, 2))
 AT_224 = dict(SLIM, window_size=(14, 14, 14, 7))

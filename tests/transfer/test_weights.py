@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import MixMAESwin
+from mixmae_bench.backbones import loading as load
+from mixmae_bench.backbones.loading import load_backbone, load_model, read_state_dict, read_weights
+from mixmae_bench.backbones.weights import unwrap
 from mixmae_bench.cli import main
 from mixmae_bench.errors import UserError
-from mixmae_bench.transfer import load
-from mixmae_bench.transfer.load import load_backbone, load_model, read_state_dict, read_weights
-from mixmae_bench.transfer.weights import unwrap
 
 ARCH = dict(embed_dim=8, depths=(1, 2, 1), num_heads=(2, 2, 4), window_size=(4, 4, 2))
 State = dict[str, Tensor]

@@ -8,7 +8,7 @@ import torch
 
 import mixmae_bench.validate.run
 from mixmae_bench.cli import main
-from mixmae_bench.config import load_config
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.validate.narrow import narrow, narrow_arch

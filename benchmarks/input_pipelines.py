@@ -1,0 +1,216 @@
+"""The command `mixmae-bench data speed`: training images per second of one core, and where the time goes.
+
+Pipelines of mmpretrain, torchvision and configs load the same JPEG files in turn, in one process, so that
+what else the machine does falls on all alike. Each ends with a batch of uint8 (B, 3, H, W). Speeds are by CPU
+time, which leaves other processes out; wall time is recorded beside it.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from mmengine.hub import get_config
+from mmengine.registry import TRANSFORMS, DefaultScope
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from torchvision import transforms
+from torchvision.datasets.folder import default_loader
+
+from mixmae_bench.cost.photos import make_photos
+from mixmae_bench.engine.config import load_config
+from mixmae_bench.errors import UserError
+from mixmae_bench.results.measurements import LOADING_SCHEMA, Loading
+from mixmae_bench.system.environment import code_version, hardware, package_version, packages
+
+MMPRETRAIN = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
+BATCH = 32  # images per collation
+COLLATE = "collate"
+"""Name of the last stage."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What makes a batch of files.
+
+    Attributes:
+        name: Config, or package.
+        stages: Names and transforms that a sample goes through.
+        first: Sample of a path.
+        collate: Batch of samples.
+    """
+
+    name: str
+    stages: list[tuple[str, Callable]]
+    first: Callable[[str], object]
+    collate: Callable[[list], object]
+
+
+def pipelines_of(configs: list[Path]) -> list[Pipeline]:
+    """Return mmpretrain's pipeline of MAE, torchvision's equal of it, and the training pipelines of configs.
+
+    Raises:
+        UserError: Where a config has no training pipeline of images that are loaded one by one.
+    """
+    found = []
+    for path in configs:
+        cfg = load_config(path)
+        dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
+        if cfg.get("default_scope") != "mmpretrain" or "pipeline" not in dataset:
+            raise UserError(f"{path} has no training pipeline of mmpretrain; give a config of pretraining")
+        found.append(_of_openmmlab(str(path), dataset.pipeline))
+    theirs = get_config(MMPRETRAIN).train_dataloader.dataset.pipeline
+    return [_of_openmmlab("mmpretrain", theirs), _of_torchvision(), *found]
+
+
+def _of_openmmlab(name: str, pipeline: list[dict]) -> Pipeline:
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        built = [TRANSFORMS.build(transform) for transform in pipeline]
+    stages = [(type(transform).__name__, transform) for transform in built]
+    return Pipeline(name, stages, lambda path: dict(img_path=path, gt_label=0), default_collate)
+
+
+def _of_torchvision() -> Pipeline:
+    """ImageFolder's loader, and transforms as in MAE's code, but for normalising."""
+    bicubic = transforms.InterpolationMode.BICUBIC
+    built = [
+        transforms.RandomResizedCrop(224, scale=(0.2, 1.0), interpolation=bicubic),
+        transforms.RandomHorizontalFlip(),
+        transforms.PILToTensor(),
+    ]
+    stages = [("ImageFolder", default_loader), *((type(stage).__name__, stage) for stage in built)]
+    return Pipeline("torchvision", stages, lambda path: path, torch.utils.data.default_collate)
+
+
+def measure(pipelines: list[Pipeline], images: int, rounds: int, console: Console) -> list[Loading]:
+    """Let pipelines load the same made images in turn.
+
+    Args:
+        pipelines: In the order of turns.
+        images: How many files.
+        rounds: How often each pipeline loads them all, after some for warming up.
+        console: Where progress is shown.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _one_thread(),
+        Progress(console=console, transient=True) as progress,
+    ):
+        task = progress.add_task("making images", total=rounds * len(pipelines))
+        paths = make_photos(Path(folder) / "photos", images)
+        kilobytes = sum(path.stat().st_size for path in paths) / 1000 / images
+        files = [str(path) for path in paths]
+        for pipeline in pipelines:
+            _load(pipeline, files[:BATCH], seed=0)
+        spent: list[list[tuple[dict[str, float], float]]] = [[] for _ in pipelines]
+        for turn in range(rounds):
+            for pipeline, own in zip(pipelines, spent, strict=True):
+                own.append(_load(pipeline, files, seed=turn))
+                progress.update(task, advance=1, description=f"round {turn + 1} of {rounds}")
+    about = dict(
+        kilobytes=round(kilobytes, 1),
+        started=started,
+        code=code_version(),
+        packages=packages() | _decoders(),
+        hardware=hardware(),
+    )
+    return [_loading(p, own, images, about) for p, own in zip(pipelines, spent, strict=True)]
+
+
+def show(results: list[Loading], console: Console) -> None:
+    """Print a row per pipeline, with its ratio to the first, and the milliseconds of its stages."""
+    first = results[0]
+    table = Table(
+        title=f"{first.images} JPEG files of {first.kilobytes:.0f} kB, one core, {first.rounds} rounds",
+        title_justify="left",
+        box=None,
+    )
+    for title in ("", "images/s", "slowest to fastest", "x", "by wall time"):
+        table.add_column(title, justify="right")
+    for number, r in enumerate(results, 1):
+        table.add_row(
+            str(number),
+            f"{r.images_per_s:.0f}",
+            f"{r.slowest:.0f} to {r.fastest:.0f}",
+            f"{r.images_per_s / first.images_per_s:.2f}",
+            f"{r.wall_images_per_s:.0f}",
+        )
+    console.print(table)
+    for number, r in enumerate(results, 1):
+        stages = ", ".join(f"{name} {ms:.2f}" for name, ms in r.stages_ms.items())
+        console.print(f"{number}  {r.pipeline}: {stages} ms", soft_wrap=True, highlight=False)
+    console.print("images/s of CPU time by the median round; ms of CPU time per image", style="dim")
+
+
+def _load(pipeline: Pipeline, files: list[str], seed: int) -> tuple[dict[str, float], float]:
+    """Load all files once; return the CPU seconds of each stage, and the wall seconds of all."""
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    spent = dict.fromkeys([*(name for name, _ in pipeline.stages), COLLATE], 0.0)
+    start, now = time.perf_counter(), time.process_time()
+    for batch in _batches(files):
+        samples = []
+        for file in batch:
+            sample = pipeline.first(file)
+            for name, stage in pipeline.stages:
+                before, sample = now, stage(sample)
+                now = time.process_time()
+                spent[name] += now - before
+            samples.append(sample)
+        before, _ = now, pipeline.collate(samples)
+        now = time.process_time()
+        spent[COLLATE] += now - before
+    return spent, time.perf_counter() - start
+
+
+def _batches(files: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(files), BATCH):
+        yield files[start : start + BATCH]
+
+
+def _loading(
+    pipeline: Pipeline, spent: list[tuple[dict[str, float], float]], images: int, about: dict
+) -> Loading:
+    cpu = [sum(stages.values()) for stages, _ in spent]
+    return Loading(
+        schema=LOADING_SCHEMA,
+        pipeline=pipeline.name,
+        images=images,
+        rounds=len(spent),
+        images_per_s=round(images / median(cpu), 2),
+        slowest=round(images / max(cpu), 2),
+        fastest=round(images / min(cpu), 2),
+        wall_images_per_s=round(images / median(wall for _, wall in spent), 2),
+        stages_ms={
+            name: round(1000 * median(stages[name] for stages, _ in spent) / images, 4)
+            for name in spent[0][0]
+        },
+        **about,
+    )
+
+
+def _decoders() -> dict[str, str]:
+    return {"opencv": cv2.__version__, "pillow": package_version("pillow")}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let OpenCV and PyTorch compute in this thread alone, as they do in a worker of a data loader."""
+    threads = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads[0])
+        torch.set_num_threads(threads[1])

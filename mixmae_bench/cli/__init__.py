@@ -1,0 +1,41 @@
+"""The command `mixmae-bench`: one module per subcommand, imported lazily, so that --help is instant."""
+
+import argparse
+from importlib import import_module
+
+from mixmae_bench.cli.exits import exits_on_user_error
+
+COMMANDS = (
+    "run",
+    "status",
+    "clean",
+    "report",
+    "table",
+    "validate",
+    "verify",
+    "convert",
+    "reconstruct",
+    "flops",
+    "speed",
+    "data",
+    "export",
+    "doctor",
+)
+"""Modules of this package, in the order of --help. Each has `add_arguments(parser)`, `main(args) -> int`, and
+its line of --help as its docstring."""
+
+
+@exits_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run the command `mixmae-bench`; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="mixmae-bench", description="Transfer benchmark for masked image modelling on hierarchical ViTs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in COMMANDS:
+        module = import_module(f"mixmae_bench.cli.{name}")
+        command = commands.add_parser(name, help=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(main=module.main)
+    args = parser.parse_args(argv)
+    return args.main(args)

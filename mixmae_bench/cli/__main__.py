@@ -1,0 +1,5 @@
+import sys
+
+from mixmae_bench.cli import main
+
+sys.exit(main())

@@ -1,0 +1,28 @@
+"""bring a checkpoint of another code base to this one's names, or to the official ones"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "file", type=Path, help="checkpoint: official, mmpretrain's, timm's, or of a run here"
+    )
+    parser.add_argument("out", type=Path, help="file to write, .safetensors or .pth")
+    parser.add_argument("--to", choices=["official"], help="write the names of the method's official code")
+    parser.add_argument(
+        "--fit", type=Path, metavar="CONFIG", help="resize position and bias tables to this config's backbone"
+    )
+    parser.add_argument(
+        "--img-size", type=int, metavar="N", help="pixels per side, where only shift masks would tell"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from mixmae_bench.convert.run import convert
+
+    report = convert(args.file, args.out, args.to == "official", args.fit, args.img_size)
+    print("\n".join([*report.lines(), f"wrote {args.out}"]))
+    return 0

@@ -1,0 +1,30 @@
+"""data sets: is one whole, and readable?"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    commands = parser.add_subparsers(dest="data_command", required=True)
+    check = commands.add_parser("check", help="compare a data set with what is published, and try every file")
+    check.add_argument(
+        "name", help="imagenet, inat2018, inat2019, places205, places365, cifar100, coco, ade20k or digits"
+    )
+    check.add_argument("folder", type=Path, help="folder of the data set, in the published layout")
+    check.add_argument("--quick", action="store_true", help="look if files are there, decode none")
+    check.add_argument(
+        "--list", type=Path, metavar="FILE", help="list of all problems (default: NAME_problems.txt)"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from rich.console import Console
+
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.datasets.check_folder import check_data
+
+    listing = args.list or Path(f"{args.name}_problems.txt")
+    return 1 if check_data(args.name, args.folder, args.quick, listing, console) else 0

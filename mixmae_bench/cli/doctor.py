@@ -1,0 +1,14 @@
+"""print versions, device and ops, and any conflict with its remedy"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command: it has none."""
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from mixmae_bench.engine.doctor import diagnose
+
+    return diagnose()

@@ -1,0 +1,46 @@
+"""count parameters and FLOPs of models, module by module"""
+
+import argparse
+from pathlib import Path
+
+from mixmae_bench.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="config, by file or name, or any model by name: timm:NAME, mmpretrain:NAME",
+    )
+    parser.add_argument(
+        "--shape",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="size of the images (default: what the model is made for; detection 800 1280)",
+    )
+    parser.add_argument(
+        "--device",
+        default="meta",
+        help="meta (default: no memory, no arithmetic), or cpu or cuda for models that look at values",
+    )
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add the counts to a JSON-lines file")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from rich.console import Console
+
+    if args.shape and min(args.shape) < 1:
+        raise UserError(f"--shape is {args.shape[0]} {args.shape[1]}; give height and width in pixels")
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.cost.table import show_cost
+        from mixmae_bench.results.record import append_record
+    for model in args.models:
+        count = show_cost(model, args.shape, args.device, console)
+        if args.record:
+            append_record(args.record, count)
+    return 0

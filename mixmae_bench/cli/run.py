@@ -1,0 +1,117 @@
+"""run a suite: pretraining, transfers, records and table"""
+
+import argparse
+
+from mixmae_bench.cli.suite_arguments import add_suite, read_suite_of
+from mixmae_bench.errors import UserError
+
+PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
+"""How to print names and paths: whole, and as they are."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_suite(parser, seeds=True)
+    parser.add_argument("--methods", help="only these methods of the suite, such as scratch,mixmae")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="runs side by side, each on GPUs of its own (default: as many as there are GPUs for; "
+        "without GPUs one per core, at most 4; 16 on Slurm)",
+    )
+    parser.add_argument(
+        "--executor",
+        choices=["local", "slurm"],
+        help="start runs as jobs of submitit, which go on without this process (default: its own processes)",
+    )
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE|FILE",
+        help="for --executor slurm, repeated: partition=..., time=MINUTES, gpus_per_node=..., or a YAML file",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that train each run together, with a GPU each where there are GPUs (default: 1)",
+    )
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
+    )
+    parser.add_argument(
+        "--rerun",
+        action="store_true",
+        help="train again what is finished and no longer what the configs say; the old folders are kept",
+    )
+    parser.add_argument(
+        "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say what every run takes, from its config; needs no data"
+    )
+    parser.add_argument(
+        "--flops-per-s",
+        type=float,
+        metavar="N",
+        help="for --dry-run: multiply-adds per second of one GPU, such as 1.5e14",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from rich.console import Console
+
+    from mixmae_bench.suite.slurm import read_parameters
+
+    if args.slurm and args.executor != "slurm":
+        raise UserError("--slurm goes with --executor slurm")
+    parameters = read_parameters(args.slurm)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; give 1 or more")
+    if args.processes < 1:
+        raise UserError(f"--processes is {args.processes}; give 1 or more")
+    if args.processes > 1 and args.executor:
+        raise UserError("--processes goes without --executor; on Slurm, --slurm gpus_per_node=N is for that")
+    suite, work_dir = read_suite_of(args)
+    console = Console()
+    if args.flops_per_s is not None and not (args.dry_run and args.flops_per_s > 0):
+        raise UserError("--flops-per-s goes with --dry-run and is above 0")
+    if args.dry_run:
+        with console.status("starting"):
+            from mixmae_bench.suite.estimate import show_estimate
+        show_estimate(suite, args.flops_per_s, console)
+        if args.executor == "slurm":
+            from mixmae_bench.suite.cluster import show_scripts
+
+            show_scripts(suite, work_dir, parameters)
+        return 0
+    with console.status("starting"):
+        # Here, as importing torch and mmengine takes seconds.
+        from mixmae_bench.report.page import write_report
+        from mixmae_bench.report.suite import suite_table
+        from mixmae_bench.report.table import markdown
+        from mixmae_bench.suite.run import run_suite
+        from mixmae_bench.suite.workers import Workers
+        from mixmae_bench.system.files import write_atomically
+
+    trackers = tuple(args.track.split(",")) if args.track else ()
+    executor = Workers(args.processes)
+    if args.executor:
+        from mixmae_bench.suite.cluster import LocalJobs, SlurmJobs
+
+        executor = SlurmJobs(parameters) if args.executor == "slurm" else LocalJobs()
+    records, failed = run_suite(
+        suite, work_dir, args.jobs, args.auto_scale_lr, trackers, console, executor, args.rerun
+    )
+    if records:
+        table = markdown(suite_table(suite.name, records))
+        write_atomically(work_dir / "table.md", table)
+        console.print(table, **PLAIN)
+        console.print(f"written: {work_dir / 'table.md'}, {work_dir / 'records.jsonl'}", **PLAIN)
+        console.print(f"report: {write_report(suite.outline(), work_dir)}", **PLAIN)
+    for name, why in failed.items():
+        console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
+    return 1 if failed else 0

@@ -1,0 +1,75 @@
+"""images per second and memory of models, in turn in one run"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mixmae_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mixmae_bench.results.measurements import Speed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL[@DTYPE]",
+        help="as for flops; DTYPE float32, bfloat16 or float16 (default: bfloat16 where the hardware has it)",
+    )
+    parser.add_argument("--batch", type=int, default=16, help="images per step (default: 16)")
+    parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="size of the images")
+    parser.add_argument("--inference", action="store_true", help="forward passes instead of training steps")
+    parser.add_argument("--compile", action="store_true", help="through torch.compile")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of each model (default: 10)")
+    parser.add_argument("--warm-up", type=int, default=2, help="steps before them (default: 2)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add the results to a JSON-lines file")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from rich.console import Console
+
+    if min(args.batch, args.steps, *(args.shape or [1])) < 1 or args.warm_up < 0:
+        raise UserError("--batch, --steps and --shape take numbers from 1 on, --warm-up from 0 on")
+    console = Console()
+    with console.status("starting"):
+        from mixmae_bench.cost.speed import measure, settings_of
+        from mixmae_bench.results.record import append_record
+
+        settings = settings_of(args.models, args.batch, args.shape, args.inference, args.compile, args.device)
+    speeds, failures = measure(settings, args.steps, args.warm_up, console)
+    if speeds:
+        show(speeds, console)
+    if args.record:
+        for speed in speeds:
+            append_record(args.record, speed)
+    for failure in failures:
+        console.print(f"failed: {failure}", style="red", soft_wrap=True, markup=False, highlight=False)
+    return 1 if failures else 0
+
+
+def show(speeds: list["Speed"], console: "Console") -> None:
+    """Print a row per model, with ratios to the first."""
+    from rich.table import Table
+
+    from mixmae_bench.report.speeds import speed_table
+
+    found = speed_table(speeds)
+    for number, (_, model, _, px, *_) in enumerate(found.rows, 1):
+        console.print(f"{number}  {model}, {px} px", soft_wrap=True, highlight=False)
+    _, _, step, _, batch, *_, machine = found.rows[0]
+    shown = slice(found.columns.index("format"), -1)  # the rest is the same for all, or above
+    title = f"{step} steps, batch {batch}, {machine}"
+    table = Table("", *found.columns[shown], title=title, title_justify="left", box=None)
+    for column in table.columns:
+        column.justify = "right"
+    for number, row in enumerate(found.rows, 1):
+        table.add_row(str(number), *row[shown])
+    console.print(table)
+    for note in found.notes:
+        console.print(note, style="dim")

@@ -1,0 +1,52 @@
+"""published values beside measured ones, or the table of a suite"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mixmae_bench.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help="imagenet, coco, ade20k, classification, pretraining-cost, speed, controlled, digits; records "
+        "for all records as they are",
+    )
+    parser.add_argument("--all", action="store_true", help="every table, as results/README.md (Markdown)")
+    parser.add_argument("--format", choices=["md", "csv", "latex"], default="md", help="default: md")
+    parser.add_argument(
+        "--records",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="records instead of results/measured",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from mixmae_bench.report.make import NAMES, SUITES, make_table, read_results, results_page
+    from mixmae_bench.report.table import FORMATS
+    from mixmae_bench.suite.spec import read_suite
+    from mixmae_bench.system.files import write_atomically
+    from mixmae_bench.system.shipped import shipped
+
+    if args.all == bool(args.name):
+        raise UserError(f"give the name of a table or --all; tables: {', '.join(NAMES)}")
+    if args.all and args.format != "md":
+        raise UserError("--all is Markdown; give the name of one table for another format")
+    outlines = {name: read_suite(shipped("configs") / "suites" / f"{name}.yaml").outline() for name in SUITES}
+    results = read_results(outlines, files=args.records)
+    text = results_page(results) if args.all else FORMATS[args.format](make_table(args.name, results))
+    for complaint in results.complaints:
+        print(complaint, file=sys.stderr)
+    if args.out:
+        write_atomically(args.out, text)
+    else:
+        sys.stdout.write(text)
+    return 0

@@ -1,1 +1,0 @@
-"""The benchmark's data: small scenes made from scikit-learn's handwritten digits."""

@@ -1,0 +1,377 @@
+"""Scenes for the benchmark's four tasks, painted from scikit-learn's 1797 real handwritten digits.
+
+Everything is made on the spot from data that ships with scikit-learn, so nothing is downloaded.
+The source digits are split once, before any scene is painted: no validation digit is in any
+training or pretraining scene. (scikit-learn does not say who wrote which digit, so the same
+hand may be on both sides.)
+
+The folder, in the layouts that mmpretrain, mmdet and mmseg read (`NNNNN` counts from 00000):
+
+    splits.json                                            source digits per split, used per set
+    pretrain/NNNNN.png                                     32x32, one digit, no labels
+    classification/{train,val}/{0..9}/NNNNN.png            32x32, one digit, folder = label
+    detection/{train2017,val2017}/NNNNN.png                64x64, one to four digits
+    detection/annotations/instances_{train,val}2017.json   COCO boxes and polygons
+    segmentation/images/{training,validation}/NNNNN.png    64x64 (ADE20K has .jpg: set img_suffix)
+    segmentation/annotations/{training,validation}/NNNNN.png   uint8 labels, see `SEG_CLASSES`
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mixmae_bench.system.files import cache_folder
+
+# Raise with every change of what is written: an old cache folder is then left alone.
+VERSION = 1
+
+CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+# Stored as 1..11, for mmseg's `reduce_zero_label=True`. ADE20K's 0 (other, ignored) never occurs.
+SEG_CLASSES = ("background", *CLASSES)
+
+SMALL_SIDE, SMALL_SIZES = 32, (22, 32)  # px: scene side; a digit's longer side, both ends included
+LARGE_SIDE, LARGE_SIZES, MAX_DIGITS = 64, (18, 32), 4
+MAX_OVERLAP = 0.1  # of the smaller of two boxes
+PLACEMENT_TRIES = 50
+GROUND_CELL = 8  # px between the random colours of a background
+GROUND_TOP, GROUND_SPREAD = 0.5, 0.12  # brightest mean colour of a background, and its standard deviation
+TINT_BOTTOM = 0.5  # darkest channel of a digit: digits are lighter than their ground, as chalk on a board
+MIN_CONTRAST = 0.25  # luma between a digit's tint and any background pixel under it
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+POLYGON_ZOOM = 8  # polygon corners are exact to half a pixel of the zoomed mask
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """What decides the content: the seed, the training share of the source digits, scenes per set.
+
+    Raises:
+        ValueError: for a negative seed, a set of less than ten scenes (classification needs
+            one per class), or `train_sources` that leave a split with less than ten digits.
+    """
+
+    seed: int = 0
+    train_sources: int = 1400
+    pretrain: int = 4000
+    classification_train: int = 1000
+    classification_val: int = 800
+    detection_train: int = 400
+    detection_val: int = 200
+    segmentation_train: int = 400
+    segmentation_val: int = 200
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least, most = 0 if name == "seed" else 10, 1787 if name == "train_sources" else 99999
+            if not least <= value <= most:
+                raise ValueError(f"DigitsConfig.{name} must lie in {least}..{most}, got {value}")
+
+
+def build_digits(root: Path | None = None, config: DigitsConfig = DigitsConfig()) -> Path:
+    """Write the data sets, unless they are there already, and return their folder.
+
+    The same config gives the same bytes (with the same versions of numpy, OpenCV and Pillow).
+    The scenes are painted into a hidden sibling folder that takes its final name in one step at
+    the end, so any number of processes may build at once and a killed one leaves nothing that
+    passes for a data set (its hidden `.digits-*.tmp-*` folder can be deleted).
+
+    Args:
+        root: parent of the data set's folder; default `$MIXMAE_BENCH_CACHE`, else
+            `~/.cache/mixmae_bench`.
+        config: what to paint.
+
+    Returns:
+        `root/digits-v{VERSION}-{hash of config}`, in the layout of the module's docstring.
+
+    Raises:
+        OSError: the folder cannot be written, or holds an incomplete copy. The message is one
+            line with the path and the remedy.
+    """
+    root = cache_folder() if root is None else root.expanduser().absolute()
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
+    target = root / f"digits-v{VERSION}-{digest}"
+    if _is_complete(target):
+        return target
+    work = root / f".{target.name}.tmp-{uuid.uuid4().hex}"
+    try:
+        work.mkdir(parents=True)
+        _paint_all(work, config)
+        _publish(work, target)
+    except OSError as error:
+        raise OSError(
+            f"cannot write the digits data set to {target} ({error.strerror or error}): "
+            "set MIXMAE_BENCH_CACHE to a folder that can be written"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not _is_complete(target):
+        raise OSError(f"{target} holds an incomplete digits data set: delete the folder and start again")
+    return target
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell whether a build came to its end: `splits.json` is written last."""
+    # os.path answers False for a folder that may not be read; Path.is_file would raise.
+    return os.path.isfile(folder / "splits.json")
+
+
+def _publish(work: Path, target: Path) -> None:
+    """Rename the finished folder, unless another process was first: its content is the same."""
+    try:
+        work.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def _paint_all(folder: Path, config: DigitsConfig) -> None:
+    """Write all sets; each has its own random stream, so one set's size changes no other set."""
+    # Imported here as it takes a second that a cached data set does not need.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    train, val = train_test_split(
+        np.arange(len(digits.target)),
+        train_size=config.train_sources,
+        stratify=digits.target,
+        random_state=config.seed,
+    )
+    sets = (
+        (_write_pretrain, "pretrain", train, config.pretrain),
+        (_write_classification, "classification/train", train, config.classification_train),
+        (_write_classification, "classification/val", val, config.classification_val),
+        (_write_detection, "detection/train2017", train, config.detection_train),
+        (_write_detection, "detection/val2017", val, config.detection_val),
+        (_write_segmentation, "segmentation/images/training", train, config.segmentation_train),
+        (_write_segmentation, "segmentation/images/validation", val, config.segmentation_val),
+    )
+    used = {}
+    for stream, (write, name, sources, count) in enumerate(sets):
+        rng = np.random.default_rng([VERSION, config.seed, stream])
+        painter = _Painter(digits.images, digits.target, sources, rng)
+        write(folder / name, painter, count)
+        used[name] = sorted(painter.used)
+    record = {
+        "version": VERSION,
+        "config": asdict(config),
+        "sources": {"train": sorted(train.tolist()), "val": sorted(val.tolist())},
+        "used": used,
+    }
+    (folder / "splits.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _write_pretrain(folder: Path, painter: "_Painter", count: int) -> None:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        scene = painter.paint(SMALL_SIDE, [painter.any_label()], SMALL_SIZES)
+        _save(folder / f"{number:05d}.png", scene.image)
+
+
+def _write_classification(folder: Path, painter: "_Painter", count: int) -> None:
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True)
+    for number in range(count):
+        label = number % len(CLASSES)
+        scene = painter.paint(SMALL_SIDE, [label], SMALL_SIZES)
+        _save(folder / CLASSES[label] / f"{number:05d}.png", scene.image)
+
+
+def _write_detection(folder: Path, painter: "_Painter", count: int) -> None:
+    """Write the images to `folder` and the COCO file to its sibling `annotations`."""
+    folder.mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(count):
+        name = f"{number:05d}.png"
+        scene = painter.paint_many()
+        _save(folder / name, scene.image)
+        images.append({"id": number + 1, "file_name": name, "width": LARGE_SIDE, "height": LARGE_SIDE})
+        for digit, label in enumerate(scene.labels):
+            mask = scene.owner == digit
+            annotations.append(
+                {
+                    # Not from 0: pycocotools takes a match with annotation 0 for no match.
+                    "id": len(annotations) + 1,
+                    "image_id": number + 1,
+                    "category_id": label + 1,
+                    "bbox": _box(mask),
+                    "area": int(mask.sum()),
+                    "segmentation": _polygons(mask),
+                    "iscrowd": 0,
+                }
+            )
+    coco = {
+        "info": {"description": "handwritten digits, mixmae_bench"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)],
+    }
+    path = folder.parent / "annotations" / f"instances_{folder.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(coco), encoding="utf-8")
+
+
+def _write_segmentation(folder: Path, painter: "_Painter", count: int) -> None:
+    """Write the images to `folder` (`.../images/split`) and the labels to `.../annotations/split`."""
+    label_folder = folder.parents[1] / "annotations" / folder.name
+    folder.mkdir(parents=True)
+    label_folder.mkdir(parents=True)
+    for number in range(count):
+        scene = painter.paint_many()
+        # `owner` is -1 on the background: entry -1 is the last one. Digit d is stored as d + 2.
+        stored = np.array([label + 2 for label in scene.labels] + [1], dtype=np.uint8)
+        _save(folder / f"{number:05d}.png", scene.image)
+        _save(label_folder / f"{number:05d}.png", stored[scene.owner])
+
+
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    Image.fromarray(pixels).save(path, compress_level=1)
+
+
+def _box(mask: NDArray[np.bool_]) -> list[int]:
+    """Return the COCO box `[x, y, width, height]` (px) of the true pixels."""
+    return [int(value) for value in cv2.boundingRect(mask.astype(np.uint8))]
+
+
+def _polygons(mask: NDArray[np.bool_]) -> list[list[float]]:
+    """Outline the true pixels as COCO polygons, `[x0, y0, x1, y1, ...]` in px.
+
+    COCO polygons have no holes, so the mask is cut along a column through each hole (of a 0, 6, 8
+    or 9), and the pieces are outlined one by one.
+    """
+    pixels = mask.astype(np.uint8)
+    contours, hierarchy = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cuts = {0, mask.shape[1]}
+    for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True):
+        if parent >= 0:  # the outline of a hole
+            x, _, width, _ = cv2.boundingRect(contour)
+            cuts.add(x + width // 2)
+    polygons = []
+    for left, right in pairwise(sorted(cuts)):
+        # OpenCV's outline runs through pixel centres; zoomed, these are near the pixels' edges.
+        zoomed = np.kron(pixels[:, left:right], np.ones((POLYGON_ZOOM, POLYGON_ZOOM), np.uint8))
+        pieces, _ = cv2.findContours(zoomed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        for piece in pieces:
+            corners = (piece.reshape(-1, 2) + 0.5) / POLYGON_ZOOM + (left, 0)
+            polygons.append(corners.ravel().tolist())
+    return polygons
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A painted scene.
+
+    image: (H, W, 3) uint8 RGB. owner: (H, W) int, which digit the pixel shows, -1 for background.
+    labels: each digit's class, 0..9.
+    """
+
+    image: NDArray[np.uint8]
+    owner: NDArray[np.int_]
+    labels: list[int]
+
+
+class _Painter:
+    """Paints scenes from the given source digits only, and keeps note of those it used.
+
+    Args:
+        images: (N, 8, 8), ink from 0 to 16.
+        labels: (N,), 0..9.
+        sources: indices of the digits that may be used.
+        rng: the source of all chance.
+    """
+
+    def __init__(self, images: NDArray, labels: NDArray, sources: NDArray, rng: np.random.Generator) -> None:
+        self.used: set[int] = set()
+        self._images = images
+        self._by_class = [sources[labels[sources] == label] for label in range(len(CLASSES))]
+        self._waiting: list[list[int]] = [[] for _ in CLASSES]
+        self._rng = rng
+
+    def any_label(self) -> int:
+        """Return a random class, 0..9."""
+        return int(self._rng.integers(len(CLASSES)))
+
+    def paint_many(self) -> _Scene:
+        """Paint a scene for detection or segmentation."""
+        count = self._rng.integers(1, MAX_DIGITS, endpoint=True)
+        return self.paint(LARGE_SIDE, [self.any_label() for _ in range(count)], LARGE_SIZES)
+
+    def paint(self, side: int, labels: Sequence[int], sizes: tuple[int, int]) -> _Scene:
+        """Paint a (side, side) px scene; a digit that finds no free place is left out."""
+        cells = side // GROUND_CELL
+        ground = GROUND_TOP * self._rng.random(3) + GROUND_SPREAD * self._rng.standard_normal(
+            (cells, cells, 3)
+        )
+        image = np.clip(cv2.resize(ground, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+        owner = np.full((side, side), -1)
+        boxes: list[tuple[int, int, int, int]] = []
+        kept = []
+        for label in labels:
+            index = self._draw(label)
+            alpha = _ink(self._images[index], self._rng.integers(*sizes, endpoint=True))
+            place = self._free_place(side, alpha.shape, boxes)
+            if place is None:
+                continue
+            x, y, width, height = place
+            region = (slice(y, y + height), slice(x, x + width))
+            tint = self._tint(image[region][alpha > 0.5])
+            image[region] += alpha[..., None] * (tint - image[region])
+            owner[region][alpha > 0.5] = len(kept)
+            boxes.append(place)
+            kept.append(label)
+            self.used.add(index)
+        return _Scene(np.round(image * 255).astype(np.uint8), owner, kept)
+
+    def _draw(self, label: int) -> int:
+        """Return the next source digit of a class; none comes again before all have come."""
+        if not self._waiting[label]:
+            self._waiting[label] = self._rng.permutation(self._by_class[label]).tolist()
+        return self._waiting[label].pop()
+
+    def _free_place(
+        self, side: int, shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]]
+    ) -> tuple[int, int, int, int] | None:
+        """Find a random box (x, y, width, height) that hardly overlaps the others, or None."""
+        height, width = shape
+        for _ in range(PLACEMENT_TRIES):
+            x = int(self._rng.integers(side - width, endpoint=True))
+            y = int(self._rng.integers(side - height, endpoint=True))
+            if all(_overlap((x, y, width, height), box) <= MAX_OVERLAP for box in boxes):
+                return x, y, width, height
+        return None
+
+    def _tint(self, ground: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a random colour (3,) that stands out from all of the (N, 3) background pixels."""
+        tints = TINT_BOTTOM + (1 - TINT_BOTTOM) * self._rng.random((64, 3))
+        contrast = np.abs((tints @ LUMA)[:, None] - ground @ LUMA).min(axis=1)
+        # argmax finds the first good tint; without any, the best must do.
+        return tints[np.argmax(np.minimum(contrast, MIN_CONTRAST))]
+
+
+def _ink(source: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Enlarge an (8, 8) digit smoothly to opacities 0..1; the longer side is `size` px, faint edges too."""
+    large = cv2.resize(np.pad(source / 16, 1).astype(np.float32), (160, 160), interpolation=cv2.INTER_CUBIC)
+    # A steeper ramp makes the strokes' edges clear and keeps most holes open.
+    large = np.clip((large - 0.25) / 0.4, 0, 1)
+    x, y, width, height = cv2.boundingRect((large > 0.1).astype(np.uint8))
+    scale = size / max(width, height)
+    shape = (round(width * scale), round(height * scale))
+    return cv2.resize(large[y : y + height, x : x + width], shape, interpolation=cv2.INTER_AREA)
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """Return the share of the smaller box (x, y, width, height) that the other one covers."""
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    return max(wide, 0) * max(high, 0) / min(one[2] * one[3], other[2] * other[3])

@@ -1,0 +1,172 @@
+"""Which data and weights a result stands on: hashes by content and not by place, remembered between
+commands."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.system.files import cache_folder, write_atomically
+
+CACHE = "hashes.json"
+"""File in the cache folder: hashes, each with the sizes and times of what it was computed from."""
+
+SECONDS_TO_SETTLE = 2
+"""What changed this recently is hashed again: the times of file systems do not tell two changes within a
+moment apart."""
+
+Stamp = list[int]
+"""Size in bytes (0 of a folder), and times of the last change of content and of status in nanoseconds."""
+
+Listing = tuple[bytes, dict[str, Stamp]]
+"""Names of the files under a folder, and the stamps of all folders."""
+
+
+def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> str:
+    """Return 16 hex digits that identify the data a resolved mmengine dataset config names.
+
+    With an annotation file its content counts; without one, the sorted names of all files under the
+    prefixes, relative to these; of the embedded digits, the version and settings that they are painted by.
+    Wrappers (RepeatDataset, ConcatDataset) are looked through. `indices` and the pipeline, being the
+    config's, do not count.
+
+    The hash is remembered until the annotation file, or a folder below the prefixes, changes.
+
+    Args:
+        dataset: The config.
+        listings: Folders that were walked already, by path; filled on the way. Whoever hashes several data
+            sets gives the same one each time.
+
+    Raises:
+        UserError: Where the annotation file or a folder is missing, or a folder holds no file.
+    """
+    listings = {} if listings is None else listings
+    while "dataset" in dataset:
+        dataset = dataset["dataset"]
+    if "datasets" in dataset:
+        parts = [data_hash(part, listings) for part in dataset["datasets"]]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    root = Path(dataset.get("data_root") or ".")
+    split = dataset.get("split") or ""
+    prefix = dataset.get("data_prefix") or ""
+    prefixes = [prefix] if isinstance(prefix, str) else [prefix[key] or "" for key in sorted(prefix)]
+    annotations = dataset.get("ann_file")
+    if split and not any(prefixes):  # as mmpretrain's ImageNet reads `split`
+        prefixes = [split if (root / split).is_dir() else ""]
+        if not annotations and (root / "meta" / f"{split}.txt").is_file():
+            annotations = f"meta/{split}.txt"
+
+    painted = next((i for i, part in enumerate(root.parts) if part.startswith("digits-v")), None)
+    if painted is not None:
+        text = split + repr([*root.parts[painted:], *prefixes, annotations or ""])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    paths = [root / annotations] if annotations else [root / prefix for prefix in prefixes]
+    request = ["data", split, *(str(path.absolute()) for path in paths)]
+    if annotations:
+        return _remembered(request, lambda: _of_annotations(split, paths[0]))
+    return _remembered(request, lambda: _of_names(split, paths, listings))
+
+
+def file_hash(path: Path) -> str:
+    """Return the first 16 hex digits of a file's SHA-256, remembered until the file changes."""
+
+    def compute() -> tuple[str, dict[str, Stamp]]:
+        stamp = _stamp(path)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16], {str(path.absolute()): stamp}
+
+    return _remembered(["file", str(path.absolute())], compute)
+
+
+def _of_annotations(split: str, file: Path) -> tuple[str, dict[str, Stamp]]:
+    try:
+        stamp = _stamp(file)
+        with open(file, "rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").digest()
+    except OSError as error:
+        raise UserError(
+            f"data: annotation file {file} cannot be read ({error.strerror}); put it there"
+        ) from error
+    return hashlib.sha256(split.encode() + content).hexdigest()[:16], {str(file.absolute()): stamp}
+
+
+def _of_names(split: str, folders: list[Path], listings: dict[str, Listing]) -> tuple[str, dict[str, Stamp]]:
+    digest, stamps = hashlib.sha256(split.encode()), {}
+    for folder in folders:
+        path = str(folder.absolute())
+        if path not in listings:
+            listings[path] = _list(path)
+        names, own = listings[path]
+        digest.update(names)
+        digest.update(b"\0")
+        stamps |= own
+    return digest.hexdigest()[:16], stamps
+
+
+def _list(folder: str) -> Listing:
+    """Return the names of the files under `folder`, and the stamps of all folders.
+
+    Names are relative to it, in one order, without hidden ones, each with a zero byte behind.
+    """
+    names: list[bytes] = []
+    stamps = {}
+    for parent, folders, files in _tree(folder, stamps):
+        folders.sort()  # os.walk goes on in this order
+        inside = os.path.relpath(parent, folder).replace(os.sep, "/")
+        prefix = "" if inside == "." else f"{inside}/"
+        names += [os.fsencode(f"{prefix}{name}") for name in sorted(files) if not name.startswith(".")]
+    if not names:
+        raise UserError(f"data: {folder} does not exist or holds no file; put the data there")
+    return b"".join(name + b"\0" for name in names), stamps
+
+
+def _tree(folder: str, stamps: dict[str, Stamp]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as os.walk does, through links too, noting the stamp of every folder before its content is
+    listed."""
+    if os.path.isdir(folder):
+        stamps[folder] = _stamp(Path(folder))
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        for name in folders:
+            path = os.path.join(parent, name)
+            stamps[path] = _stamp(Path(path))
+        yield parent, folders, files
+
+
+def _stamp(path: Path) -> Stamp:
+    found = path.stat()
+    # A folder's size says nothing that its times do not, and differs between file systems.
+    return [0 if path.is_dir() else found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _remembered(request: list[str], compute: Callable[[], tuple[str, dict[str, Stamp]]]) -> str:
+    """Return a hash from the cache where nothing that it was computed from has changed, else compute it."""
+    name = json.dumps(request)
+    known = _read_cache().get(name)
+    if known and all(_is_unchanged(path, stamp) for path, stamp in known["stamps"].items()):
+        return known["hash"]
+    digest, stamps = compute()
+    settled = time.time_ns() - SECONDS_TO_SETTLE * 10**9
+    if all(max(stamp[1:]) < settled for stamp in stamps.values()):
+        cache = {**_read_cache(), name: {"hash": digest, "stamps": stamps}}
+        with suppress(UserError):  # without a cache everything works, more slowly
+            write_atomically(cache_folder() / CACHE, json.dumps(cache))
+    return digest
+
+
+def _is_unchanged(path: str, stamp: Stamp) -> bool:
+    try:
+        return _stamp(Path(path)) == stamp
+    except OSError:
+        return False
+
+
+def _read_cache() -> dict[str, dict]:
+    try:
+        content = json.loads((cache_folder() / CACHE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

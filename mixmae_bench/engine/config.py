@@ -1,0 +1,183 @@
+"""Reading configs and finding the data they name, with the mistakes a user makes told in one line."""
+
+import difflib
+import hashlib
+import inspect
+import json
+import math
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
+
+from mixmae_bench.compat import openmmlab
+from mixmae_bench.datasets.digits import build_digits
+from mixmae_bench.datasets.leaves import leaves
+from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.registry import MODELS
+from mixmae_bench.system.shipped import find_config
+
+EMBEDDED = "data/digits"
+"""Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
+
+
+@openmmlab.reading_configs()
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a config, by path or name, and merge `options` (dotted keys) into it.
+
+    Raises:
+        UserError: Where the file is missing or cannot be read, an option does not fit, or as
+            `openmmlab.family`.
+    """
+    path = find_config(path)
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code: it can fail in any way
+        raise UserError(f"config {path} cannot be read: {_reason(error)}") from error
+    for key, value in (options or {}).items():
+        _check_key(cfg, key)
+        try:
+            cfg.merge_from_dict({key: value})
+        except Exception as error:  # of many types, as options are merged into anything
+            raise UserError(f"config {path} has no place for {key}={value!r}: {_reason(error)}") from error
+    return cfg
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+def _check_key(cfg: Config, key: str) -> None:
+    """Refuse a new key that is nearly one that is read: it would change nothing, without a word."""
+    known = {*cfg, *inspect.signature(Runner.__init__).parameters}
+    name = key.partition(".")[0]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    if name not in known and near:
+        raise UserError(f"config {cfg.filename} has no '{name}' ({key}). Did you mean '{near[0]}'?")
+
+
+def content_hash(cfg: Config) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a config's content, whatever file it came from."""
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_data(cfg: Config, by_option: bool = True) -> Config:
+    """Return `cfg` pointing at existing data: the embedded digits are painted, the rest is looked for.
+
+    Args:
+        cfg: The config.
+        by_option: Whether the command at hand takes --cfg-options, for the remedy.
+
+    Raises:
+        UserError: Where a data folder or an annotation file is missing.
+    """
+    if _mentions(cfg.to_dict(), EMBEDDED):
+        try:
+            root = build_digits()
+        except OSError as error:
+            raise UserError(str(error)) from error
+        cfg = relocate(cfg, EMBEDDED, root)
+    for leaf in leaves(cfg):
+        _check_dataset(leaf.dataset, leaf.key, cfg.filename, by_option)
+    return cfg
+
+
+def relocate(cfg: Config, folder: str, new: Path) -> Config:
+    """Return `cfg` with every path in a data folder leading into another one."""
+    return Config(_replace(cfg.to_dict(), folder, str(new)), filename=cfg.filename)
+
+
+def check_training(cfg: Config) -> None:
+    """Check that a config trains, its optimiser, and the numbers that say for how long and at which rate.
+
+    Raises:
+        UserError: Where a part is missing, or a number is none or out of range.
+    """
+    for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
+        if not cfg.get(key):
+            raise UserError(f"config {cfg.filename} has no '{key}': it does not train; name another")
+    optimizer = cfg.optim_wrapper.get("optimizer") or {}
+    for key, value, least, kinds in (
+        ("train_dataloader.batch_size", cfg.train_dataloader.get("batch_size", 1), 1, int),
+        ("train_cfg.max_epochs", cfg.train_cfg.get("max_epochs", 1), 1, int),
+        ("train_cfg.max_iters", cfg.train_cfg.get("max_iters", 1), 1, int),
+        ("optim_wrapper.accumulative_counts", cfg.optim_wrapper.get("accumulative_counts", 1), 1, int),
+        ("optim_wrapper.optimizer.lr", optimizer.get("lr", 0), 0, int | float),
+    ):
+        if not isinstance(value, kinds) or not least <= value < math.inf:
+            kind = "an integer" if kinds is int else "a number"
+            raise UserError(f"config {cfg.filename}: {key} is {value!r}; give {kind} of {least} or more")
+    scope = OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope"))
+    with openmmlab.quiet(), scope as registry:  # looking a name up imports the framework
+        if (name := optimizer.get("type")) and registry.get(name) is None:
+            near = did_you_mean(str(name), [*registry.module_dict, *OPTIMIZERS.module_dict])
+            raise UserError(f"config {cfg.filename}: there is no optimizer '{name}'.{near}")
+
+
+def check_model(cfg: Config) -> None:
+    """Build what a model has of this package, on the meta device: a mistake in it ends here, at no cost.
+
+    Raises:
+        UserError: Where a type of this package is unknown or its arguments do not fit.
+    """
+    model = cfg.get("model") or {}
+    for where, part in (("model", model), ("model.backbone", model.get("backbone") or {})):
+        type_ = str(part.get("type"))
+        if not type_.startswith("mixmae_bench."):
+            continue
+        if MODELS.get(type_) is None:
+            name, known = type_.removeprefix("mixmae_bench."), list(MODELS.module_dict)
+            near = did_you_mean(name, known)
+            raise UserError(
+                f"config {cfg.filename}, {where}: unknown type '{type_}'; known: {', '.join(known)}.{near}"
+            )
+        part = {key: value for key, value in part.items() if key != "data_preprocessor"}
+        try:
+            with torch.device("meta"):
+                MODELS.build(part)
+        except (ValueError, TypeError, KeyError, AssertionError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"config {cfg.filename}, {where} cannot be built: {reason}") from error
+
+
+def _check_dataset(dataset: ConfigDict, key: str, config: str, by_option: bool) -> None:
+    root = Path(dataset.get("data_root") or ".")
+    prefix = dataset.get("data_prefix") or {}
+    prefixes = [prefix] if isinstance(prefix, str) else list(prefix.values())
+    wanted = [root, *(root / p for p in prefixes if p)]
+    if dataset.get("ann_file"):
+        wanted.append(root / dataset["ann_file"])
+    for path in wanted:
+        if not path.exists():
+            raise UserError(
+                f"data: {path} does not exist ({key} of {config}); put the data there, or name another "
+                + (
+                    f"folder with --cfg-options {key}.data_root=FOLDER"
+                    if by_option
+                    else "data_root in the config"
+                )
+            )
+
+
+def _mentions(node: object, text: str) -> bool:
+    if isinstance(node, dict):
+        return any(_mentions(v, text) for v in node.values())
+    if isinstance(node, list | tuple):
+        return any(_mentions(v, text) for v in node)
+    return isinstance(node, str) and _inside(node, text)
+
+
+def _replace(node: object, text: str, new: str) -> object:
+    if isinstance(node, dict):
+        return type(node)({k: _replace(v, text, new) for k, v in node.items()})
+    if isinstance(node, list | tuple):
+        return type(node)(_replace(v, text, new) for v in node)
+    return new + node.removeprefix(text) if isinstance(node, str) and _inside(node, text) else node
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")

@@ -1,0 +1,57 @@
+"""Stopping a run at NaN and infinity, before a checkpoint holds them."""
+
+import math
+from pathlib import Path
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mixmae_bench.engine.distributed import unwrapped
+from mixmae_bench.errors import UserError
+from mixmae_bench.registry import HOOKS
+
+
+class NotFiniteError(UserError):
+    """A loss or a weight is NaN or infinite."""
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops a run whose loss is NaN or infinite.
+
+    Loss scaling (fp16) leaves out a step whose scaled gradients overflow: the loss is finite then, and the
+    run goes on. A loss that is itself not finite no smaller scale repairs.
+    """
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        if math.isfinite(outputs["loss"].item()):
+            return
+        values = {name: torch.as_tensor(value).detach().float() for name, value in outputs.items()}
+        bad = ", ".join(f"{name} {v.mean():g}" for name, v in values.items() if not v.isfinite().all())
+        raise NotFiniteError(_message(runner, f"{bad} at iteration {runner.iter + 1}"))
+
+
+def check_weights(runner: Runner, checkpoint: str) -> None:
+    """Refuse weights that are not finite, as one bad step leaves them while its loss was still finite.
+
+    Raises:
+        NotFiniteError: That names the first of them.
+    """
+    model = unwrapped(runner.model)
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise NotFiniteError(_message(runner, f"{name} is not finite, {checkpoint} not written"))
+
+
+def _message(runner: Runner, what: str) -> str:
+    last = runner.message_hub.runtime_info.get("last_ckpt")
+    last = f"last good checkpoint: {last}" if last and Path(last).is_file() else "no checkpoint before it"
+    scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
+    causes = ["a learning rate that is too high", "an unreadable or constant image, or a wrong label"]
+    if scaler is not None:
+        precision = f"fp16 overflowing in the forward pass (loss scale {scaler.get_scale():g}"
+        causes.insert(0, f"{precision}; take bf16: optim_wrapper.type=mixmae_bench.Bf16OptimWrapper)")
+    return f"training stopped: {what}; {last}; likely: {', '.join(causes)}"

@@ -1,0 +1,112 @@
+"""Pictures of what pretraining does: the input as the encoder sees it, and the reconstruction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mixmae_bench.engine.distributed import unwrapped
+from mixmae_bench.methods.method import Method
+from mixmae_bench.registry import HOOKS
+
+MARGIN, TITLE = 4, 20
+SMALLEST = 112
+"""Pixels: smaller images are enlarged, each pixel a square."""
+
+
+@torch.no_grad()
+def draw_grid(method: Method, images: Tensor, seed: int) -> Image.Image:
+    """Draw a row per image, a column per picture, under the mask that `seed` gives.
+
+    Args:
+        method: The method with its weights; it is put into evaluation mode for the moment.
+        images: As its data preprocessor gives them, (B, 3, H, W).
+        seed: Of torch's and numpy's generators, which go on afterwards as if nothing had been drawn.
+    """
+    training = method.training
+    method.eval()
+    with _seeded(seed):
+        mask = method.draw_mask(images)
+    columns = {"original": images, **method.pictures(images, mask)}
+    method.train(training)
+
+    columns = {title: _to_rgb(method.data_preprocessor, column) for title, column in columns.items()}
+    scale = max(1, -(-SMALLEST // max(images.shape[-2:])))
+    height, width = (side * scale for side in images.shape[-2:])
+    sheet = Image.new(
+        "RGB",
+        (MARGIN + len(columns) * (width + MARGIN), TITLE + len(images) * (height + MARGIN)),
+        "white",
+    )
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for i, (title, column) in enumerate(columns.items()):
+        left = MARGIN + i * (width + MARGIN)
+        pen.text((left, 3), title, "black", font)
+        for j, pixels in enumerate(column):
+            size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
+            picture = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
+            sheet.paste(picture, (left, TITLE + j * (height + MARGIN)))
+    return sheet
+
+
+def sample(dataset: Dataset, method: Method, count: int, seed: int) -> Tensor:
+    """Return `count` images spread evenly over a dataset, as the method gets them in training."""
+    with _seeded(seed):
+        chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
+        inputs = [dataset[i]["inputs"] for i in chosen]
+    return method.data_preprocessor({"inputs": inputs})["inputs"]
+
+
+@HOOKS.register_module()
+class ReconstructionHook(Hook):
+    """Adds a picture of the same few training images to the run's visualiser, with the same masks each time.
+
+    With mmengine's default back end they lie in `vis_data/vis_image/`; TensorBoard and the others show them.
+
+    Args:
+        interval: Epochs between pictures; the last epoch has one too.
+        count: Images.
+        seed: Of the masks and of random crops.
+    """
+
+    def __init__(self, interval: int = 1, count: int = 8, seed: int = 0) -> None:
+        self.interval = interval
+        self.count = count
+        self.seed = seed
+
+    @master_only
+    def after_train_epoch(self, runner: Runner) -> None:
+        if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
+            return
+        method = unwrapped(runner.model)
+        images = sample(runner.train_dataloader.dataset, method, self.count, self.seed)
+        sheet = draw_grid(method, images, self.seed)
+        runner.visualizer.add_image("reconstruction", np.asarray(sheet), runner.epoch + 1)
+
+
+def _to_rgb(preprocessor: torch.nn.Module, images: Tensor) -> np.ndarray:
+    """Undo a data preprocessor's normalisation: (B, 3, H, W) to uint8 (B, H, W, 3) in RGB."""
+    if getattr(preprocessor, "_enable_normalize", False):
+        images = images * preprocessor.std + preprocessor.mean
+    if not getattr(preprocessor, "to_rgb", False):
+        images = images.flip(1)  # OpenMMLab's pipelines load BGR
+    return images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(force=True)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    state = np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)

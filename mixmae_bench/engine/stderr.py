@@ -1,0 +1,105 @@
+"""Standard errors over images for the metrics of a run, from what the frameworks' own metrics saw."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from mmdet.evaluation import CocoMetric
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mixmae_bench.registry import HOOKS
+from mixmae_bench.results.bootstrap import ap_error, miou_error, top1_error
+from mixmae_bench.results.metrics import METRICS
+
+PREDICTIONS = "predictions"
+"""Prefix of the files, in a run's folder, that hold the last validation's detections in COCO's format."""
+
+
+@HOOKS.register_module()
+class ErrorsHook(Hook):
+    """Keeps what the standard errors of the last validation's metrics are computed from.
+
+    Of mIoU, the areas per class of every image; of AP, the detections, in files in the run's folder.
+    """
+
+    def __init__(self) -> None:
+        self._areas: list[tuple] = []
+
+    def before_val(self, runner: Runner) -> None:
+        for metric in runner.val_evaluator.metrics:
+            if isinstance(metric, IoUMetric):
+                self._watch(metric)
+            elif isinstance(metric, CocoMetric):
+                metric.outfile_prefix = metric.outfile_prefix or str(Path(runner.work_dir) / PREDICTIONS)
+
+    def errors(self, runner: Runner, metrics: dict[str, float], images: int) -> dict[str, float]:
+        """Return the standard error of every metric, in its unit.
+
+        Args:
+            runner: After its last validation.
+            metrics: Values by the names of `results.metrics`.
+            images: How many they are computed on.
+        """
+        found = {}
+        for name, value in metrics.items():
+            if METRICS[name].stderr == "binomial":
+                found[name] = top1_error(value, images)
+        if "miou" in metrics:
+            areas = [np.array([a.numpy() for a in image]) for image in self._areas]
+            intersections, unions = np.stack(areas, axis=1)[:2]
+            found["miou"] = miou_error(intersections, unions)
+        for metric in runner.val_evaluator.metrics if "box_ap" in metrics else ():
+            for name, kind in (("box_ap", "bbox"), ("mask_ap", "segm")):
+                if name in metrics:
+                    found[name] = ap_error(evaluate(metric, kind)) if metrics[name] else 0.0
+        return {name: round(value, 4) for name, value in found.items()}
+
+    def absent_classes(self, runner: Runner) -> list[str]:
+        """Return the names of classes over which the last validation's AP or mIoU are no mean.
+
+        Of mIoU, those that neither a label nor a prediction has: their IoU is 0 / 0. Of AP, those without an
+        object.
+        """
+        names, absent = runner.val_evaluator.dataset_meta.get("classes") or (), set()
+        if self._areas:
+            unions = sum(image[1] for image in self._areas)
+            absent |= {name for name, union in zip(names, unions.tolist(), strict=True) if not union}
+        for metric in runner.val_evaluator.metrics:
+            if isinstance(metric, CocoMetric) and metric._coco_api and metric.cat_ids:
+                truth = metric._coco_api
+                ids = truth.getAnnIds(imgIds=metric.img_ids, catIds=metric.cat_ids, iscrowd=0)
+                found = {note["category_id"] for note in truth.loadAnns(ids)}
+                absent |= {truth.cats[id_]["name"] for id_ in metric.cat_ids if id_ not in found}
+        return [name for name in names if name in absent]
+
+    def _watch(self, metric: IoUMetric) -> None:
+        compute = type(metric).compute_metrics
+
+        def compute_metrics(results: list) -> dict[str, float]:
+            self._areas = results
+            return compute(metric, results)
+
+        metric.compute_metrics = compute_metrics
+
+
+def evaluate(metric: CocoMetric, kind: str) -> COCOeval:
+    """Match the detections that a `CocoMetric` wrote down with its annotations.
+
+    Args:
+        metric: After its evaluation.
+        kind: 'bbox' or 'segm'.
+    """
+    truth: COCO = metric._coco_api
+    found = json.loads(Path(f"{metric.outfile_prefix}.{kind}.json").read_text(encoding="utf-8"))
+    if kind == "segm":
+        for detection in found:
+            del detection["bbox"]  # else pycocotools takes areas from boxes
+    matching = COCOeval(truth, truth.loadRes(found), kind)
+    matching.params.catIds, matching.params.imgIds = metric.cat_ids, metric.img_ids
+    matching.params.iouThrs = metric.iou_thrs
+    matching.evaluate()
+    return matching

@@ -1,0 +1,99 @@
+"""Curves and records in TensorBoard, Weights & Biases or MLflow, through mmengine's own back ends."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import mmengine.visualization  # noqa: F401  registers the back ends
+from mmengine.config import Config
+from mmengine.registry import VISBACKENDS
+
+from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.results.record import Record, read_records
+
+BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "mlflow": "MLflowVisBackend"}
+"""Trackers by the name of their Python package, with mmengine's back end for each."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Check names of trackers.
+
+    Raises:
+        UserError: Where one is unknown or its package is not installed.
+    """
+    for name in names:
+        if name not in BACKENDS:
+            near = did_you_mean(name, BACKENDS)
+            raise UserError(f"unknown tracker '{name}'; there are {', '.join(BACKENDS)}.{near}")
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"tracker {name} is not installed; run: pip install {name}")
+
+
+def track(cfg: Config, names: Sequence[str], group: str, run: str) -> None:
+    """Make a config's run send what it logs to trackers too; what it has of its own stays.
+
+    Args:
+        cfg: The config; changed in place.
+        names: Of `BACKENDS`.
+        group: What runs are compared within (project of Weights & Biases, experiment of MLflow).
+        run: Name of this one.
+    """
+    if not names:
+        return
+    visualizer = cfg.get("visualizer") or dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+    more = [_backend(name, group, run) for name in names]
+    cfg.visualizer = {**visualizer, "vis_backends": [*(visualizer.get("vis_backends") or []), *more]}
+
+
+def export(files: Sequence[Path], name: str, folder: Path) -> int:
+    """Write records to a tracker, a run each: all that they hold, metrics with their errors, and curves.
+
+    Args:
+        files: Files of records.
+        name: One of `BACKENDS`.
+        folder: Where TensorBoard writes and Weights & Biases keeps its copy; MLflow has `mlflow.db`, here or
+            where MLFLOW_TRACKING_URI says.
+
+    Returns:
+        How many records were written.
+
+    Raises:
+        UserError: Where the tracker is not there, or a file is missing or holds something that is no record.
+    """
+    check_trackers([name])
+    records: list[Record] = []
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"file of records {file} does not exist; check the path")
+        read, complaints = read_records(file)
+        if complaints:
+            raise UserError(complaints[0])
+        records += read
+    for record in records:
+        run = f"{record.method}/seed{record.seed}/{record.task}"
+        place = folder / record.suite / run
+        backend = VISBACKENDS.build({**_backend(name, record.suite, run), "save_dir": str(place)})
+        backend.add_config(Config({"record": asdict(record), "work_dir": str(place)}))
+        for curve, values in (("loss", record.losses), ("grad_norm", record.grad_norms)):
+            for epoch, value in enumerate(values, 1):
+                backend.add_scalar(curve, value, step=epoch)
+        errors = {f"{metric} standard error": error for metric, error in record.errors.items()}
+        backend.add_scalars(record.metrics | errors, step=len(record.losses))
+        backend.close()
+    return len(records)
+
+
+def _backend(name: str, group: str, run: str) -> dict:
+    own = {
+        "tensorboard": {},
+        "wandb": dict(init_kwargs=dict(project=group, name=run)),
+        # MLflow's own default; mmengine's, a folder of files, MLflow no longer writes.
+        "mlflow": dict(
+            exp_name=group,
+            run_name=run,
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+        ),
+    }
+    return dict(type=BACKENDS[name], **own[name])

@@ -1,0 +1,75 @@
+"""The catalog of metrics: what they are called here and in the frameworks, and how they are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Stderr = Literal["binomial", "bootstrap"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of records and tables.
+
+    Attributes:
+        name: Name in records, such as 'top1'.
+        title: Name in tables, such as 'top-1'.
+        meaning: What it is, with its unit.
+        framework_key: Name that the framework's evaluator gives it, such as 'accuracy/top1', or None where
+            this package does not measure it by an evaluator.
+        scale: Factor from the framework's value to the unit in `meaning`.
+        higher_is_better: Whether a higher value is better.
+        stderr: How its standard error over images is computed, or None where it has none: 'binomial' for a
+            percentage of images, 'bootstrap' for AP and mIoU (see `mixmae_bench.engine.stderr`).
+        of_transfer: Whether it is a column of the tables of suites.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    framework_key: str | None = None
+    scale: float = 1.0
+    higher_is_better: bool = True
+    stderr: Stderr | None = None
+    of_transfer: bool = True
+
+
+METRICS: dict[str, Metric] = {}
+"""Every metric by name, in the order of tables."""
+
+
+def add_metric(metric: Metric) -> Metric:
+    """Add a metric to the catalog; a module that a config names in `custom_imports` may do so.
+
+    Raises:
+        ValueError: Where another metric has the name, or the name in the framework.
+    """
+    keys = {known.framework_key for known in METRICS.values()} - {None}
+    if metric.name in METRICS or metric.framework_key in keys:
+        raise ValueError(f"metric '{metric.name}' ({metric.framework_key}): there is one of that name")
+    METRICS[metric.name] = metric
+    return metric
+
+
+def title(name: str) -> str:
+    """Return the title of a metric; of one that is not in the catalog, its name."""
+    return METRICS[name].title if name in METRICS else name
+
+
+def metrics_text(metrics: dict[str, float], absent_classes: Sequence[str] = ()) -> str:
+    """Write the metrics of one record in one line, with the classes that they leave out."""
+    values = ", ".join(f"{title(name)} {value:.2f}" for name, value in metrics.items())
+    return f"{values} (no validation image has {', '.join(absent_classes)})" if absent_classes else values
+
+
+add_metric(
+    Metric("loss", "loss", "mean training loss of the last epoch", higher_is_better=False, of_transfer=False)
+)
+add_metric(Metric("top1", "top-1", "top-1 accuracy, %", "accuracy/top1", stderr="binomial"))
+add_metric(
+    Metric("box_ap", "box AP", "COCO box AP (IoU 0.50:0.95), %", "coco/bbox_mAP", 100, stderr="bootstrap")
+)
+add_metric(
+    Metric("mask_ap", "mask AP", "COCO mask AP (IoU 0.50:0.95), %", "coco/segm_mAP", 100, stderr="bootstrap")
+)
+add_metric(Metric("miou", "mIoU", "mean IoU over classes, %", "mIoU", stderr="bootstrap"))

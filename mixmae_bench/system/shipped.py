@@ -1,0 +1,55 @@
+"""Configs, suites and results that come with this package: beside it in a checkout, inside it in a wheel."""
+
+from pathlib import Path
+
+import mixmae_bench
+from mixmae_bench.errors import UserError, did_you_mean
+
+INSIDE = ".mim"
+"""Folder of a wheel that holds them, where OpenMMLab's tools look for configs too."""
+
+BASES = "_base_"
+"""Folder of what configs are made of."""
+
+
+def shipped(name: str) -> Path:
+    """Return the folder 'configs' or 'results'."""
+    package = Path(mixmae_bench.__file__).parent
+    inside = package / INSIDE / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def names(kind: str) -> dict[str, Path]:
+    """Return the files of the 'configs' or 'suites' of this package by their names."""
+    configs = shipped("configs")
+    if kind == "suites":
+        return {path.stem: path for path in sorted((configs / "suites").glob("*.yaml"))}
+    return {path.stem: path for path in sorted(configs.rglob("*.py")) if BASES not in path.parts}
+
+
+def find_config(name: str | Path) -> Path:
+    """Return a config by its path, or by its name where it is one of this package.
+
+    Raises:
+        UserError: Where there is neither.
+    """
+    return _find(Path(name), "config", ".py")
+
+
+def find_suite(name: str | Path) -> Path:
+    """Return a suite by its path, or by its name where it is one of this package.
+
+    Raises:
+        UserError: Where there is neither.
+    """
+    return _find(Path(name), "suite", ".yaml")
+
+
+def _find(path: Path, kind: str, suffix: str) -> Path:
+    if path.is_file():
+        return path
+    known = names(f"{kind}s")
+    if len(path.parts) == 1 and path.name.removesuffix(suffix) in known:
+        return known[path.name.removesuffix(suffix)]
+    near = did_you_mean(path.name, [*(p.name for p in path.parent.glob(f"*{suffix}")), *known])
+    raise UserError(f"{kind} {path} does not exist; give a path, or a name of mixmae-bench ls {kind}s.{near}")
