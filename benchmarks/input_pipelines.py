@@ -1,10 +1,11 @@
-"""The command `mixmae-bench data speed`: training images per second of one core, and where the time goes.
+"""Training images per second of one core, and where the time goes.
 
 Pipelines of mmpretrain, torchvision and configs load the same JPEG files in turn, in one process, so that
-what else the machine does falls on all alike. Each ends with a batch of uint8 (B, 3, H, W). Speeds are by CPU
-time, which leaves other processes out; wall time is recorded beside it.
+other load of the machine slows all of them down alike. Each ends with a batch of uint8 (B, 3, H, W). Speeds
+are by CPU time, which leaves other processes out; wall time is recorded beside it.
 """
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,22 +21,63 @@ import torch
 from mmengine.dataset import default_collate
 from mmengine.hub import get_config
 from mmengine.registry import TRANSFORMS, DefaultScope
+from photos import make_photos
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
-from mixmae_bench.cost.photos import make_photos
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
-from mixmae_bench.results.measurements import LOADING_SCHEMA, Loading
+from mixmae_bench.results.record import append_record
 from mixmae_bench.system.environment import code_version, hardware, package_version, packages
 
+DEFAULT = "mixmae_swin-b-w14_16xb128-600e_in1k"
 MMPRETRAIN = "mmpretrain::_base_/datasets/imagenet_bs512_mae.py"
+LOADING_SCHEMA = 1
+"""Version of the fields of `Loading`."""
+
 BATCH = 32  # images per collation
 COLLATE = "collate"
 """Name of the last stage."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What one input pipeline reached on one core, one JSON line of its records.
+
+    Attributes:
+        schema: Version of these fields.
+        pipeline: Config, or package.
+        images: Files that were loaded.
+        kilobytes: Mean size of a file, kB (1000 bytes).
+        rounds: How often they were loaded.
+        images_per_s: Per second of CPU time, by the median round; `slowest` and `fastest` by those.
+        slowest: See there.
+        fastest: See there.
+        wall_images_per_s: Per second of wall time, by the median round.
+        stages_ms: CPU time of each stage per image, ms, by the median round.
+        started: When, ISO 8601 in UTC.
+        code: See `mixmae_bench.results.record.Record`, as the next two.
+        packages: See there.
+        hardware: See there.
+    """
+
+    schema: int
+    pipeline: str
+    images: int
+    kilobytes: float
+    rounds: int
+    images_per_s: float
+    slowest: float
+    fastest: float
+    wall_images_per_s: float
+    stages_ms: dict[str, float]
+    started: str
+    code: str
+    packages: dict[str, str]
+    hardware: dict[str, str | int | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +97,7 @@ class Pipeline:
     collate: Callable[[list], object]
 
 
-def pipelines_of(configs: list[Path]) -> list[Pipeline]:
+def pipelines_of(configs: list[str]) -> list[Pipeline]:
     """Return mmpretrain's pipeline of MAE, torchvision's equal of it, and the training pipelines of configs.
 
     Raises:
@@ -67,7 +109,7 @@ def pipelines_of(configs: list[Path]) -> list[Pipeline]:
         dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
         if cfg.get("default_scope") != "mmpretrain" or "pipeline" not in dataset:
             raise UserError(f"{path} has no training pipeline of mmpretrain; give a config of pretraining")
-        found.append(_of_openmmlab(str(path), dataset.pipeline))
+        found.append(_of_openmmlab(path, dataset.pipeline))
     theirs = get_config(MMPRETRAIN).train_dataloader.dataset.pipeline
     return [_of_openmmlab("mmpretrain", theirs), _of_torchvision(), *found]
 
@@ -214,3 +256,23 @@ def _one_thread() -> Iterator[None]:
     finally:
         cv2.setNumThreads(threads[0])
         torch.set_num_threads(threads[1])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Time mmpretrain's and torchvision's pipelines and those of configs; print and record the results."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("configs", nargs="*", default=[DEFAULT], help=f"default: {DEFAULT}")
+    parser.add_argument("--images", type=int, default=256, help="JPEG files to make (default: 256)")
+    parser.add_argument("--rounds", type=int, default=10, help="how often each loads them (default: 10)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add the results to a JSON-lines file")
+    args = parser.parse_args(argv)
+    console = Console()
+    results = measure(pipelines_of(args.configs), args.images, args.rounds, console)
+    show(results, console)
+    if args.record:
+        for result in results:
+            append_record(args.record, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,12 +27,11 @@ HOOKS = _child(
     _HOOKS,
     "engine.distributed",
     "engine.finite",
+    "engine.load_audit",
     "engine.pictures",
     "engine.resume",
     "engine.stderr",
     "suite.hooks",
-    "transfer.audit",
-    "transfer.own_area",
 )
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "engine.precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")

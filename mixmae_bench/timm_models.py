@@ -14,10 +14,10 @@ from timm.models import adapt_input_conv, build_model_with_cfg, generate_default
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.layers.arch import named_arch
 from mixmae_bench.backbones.layers.positions import resize_grid, resize_square_table
+from mixmae_bench.backbones.layers.windows import RECOMPUTED
 from mixmae_bench.backbones.mixmae_swin import ARCHS, MixMAESwin
-from mixmae_bench.backbones.swin import named_arch
-from mixmae_bench.convert.official import RECOMPUTED
 
 try:
     from timm.models._input import update_model_input_size

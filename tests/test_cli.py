@@ -17,9 +17,9 @@ from mmengine.config import Config
 
 import mixmae_bench.engine.doctor
 from mixmae_bench.backbones.mixmae_swin import MixMAESwin
-from mixmae_bench.cli import exits_on_user_error, main
-from mixmae_bench.engine import prepare as train
+from mixmae_bench.cli import exits_on_user_error, main, tools
 from mixmae_bench.engine.config import find_data, load_config
+from mixmae_bench.engine.prepare import build, dead_loaders_named
 from mixmae_bench.errors import ProcessDied, UserError
 
 ROOT = Path(__file__).parents[1]
@@ -407,7 +407,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> Callable[..., argparse.Namespa
 
     def parse(*args: object) -> argparse.Namespace:
         monkeypatch.setattr(sys, "argv", ["tool", *map(str, args)])
-        return train.parser("A tool.").parse_args()
+        return tools.parser("A tool.").parse_args()
 
     monkeypatch.setenv("LOCAL_RANK", "0")
     return parse
@@ -422,7 +422,7 @@ def test_options_reach_the_config_with_their_types(folder: Path, arguments: Call
         "model.backbone.out_indices=[0,1]",
         "new.name=text",
     )
-    cfg = train.configure(args)
+    cfg, _ = tools.read_config(args)
     assert cfg.optim_wrapper.optimizer.lr == 2e-5
     assert cfg.train_cfg.max_epochs == 7
     assert list(cfg.model.backbone.out_indices) == [0, 1]
@@ -433,17 +433,17 @@ def test_the_work_folder_is_the_option_then_the_config_then_the_name(
     folder: Path, arguments: Callable
 ) -> None:
     path = write_config(folder)
-    assert Path(train.configure(arguments(path)).work_dir) == Path("work_dirs/config")
+    assert tools.read_config(arguments(path))[1] == Path("work_dirs/config")
     with_own = write_config(folder, "work_dir = 'mine'")
-    assert train.configure(arguments(with_own)).work_dir == "mine"
-    assert train.configure(arguments(with_own, "--work-dir", "other")).work_dir == "other"
+    assert tools.read_config(arguments(with_own))[1] == Path("mine")
+    assert tools.read_config(arguments(with_own, "--work-dir", "other"))[1] == Path("other")
     assert sorted(p.name for p in folder.iterdir()) == ["config.py"]
 
 
 def test_a_config_without_env_cfg_is_made_ready_too(folder: Path, arguments: Callable) -> None:
     path = folder / "config.py"
     path.write_text("model = dict(type='X')\n")
-    assert train.configure(arguments(path)).model.type == "X"
+    assert tools.read_config(arguments(path))[0].model.type == "X"
 
 
 def test_amp_without_a_gpu_is_one_line(
@@ -457,27 +457,27 @@ def test_amp_without_a_gpu_is_one_line(
 def test_amp_is_taken_exactly_where_there_is_a_gpu() -> None:
     cfg = Config(dict(optim_wrapper=dict(type="OptimWrapper", optimizer=dict(type="AdamW"))))
     if torch.cuda.is_available():
-        train.use_amp(cfg)
+        tools.use_amp(cfg)
         assert cfg.optim_wrapper.type == "AmpOptimWrapper"
     else:
         with pytest.raises(UserError, match="needs a GPU"):
-            train.use_amp(cfg)
+            tools.use_amp(cfg)
         assert cfg.optim_wrapper.type == "OptimWrapper"
 
 
 def test_amp_keeps_a_loss_scale_and_refuses_other_wrappers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type="AdamW"))))
-    train.use_amp(cfg)
+    tools.use_amp(cfg)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ("AmpOptimWrapper", "dynamic")
 
     cfg = Config(dict(optim_wrapper=dict(type="AmpOptimWrapper", loss_scale=512.0)))
-    train.use_amp(cfg)
+    tools.use_amp(cfg)
     assert cfg.optim_wrapper.loss_scale == 512.0
 
     cfg = Config(dict(optim_wrapper=dict(type="ApexOptimWrapper")))
     with pytest.raises(UserError, match=r"optim_wrapper.type=ApexOptimWrapper"):
-        train.use_amp(cfg)
+        tools.use_amp(cfg)
 
 
 # doctor
@@ -566,7 +566,7 @@ def test_what_a_config_names_and_does_not_exist_is_one_line(folder: Path, option
     cfg = find_data(load_config(SMOKE / "classification.py", options))
     cfg.work_dir, cfg.experiment_name = "work", part
     with pytest.raises(UserError, match=r"classification.py cannot be built: KeyError: ") as error:
-        train.build(cfg, "none", train=True)
+        build(cfg, "none", train=True)
     assert part in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -615,9 +615,9 @@ def test_a_killed_worker_of_a_dataloader_is_one_line_with_cause_and_log(folder: 
 def test_only_a_dead_worker_of_a_dataloader_is_told_as_one(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path)))
     told = r"^DataLoader worker \(pid\(s\) 7\) exited unexpectedly; .*log: "
-    with pytest.raises(ProcessDied, match=told), train.names_dead_loaders(cfg):
+    with pytest.raises(ProcessDied, match=told), dead_loaders_named(cfg):
         raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
-    with pytest.raises(RuntimeError, match="mat1 and mat2") as error, train.names_dead_loaders(cfg):
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as error, dead_loaders_named(cfg):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
     assert error.type is RuntimeError
 

@@ -20,12 +20,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.engine import retry
 from mixmae_bench.engine.config import find_data, load_config
-from mixmae_bench.engine.finite import FiniteLossHook, NotFiniteError
+from mixmae_bench.engine.finite import FiniteLossHook
 from mixmae_bench.engine.prepare import resume_latest
 from mixmae_bench.engine.resume import (
-    RETRIES,
     intact,
     latest_intact,
     protect,
@@ -298,48 +296,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_good_checkpoint(t
     assert "loss nan at iteration 3; " in text
     assert f"last good checkpoint: {tmp_path / 'epoch_1.pth'}; likely: a learning rate" in text
     assert "\n" not in text
-
-
-@pytest.mark.parametrize("spoiled", [0, 1, 2])
-def test_a_run_that_nan_stops_is_taken_up_once_where_the_config_says_so(
-    spoiled: int, undisturbed: Path, tmp_path: Path
-) -> None:
-    runners = []
-
-    def build(cfg: Config) -> Runner:
-        runners.append(Runner.from_cfg(cfg))
-        if len(runners) <= spoiled:
-            runners[-1].register_hook(SpoilHook(2, "before"))
-        return runners[-1]
-
-    cfg = ready("pretraining", tmp_path, retry_not_finite=True)
-    if spoiled == 2:
-        with pytest.raises(NotFiniteError, match=r"nan at iteration 3; last good checkpoint: .*epoch_1.pth"):
-            retry.train(cfg, build)
-        assert len(runners) == 2
-        return
-    runner = retry.train(cfg, build)
-    retries = runner.message_hub.runtime_info.get(RETRIES, 0)
-    assert (runner.epoch, retries, len(runners)) == (2, spoiled, spoiled + 1)
-    if not retries:
-        assert_same(weights(tmp_path), weights(undisturbed))
-        return
-    # What a later process goes on from says so too.
-    assert read_checkpoint(tmp_path / "epoch_2.pth")["message_hub"]["runtime_info"][RETRIES] == 1
-    # From the same checkpoint, and then with masks that the undisturbed run did not draw.
-    assert_same(weights(tmp_path, "epoch_1.pth"), weights(undisturbed, "epoch_1.pth"))
-    name = "decoder.blocks.0.mlp.fc1.weight"
-    assert not torch.equal(weights(tmp_path)[name], weights(undisturbed)[name])
-
-
-def test_a_run_that_nan_stops_is_not_taken_up_without_being_told(tmp_path: Path) -> None:
-    def build(cfg: Config) -> Runner:
-        runner = Runner.from_cfg(cfg)
-        runner.register_hook(SpoilHook(2, "before"))
-        return runner
-
-    with pytest.raises(NotFiniteError):
-        retry.train(ready("pretraining", tmp_path), build)
 
 
 def test_weights_that_a_last_step_spoiled_are_not_saved(tmp_path: Path) -> None:

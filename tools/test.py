@@ -1,13 +1,15 @@
 """Evaluate a checkpoint from a config: classification, detection or segmentation."""
 
 import sys
-from pathlib import Path
 
 from mixmae_bench.backbones.loading import load_model
 from mixmae_bench.cli import exits_on_user_error
+from mixmae_bench.cli.tools import existing, parser, read_config
 from mixmae_bench.compat.checkpoints import safe_loaders
+from mixmae_bench.datasets.checks import check_datasets
+from mixmae_bench.engine.config import check_model, find_data
 from mixmae_bench.engine.distributed import leave, unwrapped
-from mixmae_bench.engine.prepare import build, configure, existing, names_dead_loaders, parser
+from mixmae_bench.engine.prepare import build, dead_loaders_named
 from mixmae_bench.errors import UserError
 from mixmae_bench.system.files import check_writable
 
@@ -17,14 +19,18 @@ def main() -> int:
     options = parser(__doc__)
     options.add_argument("checkpoint", help="checkpoint of the whole model, as training wrote it")
     args = options.parse_args()
-    cfg = configure(args)
+    cfg, work_dir = read_config(args)
     if not cfg.get("test_dataloader"):
         raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")
     checkpoint = existing(args.checkpoint)
-    check_writable(Path(cfg.work_dir))
+    cfg = find_data(cfg)
+    check_model(cfg)
+    check_datasets(cfg)
+    cfg.work_dir = str(work_dir)
+    check_writable(work_dir)
     cfg.pop("runner_type", None)  # one GPU holds what only evaluates
     cfg.load_from, cfg.resume = None, False  # mmengine would load them over the checkpoint
-    with safe_loaders(), names_dead_loaders(cfg):
+    with safe_loaders(), dead_loaders_named(cfg):
         runner = build(cfg, args.launcher, train=False)
         load_model(unwrapped(runner.model), checkpoint)
         runner.test()

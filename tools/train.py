@@ -1,25 +1,14 @@
 """Train from a config: pretraining, classification, detection or segmentation."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.engine.batch import SCALE, fit_lr, processes
-from mixmae_bench.engine.config import check_training
+from mixmae_bench.cli.tools import existing, parser, read_config, use_amp
+from mixmae_bench.engine.batch import SCALE, processes
 from mixmae_bench.engine.distributed import leave
-from mixmae_bench.engine.prepare import (
-    build,
-    configure,
-    existing,
-    names_dead_loaders,
-    parser,
-    resume_latest,
-    use_amp,
-)
-from mixmae_bench.engine.resume import protect
-from mixmae_bench.engine.retry import train
-from mixmae_bench.engine.trackers import check_trackers, track
+from mixmae_bench.engine.prepare import prepare, train
+from mixmae_bench.engine.trackers import check_trackers
 from mixmae_bench.system.files import check_writable
 
 
@@ -35,23 +24,25 @@ def main() -> int:
     )
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
     args = options.parse_args()
-    cfg = configure(args)
-    check_training(cfg)
-    fit_lr(cfg, processes(args.launcher), args.auto_scale_lr)
+    trackers = args.track.split(",") if args.track else []
+    check_trackers(trackers)
+    cfg, work_dir = read_config(args)
     if args.amp:
         use_amp(cfg)
     if args.resume and args.resume != "auto":
         cfg.resume, cfg.load_from = True, existing(args.resume)
-    elif args.resume or (cfg.get("resume") and not cfg.get("load_from")):
-        resume_latest(cfg)
-    check_writable(Path(cfg.work_dir))
-    protect(cfg)
-    if args.track:
-        trackers = args.track.split(",")
-        check_trackers(trackers)
-        track(cfg, trackers, Path(args.config).stem, Path(cfg.work_dir).name)
-    with names_dead_loaders(cfg):
-        train(cfg, partial(build, launcher=args.launcher, train=True))
+    cfg = prepare(
+        cfg,
+        work_dir,
+        processes(args.launcher),
+        rescale=args.auto_scale_lr,
+        resume=args.resume == "auto" or bool(cfg.get("resume") and not cfg.get("load_from")),
+        trackers=trackers,
+        name=(Path(args.config).stem, work_dir.name),
+        by_option=True,
+    )
+    check_writable(work_dir)
+    train(cfg, args.launcher)
     leave()
     return 0
 

@@ -5,12 +5,8 @@ maps. What a method hides, mixes or packs happens between the two, so any method
 """
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -106,34 +102,11 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """Return the depth of a parameter, from 0 (embedding), and the number of depths, head included."""
 
-    def forward(self, images: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> tuple[Tensor, ...]:
-        """Turn images into normalised maps, one per out index.
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Turn images (B, 3, H, W) into normalised maps (B, C_i, H/s_i, W/s_i), one per out index.
 
-        Args:
-            images: (B, 3, H, W).
-            sizes: Height and width in pixels of what is image, from the upper left, of every image; the rest
-                is padding. Each image is then encoded as if it were alone: at its own size, with a position
-                table resized to its own grid, and no window, pooled key or class token sees padding; the maps
-                are 0 beyond it. None, as all published recipes: padding is seen like image.
-
-        Returns:
-            (B, C_i, H/s_i, W/s_i), rounded up.
+        Sides are rounded up. Padding of a batch is seen like image, as in all published recipes.
         """
-        H, W = images.shape[-2:]
-        if sizes is None or set(sizes) == {(H, W)}:
-            return self._maps(images)
-        alike: dict[tuple[int, int], list[int]] = {}
-        for i, size in enumerate(sizes):
-            alike.setdefault(size, []).append(i)
-        strides = [self.out_strides[i] for i in self.out_indices]
-        runs = []
-        for (height, width), members in alike.items():
-            maps = self._maps(images[members, :, :height, :width])
-            runs.append([_enlarge(m, -(-H // s), -(-W // s)) for m, s in zip(maps, strides, strict=True)])
-        back = torch.tensor(list(chain(*alike.values())), device=images.device).argsort()
-        return tuple(torch.cat(maps)[back] for maps in zip(*runs, strict=True))
-
-    def _maps(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = self.encode(self.embed(images))
         for i, norm in self.out_norms.items():
             maps[int(i)] = norm(maps[int(i)])
@@ -147,13 +120,3 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         if self.init_cfg and not self._is_init:
             self.audit = load_backbone(self, self.init_cfg["checkpoint"])
         self._is_init = True
-
-
-def _enlarge(maps: Tensor, height: int, width: int) -> Tensor:
-    """Pad maps (B, C, h, w) with zeros, at the bottom and to the right."""
-    return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))
-
-
-def drop_path_rates(last: float, num_blocks: int) -> list[float]:
-    """Return the stochastic depth of every block: from 0 at the first, linearly, to `last`."""
-    return np.linspace(0, last, num_blocks).tolist()

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -12,11 +12,18 @@ from mixmae_bench.backbones.weights import Weights, unwrap
 from mixmae_bench.compat.checkpoints import read_for_mmengine
 from mixmae_bench.errors import UserError
 
-if TYPE_CHECKING:
-    from mixmae_bench.backbones.encoder import Encoder
-
 MIN_FILLED = 99.0
 """Percentage of a backbone's values that a checkpoint must fill."""
+
+
+class ResizesTables(Protocol):
+    """A module with tables of its input size, such as an `Encoder`."""
+
+    def resize_tables(self, state: dict[str, Tensor]) -> list[str]: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor], strict: bool) -> object: ...
 
 
 def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
@@ -47,7 +54,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return read_weights(path).state
 
 
-def load_backbone(backbone: "Encoder", path: str | Path) -> dict:
+def load_backbone(backbone: ResizesTables, path: str | Path) -> dict:
     """Fill `backbone` from a checkpoint of pretraining or fine-tuning, and say what was done.
 
     Names may carry `backbone.` in front, and wrappers of the model (see `unwrap`). Tables of another input
@@ -83,7 +90,9 @@ def of_backbone(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]
     return {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}, rest
 
 
-def fit(backbone: "Encoder", state: dict[str, Tensor], path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def fit(
+    backbone: ResizesTables, state: dict[str, Tensor], path: str | Path
+) -> tuple[dict[str, Tensor], dict]:
     """Return what of `state` fits an encoder, with tables of its size, and the audit; fill nothing.
 
     Raises:

@@ -2,8 +2,10 @@
 
 from torch import nn
 
+from mixmae_bench.backbones.layers.arch import named_arch
+from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import sincos_table
-from mixmae_bench.backbones.swin import WindowTransformer, named_arch
+from mixmae_bench.backbones.swin import WindowTransformer
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
@@ -82,11 +84,3 @@ class MixMAESwin(WindowTransformer):
         table = sincos_table(arch["embed_dim"], self.grid)
         self.absolute_pos_embed = nn.Parameter(table, requires_grad=False)
         self.apply(xavier_init)
-
-
-def xavier_init(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for every Linear, as the official code (M7)."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -8,13 +8,12 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.layers.arch import drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.checkpointing import call
+from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
-from mixmae_bench.backbones.mixmae_swin import xavier_init
-from mixmae_bench.backbones.swin import named_arch
-from mixmae_bench.backbones.um_swin import flat_layer_depth
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 

@@ -13,10 +13,12 @@ from timm.layers import DropPath, Mlp, PatchEmbed
 from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.layers.arch import drop_path_rates, named_arch
+from mixmae_bench.backbones.layers.init import truncated_init
 from mixmae_bench.backbones.layers.positions import resize_geometric, resize_square_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
-from mixmae_bench.backbones.layers.windows import Partition, WindowAttention, run_blocks
+from mixmae_bench.backbones.layers.windows import Partition, WindowAttention, run_blocks, spread
 from mixmae_bench.registry import MODELS
 
 
@@ -279,34 +281,3 @@ class Swin(WindowTransformer):
             return num_depths - 1, num_depths
         after_block = param_name.startswith(prefix) and ".downsample." in param_name
         return depth - after_block, num_depths
-
-
-def named_arch(arch: str | dict, known: dict[str, dict]) -> dict:
-    """Return an architecture by its name, or the one given.
-
-    Raises:
-        ValueError: Where the name is unknown.
-    """
-    if isinstance(arch, str) and arch not in known:
-        raise ValueError(f"unknown arch '{arch}'; known: {', '.join(known)}")
-    return known[arch] if isinstance(arch, str) else arch
-
-
-def spread(groups: Tensor, size: tuple[int, int]) -> Tensor:
-    """Repeat the cells of a group map until it has `size` (H, W).
-
-    Raises:
-        ValueError: Where the map's grid does not divide `size`.
-    """
-    (rows, cols), (H, W) = groups.shape, size
-    if H % rows or W % cols:
-        raise ValueError(f"a {rows}x{cols} group map does not divide a {H}x{W} grid of tokens")
-    return groups.repeat_interleave(H // rows, 0).repeat_interleave(W // cols, 1)
-
-
-def truncated_init(module: nn.Module) -> None:
-    """Truncated normal weights of std 0.02 and zero biases for every Linear, as the official Swin."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.layers.arch import drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.checkpointing import call
+from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
-from mixmae_bench.backbones.swin import named_arch
-from mixmae_bench.backbones.um_swin import flat_layer_depth, official_init
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
@@ -157,7 +157,7 @@ class UMPVT(Encoder):
         )
         self.norm = nn.LayerNorm(self.out_channels[-1], eps=norm_eps) if final_norm else nn.Identity()
         self.add_out_norms()
-        self.apply(official_init)
+        self.apply(um_mae_init)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.patch_embed(images)

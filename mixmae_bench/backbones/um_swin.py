@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder, drop_path_rates
+from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.layers.arch import drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.attention import attend
-from mixmae_bench.backbones.layers.windows import Partition, run_blocks, windows_are_whole
-from mixmae_bench.backbones.swin import named_arch, spread
+from mixmae_bench.backbones.layers.init import um_mae_init
+from mixmae_bench.backbones.layers.windows import Partition, run_blocks, spread, windows_are_whole
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
@@ -226,7 +227,7 @@ class UMSwin(Encoder):
         )
         self.norm = nn.LayerNorm(self.out_channels[-1], eps=norm_eps) if final_norm else nn.Identity()
         self.add_out_norms()
-        self.apply(official_init)
+        self.apply(um_mae_init)
 
     def embed(self, images: Tensor) -> Tensor:
         return self.patch_embed(images)
@@ -255,32 +256,3 @@ class UMSwin(Encoder):
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         return flat_layer_depth(param_name, prefix, sum(self.depths))
-
-
-def flat_layer_depth(param_name: str, prefix: str, num_blocks: int) -> tuple[int, int]:
-    """Return depth and number of depths of a parameter of an encoder with flat `blocks`.
-
-    As the official util/lr_decay.py: block i has depth i + 1, its downsample too; what comes after the
-    blocks has the head's depth.
-    """
-    num_depths = num_blocks + 2
-    name = param_name.removeprefix(prefix)
-    if not param_name.startswith(prefix):
-        return num_depths - 1, num_depths
-    if name.startswith(("patch_embed", "pos_embed")):
-        return 0, num_depths
-    if name.startswith("blocks."):
-        return int(name.split(".")[1]) + 1, num_depths
-    return num_depths - 1, num_depths
-
-
-def official_init(module: nn.Module) -> None:
-    """Xavier-uniform Linear, N(0, sqrt(2 / fan_out)) convolutions, zero biases (U12)."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-    elif isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out")
-    else:
-        return
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)

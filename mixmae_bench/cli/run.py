@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--executor",
-        choices=["local", "slurm"],
-        help="start runs as jobs of submitit, which go on without this process (default: its own processes)",
+        choices=["slurm"],
+        help="start runs as jobs, which go on without this process (default: processes of its own)",
     )
     parser.add_argument(
         "--slurm",
@@ -98,11 +98,12 @@ def main(args: argparse.Namespace) -> int:
         from mixmae_bench.system.files import write_atomically
 
     trackers = tuple(args.track.split(",")) if args.track else ()
-    executor = Workers(args.processes)
-    if args.executor:
-        from mixmae_bench.suite.cluster import LocalJobs, SlurmJobs
+    if args.executor == "slurm":
+        from mixmae_bench.suite.cluster import SlurmJobs
 
-        executor = SlurmJobs(parameters) if args.executor == "slurm" else LocalJobs()
+        executor = SlurmJobs(parameters)
+    else:
+        executor = Workers(args.processes)
     records, failed = run_suite(
         suite, work_dir, args.jobs, args.auto_scale_lr, trackers, console, executor, args.rerun
     )

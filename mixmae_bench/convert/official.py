@@ -25,9 +25,6 @@ UM_SIMMIM_PRETRAIN: Rules = (("mask_token", "mask_token"), ("decoder_pred.", "pr
 CLASSIFIER: Rules = (("head.", "head.fc."), ("", "backbone."))
 UM_CLASSIFIER: Rules = (("fc_norm.", "neck.norm."), *CLASSIFIER)
 
-RECOMPUTED = ("relative_position_index", "attn_mask")
-"""Last parts of the names of official buffers that follow from the sizes; ours are built, never loaded."""
-
 OUT_NORMS = "out_norms."
 """Prefix of the norms of stages before the last, which dense tasks add: no official code has them."""
 

@@ -1,73 +1,71 @@
-"""What `tools/train.py` and `tools/test.py` share: the command line and a config ready for the Runner."""
+"""From a config to a finished training: the one way of `tools/train.py`, suites and `validate`."""
 
-import argparse
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.datasets.checks import allow_skips
-from mixmae_bench.engine.config import check_model, find_data, load_config
-from mixmae_bench.engine.distributed import build_runner, join
-from mixmae_bench.engine.options import Options
-from mixmae_bench.engine.resume import found_by_first, latest_intact
+from mixmae_bench.engine.batch import fit_lr
+from mixmae_bench.engine.config import check_model, check_training, find_data
+from mixmae_bench.engine.distributed import build_runner
+from mixmae_bench.engine.resume import found_by_first, latest_intact, protect
+from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import ProcessDied, UserError
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that OpenMMLab's tools have in common."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--work-dir", help="folder of logs and checkpoints (default: work_dirs/NAME of the config)"
-    )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=Options,
-        metavar="KEY=VALUE",
-        help="change entries of the config: numbers, words, [lists], (tuples), {dicts}, 'text'",
-    )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+def prepare(
+    cfg: Config,
+    work_dir: Path,
+    processes: int,
+    *,
+    rescale: bool = False,
+    resume: bool = False,
+    seed: int | None = None,
+    checkpoint: Path | None = None,
+    hooks: Sequence[dict] = (),
+    trackers: Sequence[str] = (),
+    name: tuple[str, str] = ("", ""),
+    by_option: bool = False,
+) -> Config:
+    """Check a config and return it ready for `train`; to be called by every process that trains.
 
-
-def configure(args: argparse.Namespace) -> Config:
-    """Read the config, apply the options, join the launcher's processes, find the data, name the folder.
+    Args:
+        cfg: The config.
+        work_dir: Folder of logs and checkpoints.
+        processes: Processes that train together.
+        rescale: Whether to scale the learning rate to the effective batch (see `batch.fit_lr`).
+        resume: Whether to go on from the latest intact checkpoint of the folder, if there is one.
+        seed: Seed of everything random, or None for the config's.
+        checkpoint: What the backbone starts from, or None for what the config says.
+        hooks: Entries of `custom_hooks` to add.
+        trackers: Names of what the run also logs to (see `trackers.track`).
+        name: What runs are compared within, and this run's own name, for trackers.
+        by_option: Whether the command at hand takes --cfg-options, for remedies.
 
     Raises:
-        UserError: Where the config, an option, the data, the model or the launcher does not fit.
+        UserError: Where the config, its data, its model or the batch does not fit.
     """
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
-    join(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
-    cfg = find_data(cfg)
+    cfg = find_data(cfg, by_option)
     check_model(cfg)
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    check_training(cfg)
+    cfg.work_dir = str(work_dir)
     allow_skips(cfg)
+    fit_lr(cfg, processes, rescale)
+    if seed is not None:
+        cfg.randomness = {**cfg.get("randomness", {}), "seed": seed}
+    if checkpoint:
+        cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
+    if resume:
+        resume_latest(cfg)
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *hooks]
+    protect(cfg)
+    track(cfg, trackers, *name)
     return cfg
-
-
-def use_amp(cfg: Config) -> None:
-    """Turn on automatic mixed precision.
-
-    Raises:
-        UserError: Without a GPU, which mmengine's AmpOptimWrapper needs, or with another optimiser wrapper.
-    """
-    if not torch.cuda.is_available():
-        raise UserError("--amp needs a GPU; train without it")
-    if cfg.optim_wrapper.get("type", "OptimWrapper") not in ("OptimWrapper", "AmpOptimWrapper"):
-        raise UserError(
-            f"--amp does not go with optim_wrapper.type={cfg.optim_wrapper.type}; remove one of them"
-        )
-    cfg.optim_wrapper.type = "AmpOptimWrapper"
-    cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
 def resume_latest(cfg: Config) -> None:
@@ -78,6 +76,27 @@ def resume_latest(cfg: Config) -> None:
         cfg.resume, cfg.load_from = True, str(last)
     else:
         cfg.resume = False
+
+
+def train(cfg: Config, launcher: str = "none") -> Runner:
+    """Build the Runner of a prepared config, and train.
+
+    Args:
+        cfg: What `prepare` returned.
+        launcher: What started the processes, by mmengine's names.
+
+    Returns:
+        The Runner that came to its end.
+
+    Raises:
+        UserError: Where something that the config names does not exist or does not take what it is given;
+            where a checkpoint does not fit, or a loss is NaN or infinite.
+        ProcessDied: Where a worker of a DataLoader died.
+    """
+    with safe_loaders(), dead_loaders_named(cfg):
+        runner = build(cfg, launcher, train=True)
+        runner.train()
+    return runner
 
 
 def build(cfg: Config, launcher: str, train: bool) -> Runner:
@@ -102,7 +121,7 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
 
 
 @contextmanager
-def names_dead_loaders(cfg: Config) -> Iterator[None]:
+def dead_loaders_named(cfg: Config) -> Iterator[None]:
     """Say in one line that a worker of a DataLoader died.
 
     Raises:
@@ -119,14 +138,3 @@ def names_dead_loaders(cfg: Config) -> Iterator[None]:
             f"{reason}; if memory was short, lower num_workers of the dataloaders; "
             f"log: {next(filter(None, files), cfg.work_dir)}"
         ) from error
-
-
-def existing(checkpoint: str) -> str:
-    """Return the path of a checkpoint that is there.
-
-    Raises:
-        UserError: Where it is not.
-    """
-    if not Path(checkpoint).is_file():
-        raise UserError(f"checkpoint {checkpoint} does not exist; check the path")
-    return checkpoint

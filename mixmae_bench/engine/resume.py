@@ -30,14 +30,8 @@ EXACT = "mixmae_bench.ExactCheckpointHook"
 RANDOM_STATES = "random_states"
 """Key of a checkpoint: the states of the random generators, one entry per process."""
 
-REDRAWN = 1
-"""Added to seeds where other numbers than an undisturbed run's are wanted."""
-
-RETRIES = "retries"
-"""Key of mmengine's runtime information, which checkpoints hold: how often a run was taken up with such."""
-
 PROCESS_COUNTS = "process_counts"
-"""Another such key: the numbers of processes that trained the run, in order."""
+"""Key of mmengine's runtime information, which checkpoints hold: how many processes trained, in order."""
 
 
 def protect(cfg: Config) -> None:
@@ -71,15 +65,7 @@ class ExactCheckpointHook(CheckpointHook):
     checkpoint and put back before training, validation leaves them as they were, and the workers of an epoch
     are seeded by its number. (Workers of an iteration-based loop live for the whole run: what they draw is
     not repeated; the order of the images is.)
-
-    Args:
-        redraw: Whether to draw other random numbers after a resume than an undisturbed run (see `retry`).
-        kwargs: As mmengine's.
     """
-
-    def __init__(self, redraw: bool = False, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.redraw = redraw
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -92,11 +78,6 @@ class ExactCheckpointHook(CheckpointHook):
             remove_leftovers(Path(self.out_dir), age=0)  # of checkpoints: nobody else trains in this folder
         self._count_processes(runner)
         if runner.iter == 0:
-            return
-        if self.redraw:
-            _seed_worker(get_rank(), None, (runner.seed, REDRAWN))
-            before = runner.message_hub.runtime_info.get(RETRIES, 0)
-            runner.message_hub.update_info(RETRIES, before + 1)
             return
         states = getattr(self, "_loaded", None)
         if states and get_rank() < len(states):
@@ -132,7 +113,7 @@ class ExactCheckpointHook(CheckpointHook):
             loader.worker_init_fn = partial(
                 _seed_worker,
                 init=self._init_worker,
-                seed=(runner.seed, get_rank(), runner.epoch, *([REDRAWN] if self.redraw else [])),
+                seed=(runner.seed, get_rank(), runner.epoch),
             )
 
     def before_val(self, runner: Runner) -> None:

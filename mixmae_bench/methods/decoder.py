@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import sincos_table
-from mixmae_bench.backbones.mixmae_swin import xavier_init
 
 
 class Decoder(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixmae_bench.backbones.swin import spread
+from mixmae_bench.backbones.layers.windows import spread
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
 from mixmae_bench.methods.masks import whole_cells

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.um_swin import official_init
+from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import enlarge, shuffled_cells
 from mixmae_bench.methods.method import Method
@@ -52,7 +52,7 @@ class UMSimMIM(Method):
         self.mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
         self.pred = nn.Linear(channels[-1], 4 * cell**2 * 3)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
-        self.pred.apply(official_init)
+        self.pred.apply(um_mae_init)
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw a mask (B, H/cell, W/cell) of bools per image, True = masked."""

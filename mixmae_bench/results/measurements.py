@@ -8,9 +8,6 @@ COUNT_SCHEMA = 1
 SPEED_SCHEMA = 1
 """Version of the fields of `Speed`."""
 
-LOADING_SCHEMA = 1
-"""Version of the fields of `Loading`."""
-
 
 @dataclass(frozen=True)
 class Count:
@@ -92,40 +89,3 @@ class Speed:
         """FLOPs per second as a share of a large matrix product's; training is three forward passes."""
         passes = 3 if self.step == "training" else 1
         return passes * self.flops * self.images_per_s / self.matmul_flops_per_s
-
-
-@dataclass(frozen=True)
-class Loading:
-    """What one input pipeline reached on one core, one JSON line of `mixmae-bench data speed --record`.
-
-    Attributes:
-        schema: Version of these fields.
-        pipeline: Config, or package.
-        images: Files that were loaded.
-        kilobytes: Mean size of a file, kB (1000 bytes).
-        rounds: How often they were loaded.
-        images_per_s: Per second of CPU time, by the median round; `slowest` and `fastest` by those.
-        slowest: See there.
-        fastest: See there.
-        wall_images_per_s: Per second of wall time, by the median round.
-        stages_ms: CPU time of each stage per image, ms, by the median round.
-        started: When, ISO 8601 in UTC.
-        code: See `mixmae_bench.results.record.Record`, as the next two.
-        packages: See there.
-        hardware: See there.
-    """
-
-    schema: int
-    pipeline: str
-    images: int
-    kilobytes: float
-    rounds: int
-    images_per_s: float
-    slowest: float
-    fastest: float
-    wall_images_per_s: float
-    stages_ms: dict[str, float]
-    started: str
-    code: str
-    packages: dict[str, str]
-    hardware: dict[str, str | int | None]

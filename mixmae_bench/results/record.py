@@ -66,7 +66,7 @@ class Record:
         iterations: Length of the training in batches of one process.
         lr: Learning rate that the optimiser was given, before layer decay and schedule.
         retries: How often training was taken up again, with other random numbers, after a loss of NaN or
-            infinity (see `mixmae_bench.engine.retry`).
+            infinity, by versions that did so.
         precision: Number format of the forward pass in training, 'float32', 'bfloat16' or 'float16', as the
             hardware of the run's end had it (see `mixmae_bench.engine.precision`).
         processes: Processes that trained together.

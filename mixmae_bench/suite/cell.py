@@ -6,7 +6,6 @@ import time
 import traceback
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,13 @@ from mixmae_bench.compat.checkpoints import damage
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
-from mixmae_bench.datasets.checks import allow_skips
 from mixmae_bench.datasets.identity import file_hash
-from mixmae_bench.engine.batch import fit_lr
-from mixmae_bench.engine.config import find_data, load_config
-from mixmae_bench.engine.distributed import build_runner, join, of_first, unwrapped
+from mixmae_bench.engine.config import load_config
+from mixmae_bench.engine.distributed import join, of_first, unwrapped
 from mixmae_bench.engine.precision import computed_in
-from mixmae_bench.engine.resume import PROCESS_COUNTS, RETRIES, found_by_first, latest_intact, protect
-from mixmae_bench.engine.retry import train
+from mixmae_bench.engine.prepare import prepare, train
+from mixmae_bench.engine.resume import PROCESS_COUNTS, found_by_first
 from mixmae_bench.engine.stderr import ErrorsHook
-from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.bootstrap import RESAMPLES
 from mixmae_bench.results.metrics import METRICS
@@ -113,10 +109,23 @@ def _run(job: Job) -> Record:
     checkpoint = found_by_first(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
         raise UserError(f"{job.parent} holds no intact checkpoint; the same command makes it again")
-    cfg = _configure(find_data(raw, by_option=False), job, checkpoint)
-    allow_skips(cfg)
-    fit_lr(cfg, get_world_size(), job.rescale)
-    runner = train(cfg, partial(build_runner, launcher=_launcher()))
+    cfg = prepare(
+        load_config(job.plan.cell.config),
+        job.folder,
+        get_world_size(),
+        rescale=job.rescale,
+        resume=True,
+        seed=job.plan.cell.seed,
+        checkpoint=checkpoint,
+        hooks=[
+            dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
+            dict(type="mixmae_bench.ErrorsHook"),
+        ],
+        trackers=job.trackers,
+        name=(job.suite, job.plan.cell.name),
+    )
+    cfg.experiment_name = f"{job.suite}_{job.plan.cell.name.replace('/', '_')}_{job.plan.key}"
+    runner = train(cfg, _launcher())
 
     progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
     metrics = _metrics(runner, progress)
@@ -159,7 +168,6 @@ def _run(job: Job) -> Record:
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,
         lr=float(cfg.optim_wrapper.optimizer.lr),
-        retries=runner.message_hub.runtime_info.get(RETRIES, 0),
         precision=computed_in(runner.optim_wrapper, model),
         processes=get_world_size(),
         accumulation=accumulation,
@@ -188,25 +196,6 @@ def _initial_checkpoint(job: Job) -> Path | None:
     if given and given.is_file():
         damage(given)  # once for all processes; what is wrong with it is told where it is loaded
     return given
-
-
-def _configure(cfg: Config, job: Job, checkpoint: Path | None) -> Config:
-    """Add to a config what the suite decides: folder, seed, initial checkpoint, progress."""
-    cfg.work_dir = str(job.folder)
-    cfg.experiment_name = f"{job.suite}_{job.plan.cell.name.replace('/', '_')}_{job.plan.key}"
-    last = found_by_first(lambda: latest_intact(job.folder))
-    cfg.resume, cfg.load_from = last is not None, str(last) if last else None
-    cfg.randomness = {**cfg.get("randomness", {}), "seed": job.plan.cell.seed}
-    if checkpoint:
-        cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
-    cfg.custom_hooks = [
-        *cfg.get("custom_hooks", []),
-        dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
-        dict(type="mixmae_bench.ErrorsHook"),
-    ]
-    protect(cfg)
-    track(cfg, job.trackers, job.suite, job.plan.cell.name)
-    return cfg
 
 
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:

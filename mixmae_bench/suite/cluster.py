@@ -1,4 +1,4 @@
-"""Cells as jobs of submitit, beside each other on this machine or through Slurm.
+"""Cells as jobs of Slurm, by submitit.
 
 The suite's process stays and submits a cell when what it starts from is done, not all at once with
 `--dependency=afterok`: so both executors share one way, a cell whose job died is submitted again instead of
@@ -8,15 +8,12 @@ submitit writes pickles into `jobs/` of the work folder: a user's own jobs, writ
 and no checkpoints.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import submitit
@@ -30,7 +27,7 @@ from mixmae_bench.results.record import Record
 from mixmae_bench.suite.estimate import gpus_of
 from mixmae_bench.suite.job import CellFailed, Job
 from mixmae_bench.suite.progress import failure, is_running, note_failure
-from mixmae_bench.suite.slots import Slot, take_slots
+from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.slurm import DEFAULTS, resources
 from mixmae_bench.suite.spec import Cell, Suite
 from mixmae_bench.system.files import write_atomically
@@ -40,9 +37,6 @@ TIMEOUTS = 100
 
 NOTE = "submitted.json"
 """In the folder of a cell's jobs: which Slurm job was submitted last, for a process that looks for it."""
-
-NO_LIMIT = 60 * 24 * 365
-"""Minutes of a job on this machine."""
 
 SLURM_JOBS = 16
 """Jobs to have waiting or running at a time where nobody says how many."""
@@ -131,56 +125,10 @@ class Submitted:
         return self.task.paths.result_pickle.is_file()
 
 
-class LocalJobs:
-    """Cells as jobs of this machine that outlive the suite's process. An `executor.Executor`."""
+class SlurmJobs:
+    """Runs as jobs of Slurm, one task per GPU (see `slurm.resources`), which outlive the suite's process.
 
-    after_stop = "the same command goes on where it was"
-    seconds_between_looks = 0.5
-
-    def __init__(self) -> None:
-        self._submitted: list[Submitted] = []
-
-    def slots(self, jobs: int | None) -> list[Slot]:
-        """Return slots that share the GPUs, or the cores, of this machine."""
-        return take_slots(jobs, 1)
-
-    def processes(self, cfg: Config) -> int:
-        """Return how many processes train a cell of this config together."""
-        return 1
-
-    def submit(self, job: Job, slot: Slot) -> Submitted:
-        """Submit a cell, unless some process is at it."""
-        task = self._found(job)
-        if task is None and not is_running(job.folder):
-            note_failure(job.folder, None)
-            task = self._submit(job, slot)
-        self._submitted.append(Submitted(job, task, self.seconds_between_looks))
-        return self._submitted[-1]
-
-    def stop(self) -> None:
-        """End all jobs."""
-        for submitted in self._open():
-            submitted.task.cancel()
-
-    def _open(self) -> list[Submitted]:
-        """Return what was submitted and has not ended."""
-        return [submitted for submitted in self._submitted if submitted.task and not submitted.done()]
-
-    def _found(self, job: Job) -> submitit.Job | None:
-        """Return the job that an earlier process submitted for the same cell, if it can be asked of still."""
-        return None
-
-    def _submit(self, job: Job, slot: Slot) -> submitit.Job:
-        executor = submitit.LocalExecutor(_jobs_folder(job.records.parent, job.plan.cell))
-        executor.update_parameters(timeout_min=NO_LIMIT, stderr_to_stdout=True, gpus_per_node=len(slot.gpus))
-        # update_parameters takes numbers only, and GPUs may be named by UUID.
-        executor.parameters["visible_gpus"] = slot.gpus
-        with _stderr_into(executor.folder / "local.log"):  # of the process that watches over the task
-            return executor.submit(RunCell(job)).task(0)
-
-
-class SlurmJobs(LocalJobs):
-    """Cells as jobs of Slurm, one task per GPU (see `slurm.resources`), which outlive the suite's process.
+    An `executor.Executor`.
 
     Args:
         parameters: As of `slurm.read_parameters`.
@@ -198,14 +146,14 @@ class SlurmJobs(LocalJobs):
                     f"--executor slurm: there is no {command} here; run it where jobs are submitted, "
                     "or add --dry-run to see the script"
                 )
-        super().__init__()
         self._parameters = parameters
+        self._submitted: list[Submitted] = []
 
     @property
     def after_stop(self) -> str:
-        ids = " ".join(submitted.task.job_id for submitted in self._open())
+        ids = " ".join(own.task.job_id for own in self._submitted if own.task and not own.done())
         if not ids:
-            return super().after_stop
+            return "the same command goes on where it was"
         return f"submitted jobs go on and the same command finds them; to end them: scancel {ids}"
 
     def slots(self, jobs: int | None) -> list[Slot]:
@@ -217,10 +165,20 @@ class SlurmJobs(LocalJobs):
         share = resources(self._parameters, gpus_of(cfg), cfg.filename)
         return share["nodes"] * share["ntasks_per_node"]
 
+    def submit(self, job: Job, slot: Slot) -> Submitted:
+        """Submit a run, unless some process is at it."""
+        task = self._found(job)
+        if task is None and not is_running(job.folder):
+            note_failure(job.folder, None)
+            task = self._submit(job)
+        self._submitted.append(Submitted(job, task, self.seconds_between_looks))
+        return self._submitted[-1]
+
     def stop(self) -> None:
         """Leave the jobs alone."""
 
     def _found(self, job: Job) -> submitit.Job | None:
+        """Return the job that an earlier process submitted for the same run, if it lives."""
         folder = _jobs_folder(job.records.parent, job.plan.cell)
         try:
             noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
@@ -230,7 +188,7 @@ class SlurmJobs(LocalJobs):
         lives = noted["key"] == job.plan.key and not task.done(force_check=True) and task.state != "UNKNOWN"
         return task if lives else None
 
-    def _submit(self, job: Job, slot: Slot) -> submitit.Job:
+    def _submit(self, job: Job) -> submitit.Job:
         executor = _slurm_executor(job.plan.cell, job.records.parent, self._parameters)
         try:
             with submitit.helpers.clean_env():  # this process may be a job itself
@@ -287,18 +245,3 @@ def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -
 
 def _jobs_folder(work_dir: Path, cell: Cell) -> Path:
     return work_dir / "jobs" / cell.name  # not in the cell's folder, which is renamed when its run is stale
-
-
-@contextlib.contextmanager
-def _stderr_into(path: Path) -> Iterator[None]:
-    """Let processes that are started meanwhile write what they say on stderr into a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    own = os.dup(2)
-    try:
-        with open(path, "ab") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        os.dup2(own, 2)
-        os.close(own)

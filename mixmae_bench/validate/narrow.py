@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.swin import named_arch
+from mixmae_bench.backbones.layers.arch import named_arch
 from mixmae_bench.registry import MODELS
 
 WIDTHS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels", "channels")

@@ -10,16 +10,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 
 from mixmae_bench.backbones.loading import read_weights
-from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import built_on
-from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.datasets.tiny import make_tiny
 from mixmae_bench.engine.batch import fit_lr
-from mixmae_bench.engine.config import check_model, find_data, load_config, relocate
+from mixmae_bench.engine.config import check_model, load_config, relocate
+from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.system.redirect import printing_into
@@ -84,8 +82,7 @@ def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path |
             if checkpoint:
                 try_checkpoint(cfg, checkpoint)
             _check_named(cfg)
-            with safe_loaders():
-                _run(cfg if full else narrow(cfg), data, folder)
+            _run(cfg if full else narrow(cfg), data, folder)
         except Exception as failure:  # a config can fail in any way
             traceback.print_exc()
             kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
@@ -134,9 +131,6 @@ def _run(cfg: Config, data: Path, folder: Path) -> None:
         if cfg.get(key):
             cfg[key].update(batch_size=2, num_workers=0, persistent_workers=False)
             _dataset(cfg[key]).indices = IMAGES
-    cfg = find_data(cfg, by_option=False)
-    check_datasets(cfg)
-    cfg.work_dir = str(folder)
     steps = IMAGES // 2
     if "max_epochs" in cfg.train_cfg:
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
@@ -144,7 +138,8 @@ def _run(cfg: Config, data: Path, folder: Path) -> None:
         cfg.train_cfg.update(max_iters=steps, val_interval=steps)
     if not torch.cuda.is_available():
         cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
-    Runner.from_cfg(cfg).train()
+    cfg.pop("auto_scale_lr", None)  # it is for the batch that the config's name tells, which `prove` checks
+    train(prepare(cfg, folder, processes=1))
 
 
 def _dataset(loader: ConfigDict) -> ConfigDict:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.swin import spread
-from mixmae_bench.convert.official import RECOMPUTED, our_name
+from mixmae_bench.backbones.layers.windows import RECOMPUTED, spread
+from mixmae_bench.convert.official import our_name
 from mixmae_bench.convert.tables import bias_index, shift_mask
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (

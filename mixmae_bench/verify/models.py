@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.layers.windows import RECOMPUTED
 from mixmae_bench.convert import official
 from mixmae_bench.convert.fits import mismatches
 from mixmae_bench.errors import UserError
@@ -88,7 +89,7 @@ def renamed(case: Case, rules: official.Rules) -> dict[str, Tensor]:
     return {
         official.our_name(name, rules): tensor
         for name, tensor in case.group("sd").items()
-        if not name.endswith(official.RECOMPUTED)
+        if not name.endswith(RECOMPUTED)
     }
 
 

@@ -18,7 +18,7 @@ from mixmae_bench.backbones.layers.positions import (
     sincos_table,
     table_positions,
 )
-from mixmae_bench.backbones.swin import spread
+from mixmae_bench.backbones.layers.windows import spread
 from mixmae_bench.registry import MODELS
 
 THREE = dict(embed_dim=8, depths=(1, 2, 1), num_heads=(2, 2, 4), window_size=(4, 4, 2))

@@ -19,7 +19,7 @@ import submitit
 from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.suite import cluster
-from mixmae_bench.suite.cluster import LocalJobs, RunCell, SlurmJobs, Submitted
+from mixmae_bench.suite.cluster import RunCell, SlurmJobs, Submitted
 from mixmae_bench.suite.job import CellFailed, Job, reason
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, note_failure
@@ -49,16 +49,13 @@ class Light:
         if action == "fail and note":
             (folder / "failed").write_text("OSError: disk is full")
             raise OSError
-        return os.environ["CUDA_VISIBLE_DEVICES"]
+        return "done"
 
 
 @pytest.fixture
-def light(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def light() -> Iterator[None]:
     module = sys.modules[__name__]
     cloudpickle.register_pickle_by_value(module)  # a job cannot import this file
-    monkeypatch.setattr(cluster, "RunCell", Light)
-    monkeypatch.setattr(LocalJobs, "seconds_between_looks", 0.05)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     yield
     cloudpickle.unregister_pickle_by_value(module)
 
@@ -74,6 +71,13 @@ def job_of(work: Path, name: str, action: str | None = None) -> SimpleNamespace:
     )
 
 
+def submit(job: SimpleNamespace) -> Submitted:
+    """Submit a job by submitit's own executor for this machine, in the place of Slurm's."""
+    executor = submitit.LocalExecutor(job.records.parent / "jobs" / job.plan.cell.name)
+    executor.update_parameters(timeout_min=10, stderr_to_stdout=True)
+    return Submitted(job, executor.submit(Light(job)).task(0), 0.05)
+
+
 def wait(*submitted: Submitted) -> None:
     limit = time.monotonic() + 120
     while not all(one.done() for one in submitted):
@@ -82,28 +86,18 @@ def wait(*submitted: Submitted) -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_jobs_run_side_by_side_each_on_the_gpus_of_its_slot(tmp_path: Path) -> None:
-    jobs = LocalJobs()
-    slots = [Slot(0, 1, ("2",)), Slot(1, 1, ("GPU-b", "GPU-c")), Slot(2, 1)]
-    all_ = [jobs.submit(job_of(tmp_path, f"m/seed0/{slot.number}"), slot) for slot in slots]
-    wait(*all_)
-    assert [one.result() for one in all_] == ["2", "GPU-b,GPU-c", ""]
-
-
-@pytest.mark.usefixtures("light")
 def test_a_killed_job_is_told_with_the_end_of_its_log_and_can_be_submitted_again(tmp_path: Path) -> None:
-    jobs = LocalJobs()
     job = job_of(tmp_path, "m/seed0/a", "die")
-    first = jobs.submit(job, SLOT)
+    first = submit(job)
     wait(first)
     with pytest.raises(ProcessDied, match=f"^its job {first.task.job_id} ended without a result"):
         first.result()
     log = (job.folder / "log.txt").read_text()
     assert f"job {first.task.job_id} ended without a result; the end of {tmp_path / 'jobs/m/seed0/a'}" in log
     assert "no memory left" in log
-    again = jobs.submit(job, SLOT)
+    again = submit(job)
     wait(again)
-    assert again.result() == ""
+    assert again.result() == "done"
 
 
 @pytest.mark.usefixtures("light")
@@ -118,22 +112,13 @@ def test_a_failing_job_gives_its_reason(
     tmp_path: Path, action: str, expected: str, logged: str | None
 ) -> None:
     job = job_of(tmp_path, "m/seed0/a", action)
-    submitted = LocalJobs().submit(job, SLOT)
+    submitted = submit(job)
     wait(submitted)
     with pytest.raises(CellFailed) as error:
         submitted.result()
     assert reason(error.value).endswith(expected)
     log = job.folder / "log.txt"
     assert logged in log.read_text() if logged else not log.exists()
-
-
-def test_a_cell_that_another_process_is_at_is_not_submitted(tmp_path: Path) -> None:
-    job = job_of(tmp_path, "m/seed0/a")
-    with held(job.folder):
-        submitted = LocalJobs().submit(job, SLOT)
-    assert submitted.done()
-    assert submitted.result() is None
-    assert not (tmp_path / "jobs").exists()
 
 
 # What a job calls.
@@ -268,6 +253,14 @@ def test_a_cell_goes_through_sbatch_and_its_result_comes_back(
     assert submitted.result() == "record"
 
 
+def test_a_cell_that_another_process_is_at_is_not_submitted(slurm: FakeSlurm, job: Job) -> None:
+    with held(job.folder):
+        submitted = SlurmJobs({}).submit(job, SLOT)
+    assert submitted.done()
+    assert submitted.result() is None
+    assert slurm.scripts() == []
+
+
 def test_a_job_in_the_queue_is_found_by_the_next_process_and_one_that_ended_is_not(
     slurm: FakeSlurm, job: Job
 ) -> None:
@@ -337,4 +330,3 @@ def test_processes_are_those_that_the_cell_gets(slurm: FakeSlurm, job: Job) -> N
     assert SlurmJobs({}).processes(cfg) == 1
     assert SlurmJobs({"gpus_per_node": 2}).processes(cfg) == 4
     assert SlurmJobs({"gpus_per_node": 2, "nodes": 1}).processes(cfg) == 2
-    assert LocalJobs().processes(cfg) == 1

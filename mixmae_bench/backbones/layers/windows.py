@@ -24,6 +24,9 @@ from mixmae_bench.backbones.layers.attention import attend
 from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.tracing import is_traced, map_size
 
+RECOMPUTED = ("relative_position_index", "attn_mask")
+"""Last parts of the names of official buffers that follow from the sizes; ours are built, never loaded."""
+
 _whole_windows = False
 
 
@@ -286,3 +289,15 @@ class WindowAttention(nn.Module):
         """Turn offsets (k, n, n, 2) into biases (1, k, heads, n, n)."""
         index = relative_position_index(offsets, self.window_size)
         return F.embedding(index, self.relative_position_bias_table).permute(0, 3, 1, 2)[None]
+
+
+def spread(groups: Tensor, size: tuple[int, int]) -> Tensor:
+    """Repeat the cells of a group map until it has `size` (H, W).
+
+    Raises:
+        ValueError: Where the map's grid does not divide `size`.
+    """
+    (rows, cols), (H, W) = groups.shape, size
+    if H % rows or W % cols:
+        raise ValueError(f"a {rows}x{cols} group map does not divide a {H}x{W} grid of tokens")
+    return groups.repeat_interleave(H // rows, 0).repeat_interleave(W // cols, 1)
