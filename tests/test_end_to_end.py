@@ -26,7 +26,8 @@ from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.datasets.identity import file_hash
 from mixmae_bench.engine.config import content_hash, load_config
 from mixmae_bench.registry import MODELS
-from mixmae_bench.results.record import METRICS, SCHEMA, Record, append_record, read_records
+from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.plan import Plan
 from mixmae_bench.suite.plan import plan as plan_of
 from mixmae_bench.suite.spec import Suite, read_suite
@@ -599,66 +600,6 @@ def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_
         assert record.key == records[cell].key
     pretraining = "mixmae/seed3/pretraining"
     assert now[pretraining].metrics["loss"] == pytest.approx(records[pretraining].metrics["loss"], rel=1e-3)
-
-
-# As jobs of submitit.
-
-
-def tasks_of(controller: int) -> list[int]:
-    """Return the processes that a process started."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = file.read_text().partition(" ")
-        except OSError:
-            continue
-        if int(rest.rpartition(")")[2].split()[1]) == controller:
-            found.append(int(pid))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="finds processes in /proc")
-def test_cells_run_as_jobs_of_submitit_and_go_on_after_a_preemption(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """Takes about a minute: each job is a new process that imports everything, one of them twice."""
-    epochs = 20
-    (tmp_path / "pretraining.py").write_text(
-        f"_base_ = {str(SMOKE / 'pretraining.py')!r}\ntrain_cfg = dict(max_epochs={epochs})\n"
-        "default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))\n"
-    )
-    (tmp_path / "suite.yaml").write_text(
-        "name: jobs\nversion: 1\ndataset: digits\nseeds: [3]\n"
-        "methods: {mixmae: {pretrain: pretraining.py}}\n"
-        f"tasks: {{classification: {SMOKE / 'classification.py'}}}\n"
-    )
-    work = tmp_path / "work"
-    command = (COMMAND, "run", tmp_path / "suite.yaml", "--executor", "local", "--work-dir", work)
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    request.addfinalizer(lambda: group_lives(process.pid) and os.killpg(process.pid, signal.SIGKILL))
-    pretraining, jobs = work / "mixmae/seed3/pretraining", work / "jobs/mixmae/seed3/pretraining"
-    wait_until((pretraining / "last_checkpoint").is_file, process)
-    (submission,) = jobs.glob("*_submitted.pkl")
-    controller = int(submission.name.partition("_")[0])
-    (task,) = tasks_of(controller)
-    os.kill(task, signal.SIGUSR2)  # what Slurm sends before it takes a node away
-    out, err = process.communicate(timeout=240)
-    assert (process.returncode, err) == (0, "")
-    assert "ran 2 of 2 cells" in out
-    done = by_cell(work / "records.jsonl")
-    assert list(done) == ["mixmae/seed3/pretraining", "mixmae/seed3/classification"]
-    assert done["mixmae/seed3/classification"].checkpoint == file_hash(pretraining / f"epoch_{epochs}.pth")
-    log = (pretraining / "log.txt").read_text()
-    assert "Load checkpoint from" in log
-    assert len(re.findall(r"Epoch\(train\)\s+\[1\]\[1/2\]", log)) == 1  # it did not begin anew
-    assert str(tmp_path) not in (work / "records.jsonl").read_text()
 
 
 # A cell that fails.

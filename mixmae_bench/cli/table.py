@@ -30,18 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    from mixmae_bench.report.make import NAMES, SUITES, make_table, read_results, results_page
+    from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
     from mixmae_bench.report.table import FORMATS
-    from mixmae_bench.suite.spec import read_suite
+    from mixmae_bench.suite.spec import shipped_outlines
     from mixmae_bench.system.files import write_atomically
-    from mixmae_bench.system.shipped import shipped
 
     if args.all == bool(args.name):
         raise UserError(f"give the name of a table or --all; tables: {', '.join(NAMES)}")
     if args.all and args.format != "md":
         raise UserError("--all is Markdown; give the name of one table for another format")
-    outlines = {name: read_suite(shipped("configs") / "suites" / f"{name}.yaml").outline() for name in SUITES}
-    results = read_results(outlines, files=args.records)
+    results = read_results(shipped_outlines(), args.records)
     text = results_page(results) if args.all else FORMATS[args.format](make_table(args.name, results))
     for complaint in results.complaints:
         print(complaint, file=sys.stderr)

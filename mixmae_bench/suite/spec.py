@@ -9,7 +9,7 @@ import yaml
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.outline import Models, Outline
-from mixmae_bench.system.shipped import find_suite
+from mixmae_bench.system.shipped import find_suite, names
 
 PRETRAINING = "pretraining"
 RANDOM, CHECKPOINT = "random", "checkpoint"
@@ -190,6 +190,11 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         seeds,
         minutes,
     )
+
+
+def shipped_outlines() -> dict[str, Outline]:
+    """Return the suites of this package as plain data, by name."""
+    return {name: read_suite(path).outline() for name, path in names("suites").items()}
 
 
 def _task_names(methods: dict[str, Method]) -> list[str]:

@@ -66,7 +66,7 @@ def test_what_pretraining_cost_is_unknown_where_it_was_not_recorded() -> None:
 
 def test_a_report_and_plots_are_made_of_them(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_bytes(OLD.read_bytes())
-    suite = read_suite(DIGITS)
+    suite = read_suite(DIGITS).outline()
     text = report(suite, tmp_path)
     assert "None" not in text.partition("<body>")[2].replace("None of", "")
     assert all(value in text for value in ("88.25", "72.50", "61.80", "81.12", "93.25"))

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mixmae_bench.report.make import RESULTS, read_results
+from mixmae_bench.report.make import read_results
 from mixmae_bench.report.plots import (
     cost_plot,
     curves_plot,
@@ -83,7 +83,7 @@ def test_labels_do_not_meet(plot, records) -> None:
 
 
 def test_labels_of_the_published_values_do_not_meet() -> None:
-    results = read_results(RESULTS)
+    results = read_results()
     figure = imagenet_plot(results.published["imagenet"], results.counts, results.records)
     assert_no_labels_meet(figure)
     assert "Pareto front" in [t.get_text() for t in texts(figure)]

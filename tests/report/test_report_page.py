@@ -13,8 +13,9 @@ from mixmae_bench.cli import main
 from mixmae_bench.report.page import report, write_report
 from mixmae_bench.report.rows import make_rows
 from mixmae_bench.report.words import duration, summary
+from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.record import append_record, read_records
-from mixmae_bench.suite.spec import Suite, read_suite
+from mixmae_bench.suite.spec import read_suite
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "results/measured/digits"
@@ -22,9 +23,9 @@ HOSTILE = "<script>alert(1)</script>&\"'$x$"
 
 
 @pytest.fixture
-def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
+def suite(monkeypatch: pytest.MonkeyPatch) -> Outline:
     monkeypatch.chdir(ROOT)
-    return read_suite("configs/suites/digits.yaml")
+    return read_suite("configs/suites/digits.yaml").outline()
 
 
 class Page(HTMLParser):
@@ -59,7 +60,7 @@ class Page(HTMLParser):
             self.tables[self.table][-1][-1] += data
 
 
-def test_the_report_holds_every_run_and_nothing_from_elsewhere(suite: Suite) -> None:
+def test_the_report_holds_every_run_and_nothing_from_elsewhere(suite: Outline) -> None:
     text = report(suite, DIGITS)
     page = Page(text)
     assert not page.open
@@ -72,14 +73,14 @@ def test_the_report_holds_every_run_and_nothing_from_elsewhere(suite: Suite) -> 
         assert words in text
 
 
-def test_the_same_records_give_the_same_file(suite: Suite, tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_file(suite: Outline, tmp_path: Path) -> None:
     assert write_report(suite, DIGITS, tmp_path / "a" / "r.html").read_bytes() == (
         write_report(suite, DIGITS, tmp_path / "r.html").read_bytes()
     )
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["r.html"]
 
 
-def test_names_are_text_not_markup(suite: Suite, tmp_path: Path) -> None:
+def test_names_are_text_not_markup(suite: Outline, tmp_path: Path) -> None:
     for r in read_records(DIGITS / "records.jsonl")[0]:
         hostile = r.method if r.method != "mixmae" else HOSTILE
         append_record(tmp_path / "records.jsonl", replace(r, method=hostile, config=f"{HOSTILE}.py"))
@@ -91,7 +92,7 @@ def test_names_are_text_not_markup(suite: Suite, tmp_path: Path) -> None:
 
 
 def test_broken_lines_missing_runs_and_other_suites_are_told(
-    suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    suite: Outline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (first, second, *_) = read_records(DIGITS / "records.jsonl")[0]
     append_record(tmp_path / "records.jsonl", first)
@@ -110,7 +111,7 @@ def test_broken_lines_missing_runs_and_other_suites_are_told(
     assert others.startswith("1 records of another suite")
 
 
-def test_the_last_picture_of_a_pretraining_is_shown(suite: Suite, tmp_path: Path) -> None:
+def test_the_last_picture_of_a_pretraining_is_shown(suite: Outline, tmp_path: Path) -> None:
     assert "There are no pictures of reconstructions" in report(suite, tmp_path)
     folder = tmp_path / "mixmae/seed0/pretraining/vis_data/vis_image"
     folder.mkdir(parents=True)
@@ -147,7 +148,7 @@ def test_durations() -> None:
     assert [duration(s) for s in (45, 600, 3 * 3600 + 300)] == ["45 s", "10 min", "3 h 05 min"]
 
 
-def test_the_committed_plots_are_those_of_the_committed_records(suite: Suite, tmp_path: Path) -> None:
+def test_the_committed_plots_are_those_of_the_committed_records(suite: Outline, tmp_path: Path) -> None:
     command = ["report", "configs/suites/digits.yaml", "--work-dir", "results/measured/digits"]
     assert main([*command, "--out", str(tmp_path / "r.html"), "--plots", str(tmp_path)]) == 0
     assert (tmp_path / "cost.png").is_file()
@@ -155,7 +156,7 @@ def test_the_committed_plots_are_those_of_the_committed_records(suite: Suite, tm
 
 
 def test_a_folder_without_records_is_the_users_mistake(
-    suite: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    suite: Outline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "configs/suites/digits.yaml", "--work-dir", str(tmp_path)]) == 2
     assert "holds no records.jsonl; give --work-dir" in capsys.readouterr().err
@@ -181,7 +182,7 @@ def chromium(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         ("#sort=pretrainings", ["simmim", "mixmae", "um-mae", "scratch"]),  # no value is last
     ],
 )
-def test_the_fragment_sorts(suite: Suite, tmp_path: Path, fragment: str, methods: list[str]) -> None:
+def test_the_fragment_sorts(suite: Outline, tmp_path: Path, fragment: str, methods: list[str]) -> None:
     file = write_report(suite, DIGITS, tmp_path / "r.html")
     shown = chromium(tmp_path, "--dump-dom", f"{file.as_uri()}{fragment}")
     assert [row[0] for row in Page(shown.stdout).tables["sort"][1:]] == methods
@@ -190,7 +191,7 @@ def test_the_fragment_sorts(suite: Suite, tmp_path: Path, fragment: str, methods
 
 
 @needs_chromium
-def test_clicks_sort_and_words_filter(suite: Suite, tmp_path: Path) -> None:
+def test_clicks_sort_and_words_filter(suite: Outline, tmp_path: Path) -> None:
     script = """<script>
       document.querySelector('#sort th[data-key=method] button').click();
       document.querySelector('#sort th[data-key=method] button').click();
@@ -209,7 +210,7 @@ def test_clicks_sort_and_words_filter(suite: Suite, tmp_path: Path) -> None:
 
 @needs_chromium
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is not installed")
-def test_the_print_holds_every_row(suite: Suite, tmp_path: Path) -> None:
+def test_the_print_holds_every_row(suite: Outline, tmp_path: Path) -> None:
     file = write_report(suite, DIGITS, tmp_path / "r.html")
     chromium(tmp_path, f"--print-to-pdf={tmp_path / 'r.pdf'}", file.as_uri())
     text = subprocess.run(["pdftotext", "-layout", tmp_path / "r.pdf", "-"], capture_output=True, text=True)

@@ -11,9 +11,10 @@ import pytest
 from report_records import record
 
 from mixmae_bench.report import suite
-from mixmae_bench.report.suite import COLUMNS, mean_and_error, metrics_text
+from mixmae_bench.report.suite import column, mean_and_error
 from mixmae_bench.report.table import markdown
-from mixmae_bench.results.record import METRICS, Record
+from mixmae_bench.results.metrics import METRICS, metrics_text
+from mixmae_bench.results.record import Record
 
 TITLES = ["method", "backbone", "top-1 ↑", "box AP ↑", "mask AP ↑", "mIoU ↑", "seeds"]
 COSTS = ["params", "FLOPs", "pretraining FLOPs", "pretraining s"]
@@ -192,8 +193,8 @@ def test_the_table_names_the_suite_its_columns_and_their_units() -> None:
     table = suite_table("digits", grid())
     assert table.startswith("# digits\n\n| ")
     assert list(rows(table)[0]) == TITLES[:2] + COSTS + TITLES[2:]
-    for metric, title in COLUMNS.items():
-        assert f"{title}: {METRICS[metric]}." in table
+    for name in ("top1", "box_ap", "mask_ap", "miou"):
+        assert f"{column(name)}: {METRICS[name].meaning}." in table
     assert table.endswith(".\n")
     assert not table.endswith("\n\n")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pickle
+import re
 import signal
 import stat
 import sys
@@ -23,6 +24,7 @@ from mixmae_bench.suite.cluster import RunCell, SlurmJobs, Submitted
 from mixmae_bench.suite.job import CellFailed, Job, reason
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, note_failure
+from mixmae_bench.suite.run import _job as job_of_run
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import read_suite
 
@@ -176,6 +178,56 @@ def test_a_preempted_cell_is_submitted_as_it_was() -> None:
     again = cell.checkpoint()
     assert again.function is cell
     assert (again.args, again.kwargs) == ((), {})
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="finds processes in /proc")
+def test_a_preempted_job_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    """A real run in a real job of submitit, which is told what Slurm tells before it takes a node away."""
+    epochs = 20
+    (tmp_path / "pretraining.py").write_text(
+        f"_base_ = {str(SUITE.parent / 'pretraining.py')!r}\ntrain_cfg = dict(max_epochs={epochs})\n"
+        "default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))\n"
+    )
+    (tmp_path / "suite.yaml").write_text(
+        "name: jobs\nversion: 1\ndataset: digits\nseeds: [3]\n"
+        "methods: {mixmae: {pretrain: pretraining.py}}\n"
+        f"tasks: {{classification: {SUITE.parent / 'classification.py'}}}\n"
+    )
+    suite = read_suite(tmp_path / "suite.yaml")
+    planned = plan(suite)["mixmae/seed3/pretraining"]
+    job = job_of_run(suite, planned, tmp_path / "work", 1, False, ())
+    executor = submitit.LocalExecutor(tmp_path / "jobs")
+    executor.update_parameters(timeout_min=10, stderr_to_stdout=True)
+    submitted = Submitted(job, executor.submit(RunCell(job)).task(0), 0.05)
+    try:
+        limit = time.monotonic() + 120
+        while not (job.folder / "last_checkpoint").is_file():
+            assert time.monotonic() < limit
+            assert not submitted.done()
+            time.sleep(0.1)
+        (task,) = children_of(int(submitted.task.job_id))
+        os.kill(task, signal.SIGUSR2)
+        wait(submitted)
+    finally:
+        submitted.task.cancel()
+    record = submitted.result()
+    assert (record.task, record.epochs, len(record.losses)) == ("pretraining", epochs, epochs)
+    log = (job.folder / "log.txt").read_text()
+    assert "Load checkpoint from" in log
+    assert len(re.findall(r"Epoch\(train\)\s+\[1\]\[1/2\]", log)) == 1  # it did not begin anew
+    assert str(tmp_path) not in job.records.read_text()
+
+
+def children_of(parent: int) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = file.read_text().partition(" ")
+        except OSError:
+            continue
+        if int(rest.rpartition(")")[2].split()[1]) == parent:
+            found.append(int(pid))
+    return found
 
 
 # Slurm, by commands that only note what they are asked.

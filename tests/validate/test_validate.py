@@ -8,11 +8,11 @@ import torch
 
 import mixmae_bench.validate.run
 from mixmae_bench.cli import main
+from mixmae_bench.cli.validate import find_configs
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.validate.narrow import narrow, narrow_arch
-from mixmae_bench.validate.run import find_configs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAINING = CONFIGS / "pretrain" / "um-mae_pvt-s_16xb256-200e_in1k-256px.py"
@@ -84,7 +84,7 @@ def test_suites_and_folders_stand_for_their_configs_each_once_and_bases_for_none
 
 
 def test_a_target_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; give configs"):
+    with pytest.raises(UserError, match="does not exist; give a path, or a name of mixmae-bench ls configs"):
         find_configs([tmp_path / "none.py"])
     with pytest.raises(UserError, match="no config in"):
         find_configs([tmp_path])
