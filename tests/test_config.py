@@ -166,13 +166,16 @@ def test_a_missing_config_gets_its_neighbour_proposed(config: Write) -> None:
     path = config("a = 1", "mixmae_base.py")
     missing = path.with_name("mixmae_bse.py")
     assert load_message(missing) == (
-        f"config {missing} does not exist; check the path. Did you mean 'mixmae_base.py'?"
+        f"config {missing} does not exist; check the path, or give a name of `mixmae-bench ls configs`. Did you mean 'mixmae_base.py'?"
     )
 
 
 def test_a_missing_config_in_a_missing_folder_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "config.py"
-    assert load_message(path) == f"config {path} does not exist; check the path."
+    assert (
+        load_message(path)
+        == f"config {path} does not exist; check the path, or give a name of `mixmae-bench ls configs`."
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def is_running(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     if owner["host"] == _host() and PROC.is_dir():
-        return owner["began"] == _began(owner["pid"])
+        return owner["began"] == _began(owner["pid"]) is not None
     return age < OLD
 
 

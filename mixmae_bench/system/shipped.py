@@ -48,8 +48,10 @@ def find_suite(name: str | Path) -> Path:
 def _find(path: Path, kind: str, suffix: str) -> Path:
     if path.is_file():
         return path
-    known = names(f"{kind}s")
-    if len(path.parts) == 1 and path.name.removesuffix(suffix) in known:
+    known = names(f"{kind}s") if len(path.parts) == 1 else {}
+    if path.name.removesuffix(suffix) in known:
         return known[path.name.removesuffix(suffix)]
     near = did_you_mean(path.name, [*(p.name for p in path.parent.glob(f"*{suffix}")), *known])
-    raise UserError(f"{kind} {path} does not exist; give a path, or a name of mixmae-bench ls {kind}s.{near}")
+    raise UserError(
+        f"{kind} {path} does not exist; check the path, or give a name of `mixmae-bench ls {kind}s`.{near}"
+    )

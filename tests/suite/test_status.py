@@ -133,10 +133,13 @@ def test_a_note_that_a_crash_left_is_not_believed_for_ever(tmp_path: Path) -> No
 
 
 def test_a_process_that_has_ended_but_is_not_waited_for_runs_nothing(tmp_path: Path) -> None:
-    ended = subprocess.Popen(["true"])
+    ended = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     began = progress._began(ended.pid)
+    ended.stdin.close()
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     note_owner(tmp_path / "cell", progress._host(), ended.pid, began, age=0)
+    assert not is_running(tmp_path / "cell")
+    note_owner(tmp_path / "cell", progress._host(), ended.pid, None, age=0)
     assert not is_running(tmp_path / "cell")
     ended.wait()
 

@@ -84,7 +84,9 @@ def test_suites_and_folders_stand_for_their_configs_each_once_and_bases_for_none
 
 
 def test_a_target_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; give a path, or a name of mixmae-bench ls configs"):
+    with pytest.raises(
+        UserError, match="does not exist; check the path, or give a name of `mixmae-bench ls configs`"
+    ):
         find_configs([tmp_path / "none.py"])
     with pytest.raises(UserError, match="no config in"):
         find_configs([tmp_path])
