@@ -1,6 +1,24 @@
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+
+
+class BuildWithConfigs(build_py):
+    """Puts copies of `configs/` and `results/` into the wheel, in `.mim`, as OpenMMLab's packages do."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return  # a checkout has them beside the package
+        for name in ("configs", "results"):
+            target = Path(self.build_lib, "mixmae_bench", ".mim", name)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+
 
 # The maintained forks (default) and the original OpenMMLab packages install the same import
 # names, so an environment holds exactly one of the two families (`mixmae-bench doctor` checks).
@@ -29,6 +47,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mixmae_bench", "mixmae_bench.*"]),
     python_requires=">=3.11",
     install_requires=[

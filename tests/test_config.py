@@ -166,7 +166,8 @@ def test_a_missing_config_gets_its_neighbour_proposed(config: Write) -> None:
     path = config("a = 1", "mixmae_base.py")
     missing = path.with_name("mixmae_bse.py")
     assert load_message(missing) == (
-        f"config {missing} does not exist; check the path, or give a name of `mixmae-bench ls configs`. Did you mean 'mixmae_base.py'?"
+        f"config {missing} does not exist; check the path, or give a name of `mixmae-bench ls configs`. "
+        "Did you mean 'mixmae_base.py'?"
     )
 
 

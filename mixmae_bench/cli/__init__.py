@@ -19,6 +19,7 @@ COMMANDS = (
     "speed",
     "data",
     "export",
+    "ls",
     "doctor",
 )
 """Modules of this package, in the order of --help. Each has `add_arguments(parser)`, `main(args) -> int`, and

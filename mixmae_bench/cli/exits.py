@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -26,6 +27,9 @@ def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
         except ProcessDied as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except BrokenPipeError:  # whoever reads the output has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise

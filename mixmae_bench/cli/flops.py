@@ -37,8 +37,12 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--shape is {args.shape[0]} {args.shape[1]}; give height and width in pixels")
     console = Console()
     with console.status("starting"):
+        from mmengine.logging import MMLogger
+
         from mixmae_bench.cost.table import show_cost
         from mixmae_bench.results.record import append_record
+
+        MMLogger.get_current_instance().setLevel("WARNING")  # models talk while they are built
     for model in args.models:
         count = show_cost(model, args.shape, args.device, console)
         if args.record:

@@ -152,15 +152,16 @@ def test_a_method_of_another_name_may_start_from_a_checkpoint_in_the_file_of_a_s
 def test_a_suite_that_does_not_exist_is_named(tmp_path: Path, name: str) -> None:
     text = message(tmp_path / name)
     assert (
-        text
-        == f"suite {tmp_path / name} does not exist; check the path, or give a name of `mixmae-bench ls suites`."
+        text == f"suite {tmp_path / name} does not exist; check the path, or give a name of "
+        "`mixmae-bench ls suites`."
     )
 
 
 def test_a_misspelt_suite_gets_its_neighbour_proposed(folder: Path) -> None:
     write(folder)
     assert message(folder / "suit.yaml").endswith(
-        "does not exist; check the path, or give a name of `mixmae-bench ls suites`. Did you mean 'suite.yaml'?"
+        "does not exist; check the path, or give a name of `mixmae-bench ls suites`. "
+        "Did you mean 'suite.yaml'?"
     )
 
 

@@ -1,0 +1,85 @@
+"""list configs, suites, models, data sets, metrics or tables by name"""
+
+import argparse
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument("kind", nargs="?", choices=list(KINDS), help="what to list (default: all of them)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    for number, kind in enumerate([args.kind] if args.kind else KINDS):
+        if not args.kind:
+            print(f"{chr(10) if number else ''}{kind}:")
+        rows = list(KINDS[kind]())
+        width = max(len(name) for name, _ in rows)
+        for name, about in rows:
+            print(f"{'' if args.kind else '  '}{name:{width}}  {about}".rstrip())
+    return 0
+
+
+def _configs() -> Iterator[tuple[str, str]]:
+    from mixmae_bench.system.shipped import names
+
+    for name, path in names("configs").items():
+        yield name, _first_line(path)
+
+
+def _first_line(config: Path) -> str:
+    doc = ast.get_docstring(ast.parse(config.read_text(encoding="utf-8"))) or ""
+    return doc.partition("\n")[0]
+
+
+def _suites() -> Iterator[tuple[str, str]]:
+    from mixmae_bench.suite.spec import shipped_outlines
+
+    for name, outline in shipped_outlines().items():
+        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.tasks)}"
+
+
+def _models() -> Iterator[tuple[str, str]]:
+    from mixmae_bench.compat.openmmlab import quiet
+
+    with quiet():
+        import mixmae_bench.backbones
+        import mixmae_bench.methods  # noqa: F401  (the classes register)
+    from mixmae_bench.registry import MODELS
+
+    for name, kind in MODELS.module_dict.items():
+        yield f"mixmae_bench.{name}", (kind.__doc__ or "").partition("\n")[0]
+
+
+def _datasets() -> Iterator[tuple[str, str]]:
+    from mixmae_bench.datasets.official import OFFICIAL
+
+    for name, parts in OFFICIAL.items():
+        yield name, ", ".join(f"{part.name} {part.images:,}" for part in parts)
+
+
+def _metrics() -> Iterator[tuple[str, str]]:
+    from mixmae_bench.results.metrics import METRICS
+
+    for name, metric in METRICS.items():
+        yield name, metric.meaning
+
+
+def _tables() -> Iterator[tuple[str, str]]:
+    from mixmae_bench.report.make import TITLES
+
+    yield from TITLES.items()
+
+
+KINDS = {
+    "configs": _configs,
+    "suites": _suites,
+    "models": _models,
+    "datasets": _datasets,
+    "metrics": _metrics,
+    "tables": _tables,
+}
+"""What each kind lists: names, and a line about each."""
