@@ -55,10 +55,12 @@ setup(
         "torchvision>=0.26",
         "timm>=1.0.26",  # reads checkpoints as data only
         "filelock",
+        "jinja2",
         "matplotlib",
         "numpy",
         "pillow",
         "pycocotools",
+        "pydantic>=2.9",
         "pyyaml",
         "rich",
         "safetensors",
