@@ -4,6 +4,11 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+
+LONGEST_FIRST = ("test_end_to_end", "test_validate", "test_cells_of_two", "test_two_processes", "test_cli")
+"""Files that take over half a minute: begun last, one of them would keep one process busy alone."""
+
 
 def pytest_configure() -> None:
     """Let tests side by side not take each other's GPUs, which suites note in the temporary folder."""
@@ -11,3 +16,8 @@ def pytest_configure() -> None:
         folder = Path(tempfile.gettempdir(), f"mixmae-bench-tests-{os.getuid()}", worker)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: names.get(item.path.stem, len(names)))

@@ -119,7 +119,7 @@ def write_checkpoint_of_another_architecture(path: Path) -> Path:
     return path
 
 
-# The four mistakes of the project's promise, each as a real process.
+# The four mistakes of the project's promise, three of them as real processes.
 
 
 def test_a_wrong_config_path_in_the_suite_is_one_line_with_the_right_one(folder: Path) -> None:
@@ -150,9 +150,9 @@ def test_a_checkpoint_of_another_architecture_is_one_line_with_the_first_misfit(
     assert "use a checkpoint of this architecture, or convert it first" in line
 
 
-def test_a_missing_data_folder_is_one_line_with_its_key(folder: Path) -> None:
+def test_a_missing_data_folder_is_one_line_with_its_key(folder: Path, mistake: Callable[..., str]) -> None:
     config = write_config(folder, "train_dataloader = dict(dataset=dict(data_root='data/imagenet'))")
-    line = process_mistake(folder, COMMAND, "run", write_suite(folder), "--work-dir", folder / "work")
+    line = mistake("run", write_suite(folder), "--work-dir", folder / "work")
     assert "data: data/imagenet does not exist" in line
     assert f"train_dataloader.dataset of {config}" in line
     assert "put the data there" in line

@@ -19,10 +19,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(installed: Path, folder: Path, *arguments: str) -> str:
-    """Run a command of the installed package in an empty folder."""
+def run(installed: Path, folder: Path, *commands: str) -> str:
+    """Run commands of the installed package in an empty folder, one after the other in one process."""
+    code = f"from mixmae_bench.cli import main; [main(line.split()) for line in {commands!r}]"
     done = subprocess.run(
-        [sys.executable, "-m", "mixmae_bench", *arguments],
+        [sys.executable, "-c", code],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
@@ -40,9 +41,10 @@ def test_a_wheel_holds_every_config_suite_and_result(installed: Path) -> None:
 
 
 def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
-    assert run(installed, tmp_path, "ls", "suites").splitlines()[1].startswith("digits ")
     config = "mixmae_swin-b-w14_8xb128-100e_in1k"
-    assert "16.316" in run(installed, tmp_path, "flops", config)
-    assert run(installed, tmp_path, "table", "imagenet") == run(ROOT, tmp_path, "table", "imagenet")
-    assert "folder work_dirs/digits" in run(installed, tmp_path, "status", "digits")
-    assert [path.name for path in tmp_path.iterdir()] == []
+    out = run(installed, tmp_path, "ls suites", "table imagenet", f"flops {config}", "status digits")
+    assert out.splitlines()[1].startswith("digits ")
+    assert run(ROOT, tmp_path, "table imagenet") in out
+    assert "16.316" in out
+    assert "folder work_dirs/digits" in out
+    assert list(tmp_path.iterdir()) == []

@@ -22,9 +22,9 @@ def main() -> int:
     cfg, work_dir = read_config(args)
     if not cfg.get("test_dataloader"):
         raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")
-    checkpoint = existing(args.checkpoint)
     cfg = find_data(cfg)
     check_model(cfg)
+    checkpoint = existing(args.checkpoint)
     check_datasets(cfg)
     cfg.work_dir = str(work_dir)
     check_writable(work_dir)

@@ -74,8 +74,8 @@ def _called(
     idle = _workers(min(side_by_side, len(configs)))
     try:
         while waiting or running:
-            while waiting and idle:
-                config, worker = waiting.pop(0), idle.pop()
+            while waiting and len(running) < side_by_side:
+                config, worker = waiting.pop(0), idle.pop() if idle else _workers(1)[0]
                 call = worker.submit(prove, config, data, work / _folder(config), full, checkpoint)
                 running[config] = worker, call
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -83,11 +83,10 @@ def _called(
                 worker, call = running.pop(config)
                 try:
                     proof = call.result()
+                    idle.append(worker)
                 except ProcessDied as death:
                     proof = death
                     worker.stop()
-                    (worker,) = _workers(1)
-                idle.append(worker)
                 yield config, proof
     finally:
         for worker in [*idle, *(worker for worker, _ in running.values())]:
