@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    from mixmae_bench.engine.reconstruct import reconstruct
+    from mixmae_bench.compat.openmmlab import quiet
+
+    with quiet():
+        from mixmae_bench.engine.reconstruct import reconstruct
 
     print(reconstruct(args.config, args.checkpoint, args.images, args.out, args.seed))
     return 0

@@ -16,14 +16,19 @@ from mixmae_bench.engine.distributed import unwrapped
 from mixmae_bench.methods.method import Method
 from mixmae_bench.registry import HOOKS
 
-MARGIN, TITLE = 4, 20
+MARGIN, LINE = 4, 14
 SMALLEST = 112
 """Pixels: smaller images are enlarged, each pixel a square."""
 
 
-@torch.no_grad()
 def draw_grid(method: Method, images: Tensor, seed: int) -> Image.Image:
-    """Draw a row per image, a column per picture, under the mask that `seed` gives.
+    """Draw a row per image, a column per picture, under the mask that `seed` gives (see `columns_of`)."""
+    return draw(columns_of(method, images, seed))
+
+
+@torch.no_grad()
+def columns_of(method: Method, images: Tensor, seed: int) -> dict[str, np.ndarray]:
+    """Return the pictures of a method by title: RGB, uint8 (B, H, W, 3).
 
     Args:
         method: The method with its weights; it is put into evaluation mode for the moment.
@@ -36,14 +41,17 @@ def draw_grid(method: Method, images: Tensor, seed: int) -> Image.Image:
         mask = method.draw_mask(images)
     columns = {"original": images, **method.pictures(images, mask)}
     method.train(training)
+    return {title: _to_rgb(method.data_preprocessor, column) for title, column in columns.items()}
 
-    columns = {title: _to_rgb(method.data_preprocessor, column) for title, column in columns.items()}
-    scale = max(1, -(-SMALLEST // max(images.shape[-2:])))
-    height, width = (side * scale for side in images.shape[-2:])
+
+def draw(columns: dict[str, np.ndarray]) -> Image.Image:
+    """Draw columns of pictures side by side under their titles."""
+    rows, *side = next(iter(columns.values())).shape[:3]
+    scale = max(1, -(-SMALLEST // max(side)))
+    height, width = (pixels * scale for pixels in side)
+    head = 6 + LINE * max(title.count("\n") + 1 for title in columns)
     sheet = Image.new(
-        "RGB",
-        (MARGIN + len(columns) * (width + MARGIN), TITLE + len(images) * (height + MARGIN)),
-        "white",
+        "RGB", (MARGIN + len(columns) * (width + MARGIN), head + rows * (height + MARGIN)), "white"
     )
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for i, (title, column) in enumerate(columns.items()):
@@ -52,7 +60,7 @@ def draw_grid(method: Method, images: Tensor, seed: int) -> Image.Image:
         for j, pixels in enumerate(column):
             size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
             picture = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
-            sheet.paste(picture, (left, TITLE + j * (height + MARGIN)))
+            sheet.paste(picture, (left, head + j * (height + MARGIN)))
     return sheet
 
 
