@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.layers.positions import ResizedTables
 from mixmae_bench.backbones.loading import load_backbone
 
 
@@ -25,7 +24,6 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
         norm: Of the last stage's map.
         with_cp: Whether blocks keep no activations for the backward pass (see `checkpointing.call`).
-        resized_tables: The position table, if there is one, at other sizes.
     """
 
     out_channels: list[int]
@@ -35,7 +33,6 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     audit: dict
     norm: nn.Module
     with_cp: bool
-    resized_tables: ResizedTables
 
     def __init__(
         self, out_indices: tuple[int, ...], num_stages: int, with_cp: bool, init_cfg: dict | None
@@ -49,7 +46,6 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         super().__init__(init_cfg)
         self.out_indices = tuple(i % num_stages for i in out_indices)
         self.with_cp = with_cp
-        self.resized_tables = ResizedTables()
 
     def add_out_norms(self) -> None:
         """Add the norms of the stages before the last, which only dense tasks read.

@@ -95,7 +95,7 @@ class PlainViT(Encoder):
     def sequence(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         """As `encode_sequence`, before the norm."""
         size = map_size(tokens)
-        table = table_positions(self.pos_embed[:, 1:], self.grid, size, positions, self.resized_tables)
+        table = table_positions(self.pos_embed[:, 1:], self.grid, size, positions)
         tokens = tokens + table
         first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)

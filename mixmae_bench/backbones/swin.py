@@ -152,9 +152,7 @@ class WindowTransformer(Encoder):
         self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
     ) -> Iterator[Tensor]:
         if self.absolute_pos_embed is not None:
-            tokens = tokens + table_positions(
-                self.absolute_pos_embed, self.grid, map_size(tokens), positions, self.resized_tables
-            )
+            tokens = tokens + table_positions(self.absolute_pos_embed, self.grid, map_size(tokens), positions)
         for stage in self.layers:
             stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
             tokens = run_blocks(stage.blocks, tokens, stage_groups, with_cp=self.with_cp)

@@ -170,7 +170,7 @@ class UMPVT(Encoder):
                 "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
             )
         size = map_size(tokens)
-        table = table_positions(self.pos_embed, self.grid, size, positions, self.resized_tables)
+        table = table_positions(self.pos_embed, self.grid, size, positions)
         tokens = tokens + table
         blocks = iter(self.blocks)
         for depth in self.depths:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.backbones.layers.positions import (
-    ResizedTables,
     resize_grid,
     resize_square_table,
     sincos_table,
@@ -289,14 +288,14 @@ def test_resizing_what_is_no_square_is_refused(length: int, rows: int) -> None:
 def test_positions_of_its_own_size_are_the_table_itself() -> None:
     backbone = make(img_size=32)
     table = backbone.absolute_pos_embed
-    assert torch.equal(table_positions(table, (8, 8), (8, 8), None, ResizedTables()), table.view(1, 8, 8, 8))
-    assert table_positions(table, (8, 8), (4, 16), None, ResizedTables()).shape == (1, 4, 16, 8)
+    assert torch.equal(table_positions(table, (8, 8), (8, 8), None), table.view(1, 8, 8, 8))
+    assert table_positions(table, (8, 8), (4, 16), None).shape == (1, 4, 16, 8)
 
 
 def test_positions_of_packed_tokens_are_those_of_their_places() -> None:
     table = torch.arange(12.0).view(1, 12, 1)
     places = torch.tensor([[[[0, 1], [2, 3]]], [[[1, 0], [0, 0]]]])
-    assert table_positions(table, (3, 4), (1, 2), places, ResizedTables()).flatten().tolist() == [1, 11, 4, 0]
+    assert table_positions(table, (3, 4), (1, 2), places).flatten().tolist() == [1, 11, 4, 0]
 
 
 def test_resize_tables_resizes_positions_and_every_bias_table() -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.interpolate import RectBivariateSpline
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 
@@ -26,47 +26,7 @@ def sincos_table(dim: int, size: tuple[int, int]) -> Tensor:
 
 def resize_grid(table: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
     """Resize a table (H*W, C) on a grid `size` (H, W) to `new_size`, bicubic without aligned corners (M9)."""
-    grid = table.float().view(1, *size, -1).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid, size=new_size, mode="bicubic", align_corners=False)
-    return grid.permute(0, 2, 3, 1).flatten(0, 2).to(table.dtype)
-
-
-class ResizedTables:
-    """A position table at the sizes last asked for.
-
-    What was resized is kept while the table holds the same values, of the same format, on the same device.
-    Values are compared, which costs little beside resizing: neither the version nor the address of a tensor
-    tells every change (`table.data.copy_(...)`, as averaging of weights does, changes neither).
-    """
-
-    KEPT = 4  # sizes; at 1333x800 px MixMAE-B's table has 34 MB
-
-    def __init__(self) -> None:
-        self.source: Tensor | None = None
-        self.tables: dict[tuple[int, int], Tensor] = {}
-
-    def get(self, table: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """Return `resize_grid(table, grid, size)`; made anew where a gradient goes through."""
-        learning = table.requires_grad and torch.is_grad_enabled()
-        if learning or table.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return resize_grid(table, grid, size)
-        with torch.inference_mode(False), torch.no_grad():  # what is kept must serve training too
-            if not self._same(table):
-                self.source = table.detach().clone()
-                self.tables = {}
-            resized = self.tables.pop(size, None)
-            if resized is None:
-                resized = resize_grid(table, grid, size)
-            self.tables[size] = resized  # now the last one
-            if len(self.tables) > self.KEPT:
-                del self.tables[next(iter(self.tables))]
-        return resized
-
-    def _same(self, table: Tensor) -> bool:
-        old = self.source
-        if old is None or (old.shape, old.dtype, old.device) != (table.shape, table.dtype, table.device):
-            return False
-        return bool((old == table).all())
+    return resample_abs_pos_embed(table[None], new_size, size, num_prefix_tokens=0, antialias=False)[0]
 
 
 def table_positions(
@@ -74,7 +34,6 @@ def table_positions(
     grid: tuple[int, int],
     size: tuple[int, int],
     places: Tensor | None,
-    resized: ResizedTables,
 ) -> Tensor:
     """Read a position table (1, h*w, C) made for a `grid` (h, w).
 
@@ -84,7 +43,6 @@ def table_positions(
         size: Size (H, W) of the map that needs positions; another one than `grid` resizes the table.
         places: Where the tokens of a packed map come from, (row, column) in whole-image tokens,
             (B, H, W, 2), or None where they are where they are.
-        resized: Keeps the table at other sizes.
 
     Returns:
         (1 or B, H, W, C).
@@ -93,7 +51,7 @@ def table_positions(
         index = places[..., 0] * grid[1] + places[..., 1]
         return table[0][index]
     if size != grid:
-        table = resized.get(table[0], grid, size)
+        table = resize_grid(table[0], grid, size)
     return table.view(1, *size, -1)
 
 
