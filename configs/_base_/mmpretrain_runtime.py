@@ -1,6 +1,6 @@
-"""mmpretrain's runtime with this package's types; a checkpoint every ten epochs, the last one kept.
+"""mmpretrain's runtime with this package's types. Of the checkpoints, one every ten epochs, the last is kept.
 
-Every process draws from a seed of its own: they would hide the same cells and mix the same way otherwise.
+Each process has a seed of its own. Otherwise all of them would mask the same patches and mix images alike.
 """
 
 _base_ = "mmpretrain::_base_/default_runtime.py"

@@ -5,11 +5,10 @@ pretraining (its README), 84.63 % after 300 (mmpretrain's re-run).
 """
 
 _base_ = [
-    "../_base_/models/classifier_mixmae_swin-b.py",
+    "../_base_/models/classifier_mixmae_swin-b-w14.py",
     "../_base_/datasets/imagenet_finetune_224.py",
     "../_base_/schedules/finetune_100e_bs1024.py",
     "../_base_/mmpretrain_runtime.py",
 ]
 
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.7, head_decays=True))
-train_dataloader = dict(batch_size=128)

@@ -1,11 +1,11 @@
 """MixMAE Swin-B/W14 fine-tuned on Places205 at 224 px; not published.
 
-MixMAE's Places205 result with Swin-L is published (69.3 %, InternImage's table 10), its recipe not. Chosen:
-as on ImageNet with MAE's code, at half the epochs and the method's own layer decay (0.7).
+For MixMAE with Swin-L, a result on Places205 is published (69.3 %, InternImage's table 10), but no recipe.
+Chosen here: MAE's fine-tuning on ImageNet, with half the epochs and the method's own layer decay (0.7).
 """
 
 _base_ = [
-    "../_base_/models/classifier_mixmae_swin-b.py",
+    "../_base_/models/classifier_mixmae_swin-b-w14.py",
     "../_base_/datasets/places205_224.py",
     "../_base_/schedules/finetune_50e_bs1024.py",
     "../_base_/mmpretrain_runtime.py",
@@ -13,4 +13,3 @@ _base_ = [
 
 model = dict(head=dict(num_classes=205))
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.7, head_decays=True))
-train_dataloader = dict(batch_size=128)

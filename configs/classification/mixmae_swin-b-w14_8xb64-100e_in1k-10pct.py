@@ -1,15 +1,14 @@
 """MixMAE Swin-B/W14 fine-tuned on 10 % of ImageNet-1K's labels (SimCLR's list); not published.
 
-Chosen: as on all of ImageNet with MAE's code, at half the batch and as many epochs, with the method's own
-layer decay (0.7).
+Chosen here: MAE's fine-tuning on all of ImageNet, with half the batch, the same number of epochs and the
+method's own layer decay (0.7).
 """
 
 _base_ = [
-    "../_base_/models/classifier_mixmae_swin-b.py",
+    "../_base_/models/classifier_mixmae_swin-b-w14.py",
     "../_base_/datasets/imagenet_finetune_224_10pct.py",
     "../_base_/schedules/finetune_100e_bs512.py",
     "../_base_/mmpretrain_runtime.py",
 ]
 
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.7, head_decays=True))
-train_dataloader = dict(batch_size=64)

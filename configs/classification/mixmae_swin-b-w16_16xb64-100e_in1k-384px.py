@@ -1,11 +1,11 @@
 """MixMAE Swin-B/W16 fine-tuned on ImageNet-1K at 384 px.
 
-Published: windows, and 86.3 % top-1 after 600 epochs of pretraining (Sense-X/MixMIM at 2b2f5a9). Chosen: the
-rest, as at 224 px.
+Published: 86.3 % top-1 after 600 epochs of pretraining, and the window sizes (Sense-X/MixMIM at 2b2f5a9).
+Chosen here: the rest of the recipe, as at 224 px.
 """
 
 _base_ = [
-    "../_base_/models/classifier_mixmae_swin-b.py",
+    "../_base_/models/classifier_mixmae_swin-b-w14.py",
     "../_base_/datasets/imagenet_finetune_384.py",
     "../_base_/schedules/finetune_100e_bs1024.py",
     "../_base_/mmpretrain_runtime.py",

@@ -1,19 +1,13 @@
 """MixMAE Swin-L/W16 fine-tuned on ImageNet-1K at 384 px.
 
-Published: windows, and 86.9 % top-1 after 600 epochs of pretraining (Sense-X/MixMIM at 2b2f5a9). Chosen: the
-rest, as for Swin-L at 224 px.
+Published: 86.9 % top-1 after 600 epochs of pretraining, and the window sizes (Sense-X/MixMIM at 2b2f5a9).
+Chosen here: the rest of the recipe, as for Swin-L at 224 px.
 """
 
-_base_ = [
-    "../_base_/models/classifier_mixmae_swin-b.py",
-    "../_base_/datasets/imagenet_finetune_384.py",
-    "../_base_/schedules/finetune_100e_bs1024.py",
-    "../_base_/mmpretrain_runtime.py",
-]
+_base_ = "./mixmae_swin-b-w16_16xb64-100e_in1k-384px.py"
 
 model = dict(
-    backbone=dict(arch="large_384", drop_path_rate=0.2, img_size=384),
+    backbone=dict(arch="large_384", drop_path_rate=0.2),
     head=dict(in_channels=1536),
 )
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.7, head_decays=True))
 train_dataloader = dict(batch_size=32)

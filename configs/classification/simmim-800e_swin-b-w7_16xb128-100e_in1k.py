@@ -1,14 +1,13 @@
-"""SimMIM Swin-B of 800 epochs of pretraining, fine-tuned on ImageNet-1K at 224 px.
+"""SimMIM Swin-B, pretrained for 800 epochs, fine-tuned on ImageNet-1K at 224 px.
 
 Recipe: the official repository (microsoft/SimMIM at d3e29bc). Published: 84.0 % top-1 (its README).
 """
 
 _base_ = [
-    "../_base_/models/classifier_simmim_swin-b.py",
+    "../_base_/models/classifier_simmim_swin-b-w7.py",
     "../_base_/datasets/imagenet_finetune_224.py",
     "../_base_/schedules/simmim_finetune_100e_bs2048.py",
     "../_base_/mmpretrain_runtime.py",
 ]
 
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.8, no_decay=["relative_position_bias_table"]))
-train_dataloader = dict(batch_size=128)

@@ -1,11 +1,11 @@
 """SimMIM Swin-B fine-tuned on iNaturalist 2019 at 224 px; not published.
 
-Chosen: DeiT's recipe (facebookresearch/deit issue 105: batch 768, 360 epochs), which starts from a
-classifier of ImageNet: so should this one.
+Chosen here: DeiT's recipe (facebookresearch/deit issue 105: batch 768, 360 epochs), which starts from an
+ImageNet classifier, as this config should.
 """
 
 _base_ = [
-    "../_base_/models/classifier_simmim_swin-b.py",
+    "../_base_/models/classifier_simmim_swin-b-w7.py",
     "../_base_/datasets/inat2019_224.py",
     "../_base_/schedules/finetune_inat_360e_bs768.py",
     "../_base_/mmpretrain_runtime.py",
@@ -13,4 +13,3 @@ _base_ = [
 
 model = dict(head=dict(num_classes=1010))
 optim_wrapper = dict(paramwise_cfg=dict(no_decay=["relative_position_bias_table"]))
-train_dataloader = dict(batch_size=96)

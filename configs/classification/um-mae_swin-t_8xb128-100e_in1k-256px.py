@@ -4,11 +4,10 @@ Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 82.04 % t
 """
 
 _base_ = [
-    "../_base_/models/classifier_um-mae_swin-t.py",
+    "../_base_/models/classifier_um-mae_swin-t-w16.py",
     "../_base_/datasets/imagenet_finetune_256.py",
     "../_base_/schedules/finetune_100e_bs1024.py",
     "../_base_/mmpretrain_runtime.py",
 ]
 
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.85))
-train_dataloader = dict(batch_size=128)

@@ -1,22 +1,15 @@
 """GFL with UM-MAE Swin-T on COCO, 25 epochs, large-scale jittering.
 
-Recipe: the official repository (implus/UM-MAE at cb7776b), from the ImageNet-fine-tuned checkpoint.
-Published: 47.7 box AP (arXiv 2205.10063). Batch not found: 16, as ever with mmdet.
+Recipe: the official repository (implus/UM-MAE at cb7776b), from the checkpoint fine-tuned on ImageNet.
+Published: 47.7 box AP (arXiv 2205.10063). The batch size was not found; 16 is mmdet's default.
 """
 
-_base_ = "mmdet::gfl/gfl_r50_fpn_1x_coco.py"
+_base_ = ["mmdet::gfl/gfl_r50_fpn_1x_coco.py", "../_base_/backbones/um-mae_swin-t-w16.py"]
 
 custom_imports = dict(imports=["mixmae_bench"])
 randomness = dict(seed=0, diff_rank_seed=True)
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mixmae_bench.UMSwin",
-        arch="tiny",
-        window_size=16,
-        drop_path_rate=0.1,
-        out_indices=(0, 1, 2, 3),
-    ),
+    backbone=dict(_base_.pop("backbone"), _delete_=True, drop_path_rate=0.1, out_indices=(0, 1, 2, 3)),
     neck=dict(in_channels=[96, 192, 384, 768]),
 )
 train_pipeline = [

@@ -1,42 +1,12 @@
 """HTC with MixMAE Swin-L/W14 on COCO, 3x schedule, multi-scale; not published.
 
-Chosen: as for UM-MAE's Swin-L, with HiViT's layer decay (0.9; zhangxiaosong18/hivit at 2718339).
+Chosen here: the recipe for UM-MAE's Swin-L, with a drop path of 0.3 and HiViT's layer decay (0.9;
+zhangxiaosong18/hivit at 2718339).
 """
 
-_base_ = "mmdet::htc/htc_r50_fpn_1x_coco.py"
+_base_ = ["./htc_um-mae_swin-l_16xb1-ms-3x_coco.py", "../_base_/backbones/mixmae_swin-l-w14.py"]
 
-custom_imports = dict(imports=["mixmae_bench"])
-randomness = dict(seed=0, diff_rank_seed=True)
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mixmae_bench.MixMAESwin",
-        arch="large",
-        img_size=224,
-        drop_path_rate=0.3,
-        out_indices=(0, 1, 2, 3),
-    ),
-    neck=dict(in_channels=[192, 384, 768, 1536]),
+    backbone=dict(_base_.pop("backbone"), _delete_=True, drop_path_rate=0.3, out_indices=(0, 1, 2, 3)),
 )
-train_pipeline = [
-    dict(type="mixmae_bench.LoadImage"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, with_seg=True),
-    dict(type="RandomResize", scale=[(1600, 400), (1600, 1400)], keep_ratio=True),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.test_pipeline[1:]]
-train_dataloader = dict(batch_size=1, num_workers=4, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",
-    paramwise_cfg=dict(layer_decay_rate=0.9),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.001, by_epoch=False, end=1000),
-    dict(type="MultiStepLR", by_epoch=True, end=36, milestones=[27, 33], gamma=0.1),
-]
-train_cfg = dict(max_epochs=36, val_interval=12)
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.9))

@@ -1,8 +1,8 @@
 """HTC with UM-MAE Swin-L on COCO, 3x schedule, multi-scale.
 
-Published: 57.4 box AP, 49.8 mask AP (README of implus/UM-MAE at cb7776b) with HTC++, whose settings are not
-there. Chosen: mmdet's HTC with its semantic head (it needs COCO's `stuffthingmaps`), 400 to 1400 px as in
-Swin's HTC++, without InstaBoost, soft NMS and test-time augmentation: expect less.
+Published: 57.4 box AP, 49.8 mask AP (README of implus/UM-MAE at cb7776b) with HTC++, without its settings.
+Chosen here: mmdet's HTC with its semantic head, which needs COCO's `stuffthingmaps`, and 400 to 1400 px as
+in Swin's HTC++. InstaBoost, soft NMS and test-time augmentation are left out, so the result should be lower.
 """
 
 _base_ = "mmdet::htc/htc_r50_fpn_1x_coco.py"

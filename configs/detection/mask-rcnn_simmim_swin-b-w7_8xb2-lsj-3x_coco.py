@@ -1,27 +1,20 @@
 """Mask R-CNN with SimMIM Swin-B on COCO, 36 epochs, large-scale jittering and copy-paste.
 
-Recipe: ggjy/FastMIM.pytorch at 03a70ff, from the ImageNet-fine-tuned checkpoint (800 epochs of pretraining),
-no layer decay. Published there: 52.3 box AP, 46.4 mask AP. Batch not found: 16, as ever with mmdet.
+Recipe: ggjy/FastMIM.pytorch at 03a70ff, from the checkpoint fine-tuned on ImageNet (800 epochs of
+pretraining), without layer decay. Published there: 52.3 box AP, 46.4 mask AP. The batch size was not found;
+16 is mmdet's default.
 """
 
 _base_ = [
     "../_base_/models/mask-rcnn_sync-bn.py",
+    "../_base_/backbones/simmim_swin-b-w7.py",
     "../_base_/datasets/coco_lsj-1024_copy-paste.py",
     "../_base_/schedules/coco_3x_adamw.py",
     "../_base_/mmdet_runtime.py",
 ]
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mixmae_bench.Swin",
-        arch="base",
-        window_size=7,
-        img_size=224,
-        drop_path_rate=0.2,
-        out_indices=(0, 1, 2, 3),
-    ),
+    backbone=dict(_base_.pop("backbone"), drop_path_rate=0.2),
     neck=dict(in_channels=[128, 256, 512, 1024]),
 )
 optim_wrapper = dict(optimizer=dict(lr=6e-5), paramwise_cfg=dict(no_decay=["relative_position_bias_table"]))
-train_dataloader = dict(batch_size=2)

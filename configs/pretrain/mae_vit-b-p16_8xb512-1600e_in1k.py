@@ -1,7 +1,7 @@
 """MAE pretraining of ViT-B on ImageNet-1K: mmpretrain's own implementation and recipe (arXiv 2111.06377).
 
-In bfloat16 instead of float16. Published: 83.6 % top-1 after fine-tuning (table 3). The row of a plain ViT
-beside the hierarchical ones; `mixmae-bench convert` brings its checkpoints to `PlainViT`.
+In bfloat16 instead of float16. Published: 83.6 % top-1 after fine-tuning (table 3). This is the row of a
+plain ViT beside the hierarchical ones; `mixmae-bench convert` converts its checkpoints to `PlainViT`.
 """
 
 _base_ = ["mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-1600e_in1k.py"]
@@ -17,8 +17,8 @@ train_pipeline = [
     ),
     *_base_.train_pipeline[2:],
 ]
-# Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
 train_dataloader = dict(
+    # Replaced, because mmengine would pass the `_scope_` of mmpretrain's dict to the function.
     collate_fn=dict(_delete_=True, type="default_collate"),
     dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
 )

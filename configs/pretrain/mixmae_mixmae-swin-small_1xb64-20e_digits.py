@@ -1,7 +1,7 @@
 """MixMAE pretraining of the small encoder on the embedded digits; not published.
 
-Mask ratio and targets as in the official repository (Sense-X/MixMIM at 2b2f5a9); cells of 8 px, the
-encoder's last stride, so that a 32-px scene has 4 x 4 of them.
+Mask ratio and targets as in the official repository (Sense-X/MixMIM at 2b2f5a9). Mask patches are as large
+as the encoder's last stride, 8 px, so a 32-px scene has 4 x 4 of them.
 """
 
 _base_ = [

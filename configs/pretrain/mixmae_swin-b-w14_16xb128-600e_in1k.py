@@ -5,16 +5,8 @@ px, 86.3 % at 384 px (the repository's README; arXiv 2205.13137).
 """
 
 _base_ = [
+    "../_base_/models/mixmae_swin-b-w14.py",
     "../_base_/datasets/imagenet_pretrain_224.py",
     "../_base_/schedules/mixmae_pretrain_600e.py",
     "../_base_/mmpretrain_runtime.py",
 ]
-
-model = dict(
-    type="mixmae_bench.MixMAE",
-    backbone=dict(type="mixmae_bench.MixMAESwin", arch="base"),
-    decoder=dict(dim=512, depth=8, num_heads=16),
-    mask_ratio=0.5,
-    norm_pix=True,
-)
-train_dataloader = dict(batch_size=128)

@@ -5,15 +5,10 @@ MixMAE's, as for every row of the comparison: only the method differs.
 """
 
 _base_ = [
+    "../_base_/models/simmim_swin-b-w6.py",
     "../_base_/datasets/imagenet_pretrain_224.py",
     "../_base_/schedules/mixmae_pretrain_300e.py",
     "../_base_/mmpretrain_runtime.py",
 ]
 
-model = dict(
-    type="mixmae_bench.SimMIM",
-    backbone=dict(type="mixmae_bench.MixMAESwin", arch="base"),
-    cell=32,
-    mask_ratio=0.6,
-)
-train_dataloader = dict(batch_size=128)
+model = dict(backbone=dict(_delete_=True, type="mixmae_bench.MixMAESwin", arch="base"))

@@ -1,7 +1,7 @@
 """SimMIM pretraining of the small encoder on the embedded digits; not published.
 
-Mask ratio and loss as in the official repository (microsoft/SimMIM at d3e29bc); cells of 8 px, the
-encoder's last stride, as there (32 px). The decoder is SimMIM's linear one.
+Mask ratio and loss as in the official repository (microsoft/SimMIM at d3e29bc). Mask patches are as large as
+the encoder's last stride: 8 px here, 32 px there. The decoder is SimMIM's linear one.
 """
 
 _base_ = [

@@ -5,15 +5,8 @@ Recipe: the official repository (microsoft/SimMIM at d3e29bc). Published: 82.8 %
 """
 
 _base_ = [
+    "../_base_/models/simmim_swin-b-w6.py",
     "../_base_/datasets/imagenet_pretrain_192.py",
     "../_base_/schedules/simmim_pretrain_100e.py",
     "../_base_/mmpretrain_runtime.py",
 ]
-
-model = dict(
-    type="mixmae_bench.SimMIM",
-    backbone=dict(type="mixmae_bench.Swin", arch="base", img_size=192, window_size=6),
-    cell=32,
-    mask_ratio=0.6,
-)
-train_dataloader = dict(batch_size=128)

@@ -4,16 +4,6 @@ Recipe: the official repository (microsoft/SimMIM at d3e29bc). Published: 85.4 %
 224 px (the repository's README).
 """
 
-_base_ = [
-    "../_base_/datasets/imagenet_pretrain_192.py",
-    "../_base_/schedules/simmim_pretrain_800e.py",
-    "../_base_/mmpretrain_runtime.py",
-]
+_base_ = "./simmim_swin-b-w6_16xb128-800e_in1k-192px.py"
 
-model = dict(
-    type="mixmae_bench.SimMIM",
-    backbone=dict(type="mixmae_bench.Swin", arch="large", img_size=192, window_size=12),
-    cell=32,
-    mask_ratio=0.6,
-)
-train_dataloader = dict(batch_size=128)
+model = dict(backbone=dict(arch="large", window_size=12))

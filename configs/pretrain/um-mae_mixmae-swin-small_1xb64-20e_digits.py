@@ -1,8 +1,8 @@
 """UM-MAE pretraining of the small encoder on the embedded digits; not published.
 
-Ratios and targets as in the official repository (implus/UM-MAE at cb7776b); cells of 4 px, half the
-encoder's last stride, as there (16 px), so that a 32-px scene has 8 x 8 of them, 16 visible. The decoder has
-MixMAE's budget and every cell its own position (U1 corrected).
+Ratios and targets as in the official repository (implus/UM-MAE at cb7776b). Mask patches are half as large
+as the encoder's last stride: 4 px here, 16 px there. A 32-px scene has 8 x 8 of them, 16 visible. The
+decoder has MixMAE's size, and each mask patch has its own position in it (U1 corrected).
 """
 
 _base_ = [

@@ -4,17 +4,6 @@ Recipe: the official repository (implus/UM-MAE at cb7776b). Published: 79.31 % t
 px (the repository's README).
 """
 
-_base_ = [
-    "../_base_/datasets/imagenet_pretrain_256.py",
-    "../_base_/schedules/um-mae_pretrain_200e.py",
-    "../_base_/mmpretrain_runtime.py",
-]
+_base_ = "./um-mae_swin-t_16xb256-200e_in1k-256px.py"
 
-model = dict(
-    type="mixmae_bench.UMMAE",
-    backbone=dict(type="mixmae_bench.UMPVT", arch="small"),
-    decoder=dict(dim=512, depth=2, num_heads=16),
-    secondary_ratio=0.25,
-    norm_pix=True,
-)
-train_dataloader = dict(batch_size=256)
+model = dict(backbone=dict(_delete_=True, type="mixmae_bench.UMPVT", arch="small"))

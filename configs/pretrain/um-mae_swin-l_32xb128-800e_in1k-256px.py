@@ -5,16 +5,11 @@ px (the repository's README; 85.3 % in an earlier version of it). Windows of 8 o
 """
 
 _base_ = [
+    "../_base_/models/um-mae_swin-t-w8.py",
     "../_base_/datasets/imagenet_pretrain_256.py",
     "../_base_/schedules/um-mae_pretrain_800e.py",
     "../_base_/mmpretrain_runtime.py",
 ]
 
-model = dict(
-    type="mixmae_bench.UMMAE",
-    backbone=dict(type="mixmae_bench.UMSwin", arch="large", window_size=8),
-    decoder=dict(dim=512, depth=8, num_heads=16),
-    secondary_ratio=0.25,
-    norm_pix=True,
-)
+model = dict(backbone=dict(arch="large"), decoder=dict(depth=8))
 train_dataloader = dict(batch_size=128)

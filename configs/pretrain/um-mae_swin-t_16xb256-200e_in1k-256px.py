@@ -5,16 +5,8 @@ px (the repository's README). Windows of 8 on packed maps, as there.
 """
 
 _base_ = [
+    "../_base_/models/um-mae_swin-t-w8.py",
     "../_base_/datasets/imagenet_pretrain_256.py",
     "../_base_/schedules/um-mae_pretrain_200e.py",
     "../_base_/mmpretrain_runtime.py",
 ]
-
-model = dict(
-    type="mixmae_bench.UMMAE",
-    backbone=dict(type="mixmae_bench.UMSwin", arch="tiny", window_size=8),
-    decoder=dict(dim=512, depth=2, num_heads=16),
-    secondary_ratio=0.25,
-    norm_pix=True,
-)
-train_dataloader = dict(batch_size=256)

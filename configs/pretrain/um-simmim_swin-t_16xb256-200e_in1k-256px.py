@@ -1,8 +1,8 @@
 """The SimMIM that UM-MAE's repository compares with, on its Swin-T: 200 epochs on ImageNet-1K.
 
-Recipe: the official repository (implus/UM-MAE at cb7776b, models_simmim_swin.py), schedule as its UM-MAE's.
-Its result is not published there. Whole images, windows of 16, three quarters of the 16-px cells masked. Here
-for the comparison of speed and memory.
+Recipe: the official repository (implus/UM-MAE at cb7776b, models_simmim_swin.py), with the schedule of its
+UM-MAE. Its result is not published there. It sees whole images in windows of 16, with three quarters of the
+16-px mask patches masked. This config serves to compare speed and memory.
 """
 
 _base_ = [
@@ -16,4 +16,3 @@ model = dict(
     backbone=dict(type="mixmae_bench.UMSwin", arch="tiny", window_size=16),
     mask_ratio=0.75,
 )
-train_dataloader = dict(batch_size=256)

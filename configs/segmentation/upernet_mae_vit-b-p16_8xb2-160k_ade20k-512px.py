@@ -1,7 +1,7 @@
 """UperNet with MAE ViT-B on ADE20K at 512 px: mmseg's own recipe and backbone.
 
-Published: 48.13 mIoU (mmseg's configs/mae). Its backbone takes mmpretrain's checkpoints of MAE, not
-`PlainViT`'s.
+Published: 48.13 mIoU (mmseg's configs/mae). The backbone loads mmpretrain's checkpoints of MAE, but not
+those of `PlainViT`.
 """
 
 _base_ = "mmseg::mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py"

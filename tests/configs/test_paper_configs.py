@@ -81,6 +81,12 @@ def test_every_distinct_model_of_this_package_builds() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_backbone_of_a_base_moves_into_the_model(name: str) -> None:
+    assert "backbone" not in load(name)
+    assert "type" in load(name).model.backbone
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_name_tells_gpus_batch_length_and_data(name: str) -> None:
     cfg = load(name)
     gpus, batch, schedule, data = re.fullmatch(r".*_(\d+)xb(\d+)-(.+)_([^_]+)", name).groups()

@@ -1,16 +1,13 @@
-"""ADE20K at 640 px in its own folder; mmseg's data otherwise."""
+"""ADE20K at 640 px, loaded as at 512 px."""
 
-_base_ = "mmseg::_base_/datasets/ade20k_640x640.py"
+_base_ = "./ade20k_512.py"
 
-data_root = "data/ADEChallengeData2016"
-load_image = dict(type="mixmae_bench.LoadImage")
-load_map = dict(type="mixmae_bench.LoadSegMap", num_classes=150)
-train_pipeline = [load_image, load_map, *_base_.train_pipeline[2:]]
-# mmseg loads the map last, so that the image alone is resized.
-test_pipeline = [
-    load_image,
-    *(load_map if step["type"] == "LoadAnnotations" else step for step in _base_.test_pipeline[1:]),
-]
-train_dataloader = dict(batch_size=2, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+crop_size = (640, 640)
+train_pipeline = _base_.train_pipeline
+train_pipeline[2].scale = (2560, 640)
+train_pipeline[3].crop_size = crop_size
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = (2560, 640)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,4 +1,4 @@
-"""COCO 2017 with large-scale jittering and copy-paste (arXiv 2012.07177): objects of another image on top."""
+"""COCO 2017 with large-scale jittering and copy-paste of objects from other images (arXiv 2012.07177)."""
 
 _base_ = "./coco_lsj-1024.py"
 

@@ -1,4 +1,4 @@
-"""COCO 2017 with masks, short edge from 480 to 800 px at random: the multi-scale training of 3x schedules."""
+"""COCO 2017 with masks, the short edge between 480 and 800 px: the multi-scale training of 3x schedules."""
 
 _base_ = "./coco.py"
 

@@ -1,4 +1,4 @@
-"""ImageNet-1K for fine-tuning at 192 px; tested as in microsoft/SimMIM at d3e29bc: 192 of 219 px."""
+"""ImageNet-1K for fine-tuning at 192 px, tested on 192 of 219 px, as in microsoft/SimMIM at d3e29bc."""
 
 _base_ = "./imagenet_finetune_224.py"
 

@@ -1,4 +1,7 @@
-"""ImageNet-1K for fine-tuning at 224 px, as in all recipes here: RandAugment, erasing; 224 of 256 px."""
+"""ImageNet-1K for fine-tuning at 224 px, as in all recipes here.
+
+Trained with RandAugment and random erasing; tested on 224 of 256 px.
+"""
 
 _base_ = "mmpretrain::_base_/datasets/imagenet_bs64_swin_224.py"
 
@@ -9,6 +12,7 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type="mixmae_bench.LoadImage"), *_base_.test_pipeline[1:]]
 train_dataloader = dict(
+    batch_size=128,
     num_workers=8,
     persistent_workers=True,
     drop_last=True,

@@ -1,4 +1,4 @@
-"""ImageNet-1K for fine-tuning at 256 px; tested as in MAE's code above 224 px: the whole short edge."""
+"""ImageNet-1K for fine-tuning at 256 px, tested on the whole short edge, as MAE's code does above 224 px."""
 
 _base_ = "./imagenet_finetune_224.py"
 

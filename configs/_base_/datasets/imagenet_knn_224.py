@@ -1,4 +1,4 @@
-"""ImageNet-1K for nearest neighbours at 224 px: training images as test images, 224 of 256 px."""
+"""ImageNet-1K for nearest neighbours at 224 px: training images are cropped like test images."""
 
 _base_ = "./imagenet_finetune_224.py"
 

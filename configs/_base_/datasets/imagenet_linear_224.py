@@ -1,4 +1,4 @@
-"""ImageNet-1K for linear probing at 224 px, as MAE (arXiv 2111.06377, appendix A): crops and flips alone."""
+"""ImageNet-1K for linear probes at 224 px, as MAE (arXiv 2111.06377, appendix A): only crops and flips."""
 
 _base_ = "./imagenet_finetune_224.py"
 
@@ -8,4 +8,4 @@ train_pipeline = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackInputs"),
 ]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=2048, dataset=dict(pipeline=train_pipeline))

@@ -13,8 +13,9 @@ train_pipeline = [
     *_base_.train_pipeline[2:],
 ]
 train_dataloader = dict(
+    batch_size=128,
     drop_last=True,
-    # Anew: from a base of another package it comes with a scope, which mmengine hands to the function.
+    # Replaced, because mmengine would pass the `_scope_` of mmpretrain's dict to the function.
     collate_fn=dict(_delete_=True, type="default_collate"),
     dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
 )

@@ -4,6 +4,7 @@ _base_ = "./imagenet_finetune_224.py"
 
 data_preprocessor = dict(num_classes=8142)
 train_dataloader = dict(
+    batch_size=96,
     dataset=dict(
         _delete_=True,
         type="mixmae_bench.INaturalist",

@@ -1,4 +1,4 @@
-"""Places205: 205 classes; the archive of images and its lists."""
+"""Places205: 205 classes; the published archive of images and its lists."""
 
 _base_ = "./imagenet_finetune_224.py"
 

@@ -1,4 +1,4 @@
-"""Places365-Standard at 256 px: 365 classes; the archives of images and the lists."""
+"""Places365-Standard at 256 px: 365 classes; the published archives of images and the lists."""
 
 _base_ = "./imagenet_finetune_224.py"
 

@@ -1,4 +1,4 @@
-"""Mask R-CNN with the box head of HiViT's (zhangxiaosong18/hivit at 2718339): 4 convolutions, GIoU."""
+"""Mask R-CNN with HiViT's box head (zhangxiaosong18/hivit at 2718339): four convolutions, GIoU loss."""
 
 _base_ = "./mask-rcnn_sync-bn.py"
 

@@ -1,10 +1,10 @@
-"""Mask R-CNN with synchronised batch norm, two convolutions in the RPN and four before the box head.
+"""Mask R-CNN with synchronised batch norm, two convolutions in the RPN and four in the box head.
 
-As in the SimMIM runs of ggjy/FastMIM.pytorch at 03a70ff and in mmdet's configs/simple_copy_paste, whose
-MMSyncBN in the heads is torch's now, as that takes images without proposals.
+As in the SimMIM runs of ggjy/FastMIM.pytorch at 03a70ff and in mmdet's configs/simple_copy_paste. The heads
+have torch's SyncBN instead of MMSyncBN, which does not accept images without proposals.
 """
 
-_base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
+_base_ = "./mask-rcnn.py"
 
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 model = dict(

@@ -1,7 +1,7 @@
-"""20 epochs of pretraining on the embedded digits, the same for every method: not published.
+"""20 epochs of pretraining on the embedded digits, the same for every method; not published.
 
-AdamW as in the official repositories; learning rate and length chosen to learn within minutes on two CPU
-cores.
+AdamW as in the official repositories. The learning rate and the number of epochs are chosen to learn within
+minutes on two CPU cores.
 """
 
 optim_wrapper = dict(

@@ -1,7 +1,7 @@
 """Fine-tuning of MAE's code on ImageNet-1K.
 
-MixMAE (Sense-X/MixMIM at 2b2f5a9) and UM-MAE (implus/UM-MAE at cb7776b) share it. The smallest lr is scaled
-per layer like the rest.
+MixMAE (Sense-X/MixMIM at 2b2f5a9) and UM-MAE (implus/UM-MAE at cb7776b) use it, too. The minimum learning
+rate is scaled per layer, like the learning rate.
 """
 
 lr = 5e-4 * 1024 / 256

@@ -1,4 +1,4 @@
-"""Fine-tuning on a data set about twice ImageNet's size (Places): half as many epochs; not published."""
+"""Fine-tuning on a data set about twice as large as ImageNet (Places): half the epochs; not published."""
 
 _base_ = "./finetune_100e_bs1024.py"
 param_scheduler = _base_.param_scheduler

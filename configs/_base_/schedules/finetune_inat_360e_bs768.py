@@ -1,4 +1,4 @@
-"""Fine-tuning on iNaturalist from a classifier of ImageNet, as DeiT (facebookresearch/deit issue 105)."""
+"""Fine-tuning on iNaturalist from an ImageNet classifier, as DeiT (facebookresearch/deit issue 105)."""
 
 _base_ = "./finetune_100e_bs1024.py"
 lr = 7.5e-5

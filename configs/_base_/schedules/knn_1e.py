@@ -1,4 +1,4 @@
-"""One epoch that gathers features; nothing is optimised."""
+"""One epoch that collects features; nothing is optimised."""
 
 optim_wrapper = dict(type="mixmae_bench.Bf16OptimWrapper", optimizer=dict(type="SGD", lr=1.0))
 param_scheduler = []

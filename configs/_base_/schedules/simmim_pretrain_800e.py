@@ -1,15 +1,10 @@
 """SimMIM's pretraining schedule of 800 epochs (microsoft/SimMIM at d3e29bc): batch 2048, a step at 700."""
 
-optim_wrapper = dict(
-    type="mixmae_bench.Bf16OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-4 * 2048 / 512, betas=(0.9, 0.999), weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(no_decay=["mask_token"]),
-    constructor="mixmae_bench.LayerDecayOptimWrapperConstructor",  # no lr decay; 1-D parameters not decayed
-)
+_base_ = "./simmim_pretrain_100e.py"
+
+optim_wrapper = dict(optimizer=dict(lr=1e-4 * 2048 / 512))
 param_scheduler = [
     dict(type="LinearLR", start_factor=5e-7 / 1e-4, by_epoch=True, end=10, convert_to_iter_based=True),
     dict(type="MultiStepLR", by_epoch=True, end=800, milestones=[700], convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=800)
-auto_scale_lr = dict(base_batch_size=2048)
+train_cfg = dict(max_epochs=800)

@@ -1,6 +1,6 @@
-"""Weights, gradients and optimiser state sharded over all processes, block by block (FSDP).
+"""Weights, gradients and optimiser state sharded over all processes, block by block (FSDP). Needs a launcher.
 
-Needs a launcher. Checkpoints are as without it, and either kind of run goes on from the other's.
+Checkpoints are the same as without sharding: each kind of run resumes from those of the other.
 """
 
 runner_type = "FlexibleRunner"
