@@ -24,9 +24,9 @@ from mixmae_bench.engine.config import find_data, load_config
 from mixmae_bench.engine.finite import FiniteLossHook
 from mixmae_bench.engine.prepare import resume_latest
 from mixmae_bench.engine.resume import (
+    add_checkpoint_hooks,
     intact,
     latest_intact,
-    protect,
     random_states,
     set_random_states,
 )
@@ -61,7 +61,7 @@ def ready(task: str, folder: Path, **options: object) -> Config:
     cfg.work_dir = str(folder)
     cfg.experiment_name = f"{folder}_{random.SystemRandom().random()}"
     resume_latest(cfg)
-    protect(cfg)
+    add_checkpoint_hooks(cfg)
     return cfg
 
 
@@ -268,7 +268,7 @@ def test_a_hook_of_another_kind_in_the_place_of_the_checkpoints_stays() -> None:
                 train_cfg=dict(max_epochs=1),
             )
         )
-        protect(cfg)
+        add_checkpoint_hooks(cfg)
         assert cfg.default_hooks.checkpoint == own
 
 
@@ -321,7 +321,7 @@ def test_fp16_is_a_likely_cause_only_where_losses_are_scaled() -> None:
 def test_gradients_that_a_config_does_not_clip_are_measured_and_left_as_they_are() -> None:
     cfg = load_config(SMOKE / "pretraining.py")
     assert not cfg.optim_wrapper.get("clip_grad")
-    protect(cfg)
+    add_checkpoint_hooks(cfg)
     weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0), clip_grad=dict(cfg.optim_wrapper.clip_grad))
     wrapper.update_params((weight * torch.tensor([3e4, 4e4])).sum())

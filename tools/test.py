@@ -8,7 +8,7 @@ from mixmae_bench.cli.tools import existing, parser, read_config
 from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.engine.config import check_model, find_data
-from mixmae_bench.engine.distributed import leave, unwrapped
+from mixmae_bench.engine.distributed import destroy_process_group, unwrapped
 from mixmae_bench.engine.prepare import build, dead_loaders_named
 from mixmae_bench.errors import UserError
 from mixmae_bench.system.files import check_writable
@@ -34,7 +34,7 @@ def main() -> int:
         runner = build(cfg, args.launcher, train=False)
         load_model(unwrapped(runner.model), checkpoint)
         runner.test()
-    leave()
+    destroy_process_group()
     return 0
 
 

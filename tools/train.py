@@ -6,7 +6,7 @@ from pathlib import Path
 from mixmae_bench.cli import exits_on_user_error
 from mixmae_bench.cli.tools import existing, parser, read_config, use_amp
 from mixmae_bench.engine.batch import SCALE, processes
-from mixmae_bench.engine.distributed import leave
+from mixmae_bench.engine.distributed import destroy_process_group
 from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.engine.trackers import check_trackers
 from mixmae_bench.system.files import check_writable
@@ -43,7 +43,7 @@ def main() -> int:
     )
     check_writable(work_dir)
     train(cfg, args.launcher)
-    leave()
+    destroy_process_group()
     return 0
 
 

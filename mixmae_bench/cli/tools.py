@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mixmae_bench.engine.config import load_config
-from mixmae_bench.engine.distributed import join
+from mixmae_bench.engine.distributed import init_process_group
 from mixmae_bench.engine.options import Options
 from mixmae_bench.errors import UserError
 
@@ -33,14 +33,14 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def read_config(args: argparse.Namespace) -> tuple[Config, Path]:
-    """Read the config, apply the options, join the launcher's processes; return the run's folder too.
+    """Read the config, apply the options, init_process_group the launcher's processes; return the run's folder too.
 
     Raises:
         UserError: Where the config, an option or the launcher does not fit.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
-    join(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
+    init_process_group(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
     return cfg, Path(args.work_dir or cfg.get("work_dir") or Path("work_dirs") / Path(args.config).stem)
 
 

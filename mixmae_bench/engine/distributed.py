@@ -32,7 +32,7 @@ STARTED_BY = {"pytorch": "torchrun", "slurm": "srun", "mpi": "mpirun"}
 """What starts the processes of each launcher (mmengine's names)."""
 
 
-def join(launcher: str, settings: dict | None = None) -> None:
+def init_process_group(launcher: str, settings: dict | None = None) -> None:
     """Join the processes that a launcher started; nothing to do with 'none', or where it is done.
 
     To be called before the Runner, whose own way asks for a GPU.
@@ -62,13 +62,13 @@ def join(launcher: str, settings: dict | None = None) -> None:
     init_dist(launcher, **(settings or {}))
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """Part from the other processes, after a run that went well."""
     if is_distributed():
         torch.distributed.destroy_process_group()
 
 
-def of_first(make: Callable[[], T]) -> T:
+def on_rank_0(make: Callable[[], T]) -> T:
     """Call a function in the first process, and return in all of them what it returned.
 
     The others wait in the processes' store, which has no timeout that long work of the first could exceed as
@@ -80,7 +80,7 @@ def of_first(make: Callable[[], T]) -> T:
     if get_world_size() == 1:
         return make()
     store = torch.distributed.distributed_c10d._get_default_store()
-    key = f"mixmae_bench/of_first/{next(_calls)}"
+    key = f"mixmae_bench/on_rank_0/{next(_calls)}"
     if not is_main_process():
         store.wait([key], NO_TIMEOUT)
         value, error = pickle.loads(store.get(key))
@@ -97,7 +97,7 @@ def of_first(make: Callable[[], T]) -> T:
 
 
 _calls = itertools.count()
-"""Of `of_first`: the same in all processes, as all call it."""
+"""Of `on_rank_0`: the same in all processes, as all call it."""
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:

@@ -13,7 +13,7 @@ from mixmae_bench.datasets.checks import allow_skips
 from mixmae_bench.engine.batch import fit_lr
 from mixmae_bench.engine.config import check_model, check_training, find_data
 from mixmae_bench.engine.distributed import build_runner
-from mixmae_bench.engine.resume import found_by_first, latest_intact, protect
+from mixmae_bench.engine.resume import add_checkpoint_hooks, find_on_rank_0, latest_intact
 from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import ProcessDied, UserError
 
@@ -63,7 +63,7 @@ def prepare(
     if resume:
         resume_latest(cfg)
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), *hooks]
-    protect(cfg)
+    add_checkpoint_hooks(cfg)
     track(cfg, trackers, *name)
     return cfg
 
@@ -72,7 +72,7 @@ def resume_latest(cfg: Config) -> None:
     """Go on from the latest intact checkpoint of the config's folder, or begin where there is none."""
     if (cfg.get("default_hooks", {}).get("checkpoint") or {}).get("out_dir"):
         cfg.resume, cfg.load_from = True, None  # mmengine looks there
-    elif last := found_by_first(lambda: latest_intact(Path(cfg.work_dir))):
+    elif last := find_on_rank_0(lambda: latest_intact(Path(cfg.work_dir))):
         cfg.resume, cfg.load_from = True, str(last)
     else:
         cfg.resume = False

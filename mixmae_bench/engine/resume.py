@@ -19,7 +19,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mixmae_bench.compat.checkpoints import read_checkpoint, trust
-from mixmae_bench.engine.distributed import of_first, unwrapped
+from mixmae_bench.engine.distributed import on_rank_0, unwrapped
 from mixmae_bench.engine.finite import check_weights
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
@@ -34,7 +34,7 @@ PROCESS_COUNTS = "process_counts"
 """Key of mmengine's runtime information, which checkpoints hold: how many processes trained, in order."""
 
 
-def protect(cfg: Config) -> None:
+def add_checkpoint_hooks(cfg: Config) -> None:
     """Make the runs of a config resumable exactly, log their gradients' norm, stop them at bad numbers, and
     audit what they load.
 
@@ -214,12 +214,12 @@ def set_random_states(states: dict) -> None:
         torch.cuda.set_rng_state(states["cuda"].cpu())
 
 
-def found_by_first(find: Callable[[], Path | None]) -> Path | None:
+def find_on_rank_0(find: Callable[[], Path | None]) -> Path | None:
     """Return in all processes the intact checkpoint that a function finds in the first one.
 
     So its checksums are computed once on each machine, by the first process there, not by every process.
     """
-    path = of_first(find)
+    path = on_rank_0(find)
     if path and int(os.environ.get("LOCAL_RANK", 0)):
         trust(path)
     return path

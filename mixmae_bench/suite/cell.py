@@ -22,10 +22,10 @@ from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.identity import file_hash
 from mixmae_bench.engine.config import load_config
-from mixmae_bench.engine.distributed import join, of_first, unwrapped
+from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
-from mixmae_bench.engine.resume import PROCESS_COUNTS, found_by_first
+from mixmae_bench.engine.resume import PROCESS_COUNTS, find_on_rank_0
 from mixmae_bench.engine.stderr import ErrorsHook
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.bootstrap import RESAMPLES
@@ -55,9 +55,9 @@ def run_job(job: Job) -> Record | None:
     Raises:
         UserError: Where the config, its data, the checkpoint or the number of processes does not fit.
     """
-    join(_launcher())
+    init_process_group(_launcher())
     with held(job.folder) if is_main_process() else nullcontext() as free:
-        record, todo = of_first(lambda: _begin(job, free))
+        record, todo = on_rank_0(lambda: _begin(job, free))
         if not todo:
             return record
         with printing_into(job.folder / "log.txt"):
@@ -106,7 +106,7 @@ def _run(job: Job) -> Record:
 
     raw = load_config(job.plan.cell.config)
     cost, shape = _cost(raw)
-    checkpoint = found_by_first(lambda: _initial_checkpoint(job))
+    checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
         raise UserError(f"{job.parent} holds no intact checkpoint; the same command makes it again")
     cfg = prepare(
@@ -137,7 +137,7 @@ def _run(job: Job) -> Record:
     all_reduce(peak, "max")
 
     if not is_main_process():
-        return of_first(lambda: None)  # called by the first only, which gives the record
+        return on_rank_0(lambda: None)  # called by the first only, which gives the record
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -185,7 +185,7 @@ def _run(job: Job) -> Record:
         process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
     )
     append_record(job.records, record)
-    return of_first(lambda: record)
+    return on_rank_0(lambda: record)
 
 
 def _initial_checkpoint(job: Job) -> Path | None:

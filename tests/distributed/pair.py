@@ -14,9 +14,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mixmae_bench.engine.config import find_data, load_config
-from mixmae_bench.engine.distributed import build_runner, join
+from mixmae_bench.engine.distributed import build_runner, init_process_group
 from mixmae_bench.engine.prepare import resume_latest
-from mixmae_bench.engine.resume import protect
+from mixmae_bench.engine.resume import add_checkpoint_hooks
 from mixmae_bench.system.worker import Worker
 
 SMOKE = Path(__file__).parents[1] / "smoke"
@@ -63,7 +63,7 @@ def _start(rank: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
     from mixmae_bench.suite import cell  # noqa: F401  # imports what all tests need
 
-    join("pytorch")
+    init_process_group("pytorch")
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def runner_of(config: Path, folder: Path, launcher: str, **options: object) -> R
     cfg.work_dir = str(folder)
     cfg.experiment_name = f"{folder}_{random.SystemRandom().random()}"
     resume_latest(cfg)
-    protect(cfg)
+    add_checkpoint_hooks(cfg)
     return build_runner(cfg, launcher)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mixmae_bench.cli import main
-from mixmae_bench.engine.distributed import join
+from mixmae_bench.engine.distributed import init_process_group
 from mixmae_bench.errors import UserError
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU they are right")
@@ -27,18 +27,18 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
     with pytest.raises(
         UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or leave"
     ):
-        join(launcher)
+        init_process_group(launcher)
 
 
 @NO_GPU
 def test_slurm_without_gpus_is_refused_with_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_NTASKS", "2")
     with pytest.raises(UserError, match="--launcher slurm needs GPUs; without them: torchrun"):
-        join("slurm")
+        init_process_group("slurm")
 
 
 def test_one_process_joins_nothing() -> None:
-    join("none")
+    init_process_group("none")
     assert not torch.distributed.is_initialized()
 
 

@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from pair import SMOKE, Pair, runner_of
 
 from mixmae_bench.compat.checkpoints import damage, read_checkpoint
-from mixmae_bench.engine.distributed import of_first
-from mixmae_bench.engine.resume import PROCESS_COUNTS, found_by_first, latest_intact
+from mixmae_bench.engine.distributed import on_rank_0
+from mixmae_bench.engine.resume import PROCESS_COUNTS, find_on_rank_0, latest_intact
 
 OPTIONS = {"train_dataloader.batch_size": 4}
 
@@ -24,7 +24,7 @@ def first_works() -> tuple[int, str]:
     group = torch.distributed.distributed_c10d._get_default_group()
     torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=0.2), group)
     try:
-        return of_first(lambda: time.sleep(1.0) or get_rank()), of_first(lambda: "again")
+        return on_rank_0(lambda: time.sleep(1.0) or get_rank()), on_rank_0(lambda: "again")
     finally:
         torch.distributed.distributed_c10d._set_pg_timeout(timedelta(minutes=30), group)
 
@@ -38,8 +38,8 @@ def first_fails() -> str:
         raise OSError(f"process {get_rank()}")
 
     with pytest.raises(OSError, match="process 0"):
-        of_first(fail)
-    return of_first(lambda: "on")
+        on_rank_0(fail)
+    return on_rank_0(lambda: "on")
 
 
 def test_what_the_first_raises_all_raise(pair: Pair) -> None:
@@ -47,7 +47,7 @@ def test_what_the_first_raises_all_raise(pair: Pair) -> None:
 
 
 def test_one_process_alone_is_the_first() -> None:
-    assert of_first(lambda: 3) == 3
+    assert on_rank_0(lambda: 3) == 3
 
 
 def checksums(folder: Path) -> int:
@@ -56,7 +56,7 @@ def checksums(folder: Path) -> int:
     testzip = zipfile.ZipFile.testzip
     zipfile.ZipFile.testzip = lambda self: computed.append(self.filename) or testzip(self)
     try:
-        path = found_by_first(lambda: latest_intact(folder))
+        path = find_on_rank_0(lambda: latest_intact(folder))
         assert path == folder / "epoch_1.pth"
         assert read_checkpoint(path)["a"].sum() == 3
         assert latest_intact(folder) == path
