@@ -33,7 +33,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def read_config(args: argparse.Namespace) -> tuple[Config, Path]:
-    """Read the config, apply the options, init_process_group the launcher's processes; return the run's folder too.
+    """Read the config, apply the options, join the process group; return the run's folder too.
 
     Raises:
         UserError: Where the config, an option or the launcher does not fit.
