@@ -57,12 +57,12 @@ def test_the_method_of_the_document_is_pretrained_and_compared(folder: Path) -> 
     assert "| lowpass-mim | MixMAESwin-small |" in out
     records, complaints = read_records(folder / "work_dirs" / "lowpass" / "records.jsonl")
     assert complaints == []
-    cells = {(record.method, record.task): record for record in records}
-    assert sorted(cells) == [
+    runs = {(record.method, record.task): record for record in records}
+    assert sorted(runs) == [
         (m, t) for m in ("lowpass-mim", "mixmae") for t in ("classification", "pretraining")
     ]
-    assert cells["lowpass-mim", "classification"].checkpoint_filled == 100
-    assert cells["lowpass-mim", "pretraining"].metrics != cells["mixmae", "pretraining"].metrics
+    assert runs["lowpass-mim", "classification"].checkpoint_filled == 100
+    assert runs["lowpass-mim", "pretraining"].metrics != runs["mixmae", "pretraining"].metrics
 
     # The tool takes as long to start as the suite: that its files are there must do.
     assert all((folder / file).is_file() for file in train.split()[1:])

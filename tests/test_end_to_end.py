@@ -42,7 +42,7 @@ COMMAND = Path(sysconfig.get_path("scripts")) / "mixmae-bench"
 # Another seed than that of the suite and of every config.
 SMOKE_COMMAND = (COMMAND, "run", SUITE, "--seeds", "3")
 TRANSFERS = ("classification", "detection", "segmentation")
-CELLS = [
+RUNS = [
     "mixmae/seed3/pretraining",
     *(f"{method}/seed3/{task}" for method in ("scratch", "mixmae") for task in TRANSFERS),
 ]
@@ -64,15 +64,15 @@ class Run:
     err: str
 
     def records(self) -> dict[str, Record]:
-        """Return the records by cell."""
-        return by_cell(self.folder / "records.jsonl")
+        """Return the records by run."""
+        return by_run(self.folder / "records.jsonl")
 
 
-def by_cell(file: Path) -> dict[str, Record]:
+def by_run(file: Path) -> dict[str, Record]:
     records, complaints = read_records(file)
     assert complaints == []
     named = {f"{r.method}/seed{r.seed}/{r.task}": r for r in records}
-    assert len(named) == len(records), "a cell is recorded twice"
+    assert len(named) == len(records), "a run is recorded twice"
     return named
 
 
@@ -140,13 +140,13 @@ def test_the_suite_runs_to_its_end_without_a_word_on_stderr(smoke: Run) -> None:
     assert (smoke.status, smoke.err) == (0, "")
 
 
-def test_stdout_is_the_plan_a_line_per_cell_and_the_table_without_the_logs(smoke: Run) -> None:
+def test_stdout_is_the_plan_a_line_per_run_and_the_table_without_the_logs(smoke: Run) -> None:
     lines = smoke.out.splitlines()
     assert len(lines) < 40
-    assert lines[0].startswith("suite smoke: 7 cells, 0 done, 7 to run; folder ")
-    for cell in CELLS:
-        assert sum(line.startswith(f"done  {cell}  ") for line in lines) == 1
-    assert "ran 7 of 7 cells in " in smoke.out
+    assert lines[0].startswith("suite smoke: 7 runs, 0 done, 7 to run; folder ")
+    for name in RUNS:
+        assert sum(line.startswith(f"done  {name}  ") for line in lines) == 1
+    assert "ran 7 of 7 runs in " in smoke.out
     for spam in ("mmengine", "Warning", "Epoch(", "Loading", "failed"):
         assert spam not in smoke.out
 
@@ -162,14 +162,14 @@ def test_printed_paths_are_whole_so_that_they_can_be_copied(smoke: Run) -> None:
     assert f"written: {smoke.folder / 'table.md'}, {smoke.folder / 'records.jsonl'}" in lines
 
 
-def test_every_cell_has_one_record_under_the_key_that_the_plan_gave_it(records: dict[str, Record]) -> None:
-    assert sorted(records) == sorted(CELLS)
-    assert {cell: record.key for cell, record in records.items()} == suite_keys(read_suite(SUITE, [3]))
+def test_every_run_has_one_record_under_the_key_that_the_plan_gave_it(records: dict[str, Record]) -> None:
+    assert sorted(records) == sorted(RUNS)
+    assert {name: record.key for name, record in records.items()} == suite_keys(read_suite(SUITE, [3]))
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], cell: str) -> None:
-    record = records[cell]
+@pytest.mark.parametrize("name", RUNS)
+def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], name: str) -> None:
+    record = records[name]
     assert (record.schema, record.suite, record.suite_version) == (SCHEMA, "smoke", 1)
     assert (record.dataset, record.backbone, record.seed) == ("digits", "MixMAESwin-small", 3)
     assert (record.epochs, record.effective_batch, record.num_samples) == (2, 8, 16)
@@ -193,29 +193,29 @@ def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], cel
     assert record.hardware["gpu"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else None)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_record_names_its_config_relative_to_the_suite(records: dict[str, Record], cell: str) -> None:
-    assert records[cell].config == f"{records[cell].task}.py"
+@pytest.mark.parametrize("name", RUNS)
+def test_a_record_names_its_config_relative_to_the_suite(records: dict[str, Record], name: str) -> None:
+    assert records[name].config == f"{records[name].task}.py"
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_record_holds_the_metrics_of_its_task_in_range(records: dict[str, Record], cell: str) -> None:
-    record = records[cell]
+@pytest.mark.parametrize("name", RUNS)
+def test_a_record_holds_the_metrics_of_its_task_in_range(records: dict[str, Record], name: str) -> None:
+    record = records[name]
     assert set(record.metrics) == METRICS_OF[record.task]
     assert set(record.metrics) <= METRICS.keys()
     for name, value in record.metrics.items():
         assert 0 <= value <= (10 if name == "loss" else 100)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", RUNS)
 def test_a_record_counts_the_parameters_of_the_model(
-    smoke: Run, records: dict[str, Record], cell: str
+    smoke: Run, records: dict[str, Record], name: str
 ) -> None:
-    record = records[cell]
+    record = records[name]
     cfg = load_config(SMOKE / f"{record.task}.py")
     backbone = MODELS.build(cfg.model.backbone)
     assert record.backbone_params == sum(p.numel() for p in backbone.parameters())
-    state = read_checkpoint(smoke.folder / cell / "epoch_2.pth")["state_dict"]
+    state = read_checkpoint(smoke.folder / name / "epoch_2.pth")["state_dict"]
     of_batch_norm = ("running_mean", "running_var", "num_batches_tracked")
     counted = sum(value.numel() for name, value in state.items() if not name.endswith(of_batch_norm))
     assert record.params == counted
@@ -237,10 +237,10 @@ def test_transfers_from_pretraining_start_from_exactly_its_checkpoint(
 
 
 def test_pretraining_and_scratch_start_from_nothing(smoke: Run, records: dict[str, Record]) -> None:
-    for cell in ("mixmae/seed3/pretraining", *(f"scratch/seed3/{task}" for task in TRANSFERS)):
-        assert records[cell].checkpoint is None
-        assert records[cell].checkpoint_filled is None
-        assert "% of MixMAESwin" not in (smoke.folder / cell / "log.txt").read_text()
+    for name in ("mixmae/seed3/pretraining", *(f"scratch/seed3/{task}" for task in TRANSFERS)):
+        assert records[name].checkpoint is None
+        assert records[name].checkpoint_filled is None
+        assert "% of MixMAESwin" not in (smoke.folder / name / "log.txt").read_text()
 
 
 def test_scratch_and_mixmae_differ_in_nothing_but_the_start(records: dict[str, Record]) -> None:
@@ -251,9 +251,9 @@ def test_scratch_and_mixmae_differ_in_nothing_but_the_start(records: dict[str, R
         assert one.key != other.key
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_every_cell_logs_its_training_in_its_own_folder(smoke: Run, cell: str) -> None:
-    folder = smoke.folder / cell
+@pytest.mark.parametrize("name", RUNS)
+def test_every_run_logs_its_training_in_its_own_folder(smoke: Run, name: str) -> None:
+    folder = smoke.folder / name
     log = (folder / "log.txt").read_text()
     assert "Epoch(train) [2][2/2]" in log
     assert "numpy_random_seed: 3" in log
@@ -265,11 +265,11 @@ def test_every_cell_logs_its_training_in_its_own_folder(smoke: Run, cell: str) -
 
 def test_the_recorded_miou_is_what_the_framework_logged(smoke: Run, records: dict[str, Record]) -> None:
     for method in ("scratch", "mixmae"):
-        cell = f"{method}/seed3/segmentation"
+        name = f"{method}/seed3/segmentation"
         (logged,) = re.findall(
-            r"Epoch\(val\).*\bmIoU: ([0-9.]+)", (smoke.folder / cell / "log.txt").read_text()
+            r"Epoch\(val\).*\bmIoU: ([0-9.]+)", (smoke.folder / name / "log.txt").read_text()
         )
-        assert records[cell].metrics["miou"] == float(logged)
+        assert records[name].metrics["miou"] == float(logged)
 
 
 def test_the_recorded_loss_is_the_mean_over_the_last_epoch(smoke: Run, records: dict[str, Record]) -> None:
@@ -286,9 +286,9 @@ def test_the_table_is_written_as_it_is_printed(smoke: Run, records: dict[str, Re
     scratch, mixmae = (line for line in table.splitlines() if re.match(r"\| (scratch|mixmae) ", line))
     for method, row in (("scratch", scratch), ("mixmae", mixmae)):
         values = {k: v for task in TRANSFERS for k, v in records[f"{method}/seed3/{task}"].metrics.items()}
-        cells = [f"{values[name]:.2f}" for name in ("top1", "box_ap", "mask_ap", "miou")]
+        shown = [f"{values[name]:.2f}" for name in ("top1", "box_ap", "mask_ap", "miou")]
         assert row.startswith(f"| {method} | MixMAESwin-small | 0.94 M | 20.9 M | ")
-        assert row.endswith(f" | {' | '.join(cells)} | 1 |")
+        assert row.endswith(f" | {' | '.join(shown)} | 1 |")
 
 
 def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) -> None:
@@ -301,7 +301,7 @@ def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) 
         "table.md",
     ]
     hidden = {path.relative_to(smoke.folder).as_posix() for path in smoke.folder.rglob("*/.*")}
-    assert hidden == {f"{Path(cell).parent}/.{Path(cell).name}.lock" for cell in CELLS}
+    assert hidden == {f"{Path(name).parent}/.{Path(name).name}.lock" for name in RUNS}
     assert sorted(path.name for path in smoke.folder.parent.iterdir()) == ["work"]
 
 
@@ -315,7 +315,7 @@ def test_a_second_run_runs_nothing_and_prints_the_same_table(
     assert main([*map(str, SMOKE_COMMAND[1:]), "--work-dir", str(smoke.folder)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.startswith("suite smoke: 7 cells, 7 done, 0 to run; folder ")
+    assert out.startswith("suite smoke: 7 runs, 7 done, 0 to run; folder ")
     assert "done  " not in out
     assert (smoke.folder / "records.jsonl").read_bytes() == before
     assert (smoke.folder / "table.md").read_text() in out
@@ -332,35 +332,35 @@ def repeated(smoke: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_here(folder, None, *SMOKE_COMMAND[1:], "--work-dir", folder)
 
 
-def test_a_cell_without_its_record_is_run_and_no_other(smoke: Run, repeated: Run) -> None:
+def test_a_run_without_its_record_is_run_and_no_other(smoke: Run, repeated: Run) -> None:
     assert (repeated.status, repeated.err) == (0, "")
-    assert repeated.out.startswith("suite smoke: 7 cells, 6 done, 1 to run; folder ")
+    assert repeated.out.startswith("suite smoke: 7 runs, 6 done, 1 to run; folder ")
     done = [line.split()[1] for line in repeated.out.splitlines() if line.startswith("done  ")]
     assert done == ["mixmae/seed3/segmentation"]
-    for cell in CELLS:
-        same = (repeated.folder / cell / "log.txt").read_bytes() == (
-            smoke.folder / cell / "log.txt"
+    for name in RUNS:
+        same = (repeated.folder / name / "log.txt").read_bytes() == (
+            smoke.folder / name / "log.txt"
         ).read_bytes()
-        assert same == (cell not in done)
+        assert same == (name not in done)
 
 
-def test_a_cell_that_was_trained_but_not_recorded_is_evaluated_again_and_not_trained(
+def test_a_run_that_was_trained_but_not_recorded_is_evaluated_again_and_not_trained(
     repeated: Run, records: dict[str, Record]
 ) -> None:
     now = repeated.records()
-    cell = "mixmae/seed3/segmentation"
-    assert list(now)[-1] == cell
-    assert {name: record for name, record in now.items() if name != cell} == {
-        name: record for name, record in records.items() if name != cell
+    name = "mixmae/seed3/segmentation"
+    assert list(now)[-1] == name
+    assert {own: record for own, record in now.items() if own != name} == {
+        own: record for own, record in records.items() if own != name
     }
     other = {"images_per_s", "seconds", "peak_memory_mb", "started", "code"}
-    for name in {field.name for field in dataclasses.fields(Record)} - other:
-        assert getattr(now[cell], name) == getattr(records[cell], name)
-    assert now[cell].images_per_s is None
-    assert (repeated.folder / cell / "log.txt").read_text().count("Epoch(train)") == 4
+    for field in {own.name for own in dataclasses.fields(Record)} - other:
+        assert getattr(now[name], field) == getattr(records[name], field)
+    assert now[name].images_per_s is None
+    assert (repeated.folder / name / "log.txt").read_text().count("Epoch(train)") == 4
 
 
-def test_the_table_of_a_repeated_cell_is_the_same_bytes(smoke: Run, repeated: Run) -> None:
+def test_the_table_of_a_repeated_run_is_the_same_bytes(smoke: Run, repeated: Run) -> None:
     assert (repeated.folder / "table.md").read_bytes() == (smoke.folder / "table.md").read_bytes()
 
 
@@ -377,7 +377,7 @@ def test_a_copied_folder_resumes_from_its_own_checkpoint(repeated: Run) -> None:
 def plan(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[list[str], str]]:
-    """Return the cells that the command would run in a folder, and what it prints."""
+    """Return the runs that the command would run in a folder, and what it prints."""
 
     def ask(folder: Path, suite: Path = SUITE, seeds: str = "3", *options: str) -> tuple[list[str], str]:
         asked = []
@@ -386,7 +386,7 @@ def plan(
             asked.extend(todo)
             return {}
 
-        monkeypatch.setattr(mixmae_bench.suite.run, "_run_cells", note)
+        monkeypatch.setattr(mixmae_bench.suite.run, "_run_all", note)
         assert main(["run", str(suite), "--seeds", seeds, "--work-dir", str(folder), *options]) == 0
         return asked, capsys.readouterr().out
 
@@ -407,11 +407,11 @@ def copy(smoke: Run, tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def test_another_seed_adds_its_own_cells_and_keeps_the_others(plan: Callable, copy: Callable) -> None:
+def test_another_seed_adds_its_own_runs_and_keeps_the_others(plan: Callable, copy: Callable) -> None:
     asked, out = plan(copy(), seeds="3,4")
-    assert asked == [cell.name for cell in read_suite(SUITE, [4]).cells()]
+    assert asked == [planned.name for planned in read_suite(SUITE, [4]).runs()]
     assert len(asked) == 7
-    assert "14 cells, 7 done, 7 to run" in out
+    assert "14 runs, 7 done, 7 to run" in out
 
 
 def test_a_pretraining_is_repeated_when_told_to_where_its_checkpoint_is_gone_and_still_needed(
@@ -431,7 +431,7 @@ def test_a_pretraining_is_not_repeated_where_nothing_starts_from_it_any_more(
     assert plan(folder)[0] == []
 
 
-def test_a_torn_record_is_warned_about_and_its_cell_is_run_again(plan: Callable, copy: Callable) -> None:
+def test_a_torn_record_is_warned_about_and_its_run_is_run_again(plan: Callable, copy: Callable) -> None:
     folder = copy(lambda record: (record.method, record.task) == ("scratch", "detection"))
     with open(folder / "records.jsonl", "a") as file:
         file.write('{"schema": 4, "suite": "smo')
@@ -472,27 +472,25 @@ def keys_of(folder: Path, **changes: str) -> dict[str, str]:
     return suite_keys(read_suite(folder / "suite.yaml", [3]))
 
 
-def test_keys_tell_all_cells_apart_and_depend_on_neither_place_nor_choice(tmp_path: Path) -> None:
+def test_keys_tell_all_runs_apart_and_depend_on_neither_place_nor_choice(tmp_path: Path) -> None:
     keys = suite_keys(read_suite(SUITE, [3, 4]))
     assert len(set(keys.values())) == len(keys) == 14
-    assert keys_of(tmp_path / "elsewhere") == {cell: keys[cell] for cell in CELLS}
+    assert keys_of(tmp_path / "elsewhere") == {name: keys[name] for name in RUNS}
     only = suite_keys(read_suite(SUITE, [4], ["mixmae"]))
-    assert only == {cell: keys[cell] for cell in only}
+    assert only == {name: keys[name] for name in only}
     assert len(only) == 4
 
 
 def test_a_changed_pretraining_changes_its_own_key_and_those_of_what_starts_from_it(tmp_path: Path) -> None:
     old = suite_keys(read_suite(SUITE, [3]))
     new = keys_of(tmp_path / "new", pretraining="model = dict(mask_ratio=0.25)")
-    assert {cell for cell in CELLS if old[cell] != new[cell]} == {c for c in CELLS if c.startswith("mixmae/")}
+    assert {name for name in RUNS if old[name] != new[name]} == {c for c in RUNS if c.startswith("mixmae/")}
 
 
-def test_a_changed_task_changes_the_keys_of_its_own_cells_only(tmp_path: Path) -> None:
+def test_a_changed_task_changes_the_keys_of_its_own_runs_only(tmp_path: Path) -> None:
     old = suite_keys(read_suite(SUITE, [3]))
     new = keys_of(tmp_path / "new", detection="optim_wrapper = dict(optimizer=dict(lr=5e-4))")
-    assert {cell for cell in CELLS if old[cell] != new[cell]} == {
-        c for c in CELLS if c.endswith("/detection")
-    }
+    assert {name for name in RUNS if old[name] != new[name]} == {c for c in RUNS if c.endswith("/detection")}
 
 
 def test_another_content_of_a_checkpoint_changes_the_keys_of_what_starts_from_it(tmp_path: Path) -> None:
@@ -595,37 +593,37 @@ def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_
     wait_until(lambda: not group_lives(process.pid), seconds=30)
     assert not file.exists()
 
-    # A kill of the suite's process alone, once the first cell is recorded.
+    # A kill of the suite's process alone, once the first run is recorded.
     process = start()
     wait_until(lambda: file.is_file() and file.read_bytes().endswith(b"\n"), process)
     process.kill()
     process.wait()
     wait_until(lambda: not group_lives(process.pid), seconds=30)
-    assert list(by_cell(file)) == ["mixmae/seed3/pretraining"]
+    assert list(by_run(file)) == ["mixmae/seed3/pretraining"]
     first = file.read_bytes()
     checkpoint = (folder / "mixmae/seed3/pretraining/epoch_2.pth").stat()
 
     process = start()
     out, err = process.communicate(timeout=400)
     assert (process.returncode, err) == (0, "")
-    assert out.startswith("suite killed: 2 cells, 1 done, 1 to run; folder ")
+    assert out.startswith("suite killed: 2 runs, 1 done, 1 to run; folder ")
     wait_until(lambda: not group_lives(process.pid), seconds=30)
     assert file.read_bytes().startswith(first)
     assert (folder / "mixmae/seed3/pretraining/epoch_2.pth").stat().st_mtime_ns == checkpoint.st_mtime_ns
-    now = by_cell(file)
+    now = by_run(file)
     assert sorted(now) == [f"mixmae/seed3/{t}" for t in ("classification", "pretraining")]
 
-    # The same cells as those of the smoke suite: the same keys, and the same pretraining.
-    for cell, record in now.items():
-        assert record.key == records[cell].key
+    # The same runs as those of the smoke suite: the same keys, and the same pretraining.
+    for name, record in now.items():
+        assert record.key == records[name].key
     pretraining = "mixmae/seed3/pretraining"
     assert now[pretraining].metrics["loss"] == pytest.approx(records[pretraining].metrics["loss"], rel=1e-3)
 
 
-# A cell that fails.
+# A run that fails.
 
 
-def test_a_failing_cell_is_named_with_its_log_fails_what_needs_it_and_is_tried_again(
+def test_a_failing_run_is_named_with_its_log_fails_what_needs_it_and_is_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], plan: Callable
 ) -> None:
     config = tmp_path / "broken.py"

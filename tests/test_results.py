@@ -19,8 +19,8 @@ def test_the_digits_results_cover_three_seeds_of_the_whole_suite() -> None:
     records, complaints = read_records(DIGITS / "records.jsonl")
     assert complaints == []
     suite = read_suite(ROOT / "configs" / "suites" / "digits.yaml", seeds=[0, 1, 2])
-    cells = {(cell.method.name, cell.task, cell.seed) for cell in suite.cells()}
-    assert {(r.method, r.task, r.seed) for r in records} == cells
+    runs = {(run.method.name, run.task, run.seed) for run in suite.runs()}
+    assert {(r.method, r.task, r.seed) for r in records} == runs
     assert {r.suite_version for r in records} == {suite.version}
 
 

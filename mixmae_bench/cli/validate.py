@@ -41,7 +41,7 @@ def find_configs(targets: list[str]) -> list[Path]:
     configs: list[Path] = []
     for target in map(str, targets or [shipped("configs")]):
         if target.endswith(".yaml"):
-            configs += [cell.config for cell in read_suite(target).cells()]
+            configs += [run.config for run in read_suite(target).runs()]
         elif Path(target).is_dir():
             configs += sorted(p for p in Path(target).rglob("*.py") if BASES not in p.parts)
         else:

@@ -27,7 +27,7 @@ A new field has a default that says "not recorded": None, or an empty list or di
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The outcome of one cell of a suite, one JSON line in `records.jsonl`.
+    """The outcome of one run of a suite, one JSON line in `records.jsonl`.
 
     None, or an empty list or dict, in a field that has it as its default: an older version did not record it.
 
@@ -77,7 +77,7 @@ class Record:
             where the last process of the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
         peak_memory_mb: Largest resident memory of a process during the run (GPU: allocated memory). A
-            process runs several cells: what earlier ones left in it counts.
+            process runs several runs: what earlier ones left in it counts.
         threads: CPU threads that torch used.
         started: When, ISO 8601 in UTC.
         code: Version of this package and, from a checkout, its commit ('+' with local changes).

@@ -1,7 +1,7 @@
-"""Cells as jobs of Slurm, by submitit.
+"""Runs as jobs of Slurm, by submitit.
 
-The suite's process stays and submits a cell when what it starts from is done, not all at once with
-`--dependency=afterok`: so both executors share one way, a cell whose job died is submitted again instead of
+The suite's process stays and submits a run when what it starts from is done, not all at once with
+`--dependency=afterok`: so both executors share one way, a run whose job died is submitted again instead of
 leaving others behind that can never start, and the process may end at any time, as jobs go on without it.
 
 submitit writes pickles into `jobs/` of the work folder: a user's own jobs, written and read by the same code,
@@ -25,52 +25,52 @@ from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.results.record import Record
 from mixmae_bench.suite.estimate import gpus_of
-from mixmae_bench.suite.job import CellFailed, Job
+from mixmae_bench.suite.job import Job, RunFailed
 from mixmae_bench.suite.progress import failure, is_running, note_failure
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.slurm import DEFAULTS, resources
-from mixmae_bench.suite.spec import Cell, Suite
+from mixmae_bench.suite.spec import Run, Suite
 from mixmae_bench.system.files import write_atomically
 
 TIMEOUTS = 100
-"""How often a cell goes on after its job reached its time limit."""
+"""How often a run goes on after its job reached its time limit."""
 
 NOTE = "submitted.json"
-"""In the folder of a cell's jobs: which Slurm job was submitted last, for a process that looks for it."""
+"""In the folder of a run's jobs: which Slurm job was submitted last, for a process that looks for it."""
 
 SLURM_JOBS = 16
 """Jobs to have waiting or running at a time where nobody says how many."""
 
 
-class RunCell:
+class SlurmTask:
     """What every task of a job calls; after a preemption or timeout it is called again and goes on."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
     def __call__(self) -> Record | None:
-        """Run the cell (see `cell.run_job`), together with the job's other tasks if it has any."""
+        """Run the run (see `execute.run_job`), together with the job's other tasks if it has any."""
         # Workers of a DataLoader would inherit submitit's handler and requeue the job once more each.
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
         if submitit.JobEnvironment().num_tasks > 1:
             # All GPUs of the node stay visible: LOCAL_RANK is the number of this task's.
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         with quiet():
-            from mixmae_bench.suite.cell import run_job
+            from mixmae_bench.suite.execute import run_job
 
         return run_job(self.job)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Return what to submit anew; how far the cell is, its own checkpoints say."""
+        """Return what to submit anew; how far the run is, its own checkpoints say."""
         return submitit.helpers.DelayedSubmission(self)
 
 
 class Submitted:
-    """A cell that was submitted; its job's first task speaks for all. An `executor.Submitted`.
+    """A run that was submitted; its job's first task speaks for all. An `executor.Submitted`.
 
     Args:
-        job: The cell.
-        task: The first task of its job, or None where another process is at the cell already.
+        job: The run.
+        task: The first task of its job, or None where another process is at the run already.
         seconds: Between looks at it.
     """
 
@@ -93,28 +93,28 @@ class Submitted:
         return self._done
 
     def result(self) -> Record | None:
-        """Return the record, or None where another process is at the cell.
+        """Return the record, or None where another process is at the run.
 
         Raises:
             ProcessDied: Where the job ended without saying how, and nobody cancelled it.
-            CellFailed: Why the cell failed.
+            RunFailed: Why the run failed.
         """
         if self.task is None:
             return None
         if self._has_result() and self.task.exception() is None:
             return self.task.result()
         if reason := failure(self.job.folder):
-            raise CellFailed(reason)
+            raise RunFailed(reason)
         self._tell()
         if self._has_result():
-            raise CellFailed(f"job {self.task.job_id} failed before the cell began")
+            raise RunFailed(f"job {self.task.job_id} failed before the run began")
         state = self.task.state
         if state.startswith("CANCELLED"):
-            raise CellFailed(f"job {self.task.job_id} was cancelled")
+            raise RunFailed(f"job {self.task.job_id} was cancelled")
         raise ProcessDied(f"its job {self.task.job_id} ended without a result (state {state})")
 
     def _tell(self) -> None:
-        """Add to the cell's log what its job's own log says, where the cell itself could say nothing."""
+        """Add to the run's log what its job's own log says, where the run itself could say nothing."""
         log = self.task.paths.stdout
         end = deque(log.open(errors="replace"), 20) if log.is_file() else ()
         self.job.folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ class SlurmJobs:
 
     def _found(self, job: Job) -> submitit.Job | None:
         """Return the job that an earlier process submitted for the same run, if it lives."""
-        folder = _jobs_folder(job.records.parent, job.plan.cell)
+        folder = _jobs_folder(job.records.parent, job.plan.run)
         try:
             noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -189,12 +189,12 @@ class SlurmJobs:
         return task if lives else None
 
     def _submit(self, job: Job) -> submitit.Job:
-        executor = _slurm_executor(job.plan.cell, job.records.parent, self._parameters)
+        executor = _slurm_executor(job.plan.run, job.records.parent, self._parameters)
         try:
             with submitit.helpers.clean_env():  # this process may be a job itself
-                task = executor.submit(RunCell(job)).task(0)
+                task = executor.submit(SlurmTask(job)).task(0)
         except FailedJobError as error:
-            raise UserError(f"sbatch refuses {job.plan.cell.name}: {' '.join(str(error).split())}") from error
+            raise UserError(f"sbatch refuses {job.plan.run.name}: {' '.join(str(error).split())}") from error
         write_atomically(executor.folder / NOTE, json.dumps({"id": task.job_id, "key": job.plan.key}))
         return task
 
@@ -211,30 +211,30 @@ class _SlurmExecutor(submitit.SlurmExecutor):
 
 
 def show_scripts(suite: Suite, work_dir: Path, parameters: dict[str, object]) -> None:
-    """Print what would be sent to sbatch: a script for all cells that ask for the same."""
-    kinds: dict[tuple, list[Cell]] = {}
-    for cell in suite.cells():
-        share = resources(parameters, gpus_of(load_config(cell.config)), str(cell.config))
-        kinds.setdefault(tuple(share.items()), []).append(cell)
-    for share, cells in kinds.items():
-        later = sum(cell.parent is not None for cell in cells)
+    """Print what would be sent to sbatch: a script for all runs that ask for the same."""
+    kinds: dict[tuple, list[Run]] = {}
+    for run in suite.runs():
+        share = resources(parameters, gpus_of(load_config(run.config)), str(run.config))
+        kinds.setdefault(tuple(share.items()), []).append(run)
+    for share, runs in kinds.items():
+        later = sum(run.parent is not None for run in runs)
         print(
-            f"\ncells with {', '.join(f'{name} {value}' for name, value in share)}: {len(cells)}, of which "
-            f"{later} are submitted once what they start from is done; the script of {cells[0].name}:\n"
+            f"\nruns with {', '.join(f'{name} {value}' for name, value in share)}: {len(runs)}, of which "
+            f"{later} are submitted once what they start from is done; the script of {runs[0].name}:\n"
         )
-        print(_slurm_executor(cells[0], work_dir, parameters).script())
+        print(_slurm_executor(runs[0], work_dir, parameters).script())
 
 
-def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -> _SlurmExecutor:
-    cfg = load_config(cell.config)
-    executor = _SlurmExecutor(_jobs_folder(work_dir, cell), max_num_timeout=TIMEOUTS)
+def _slurm_executor(run: Run, work_dir: Path, parameters: dict[str, object]) -> _SlurmExecutor:
+    cfg = load_config(run.config)
+    executor = _SlurmExecutor(_jobs_folder(work_dir, run), max_num_timeout=TIMEOUTS)
     # Since Slurm 22.05 srun does not take it over from sbatch.
     cpus = [f"--cpus-per-task={parameters['cpus_per_task']}"] if "cpus_per_task" in parameters else []
     own = {
         **DEFAULTS,
         **parameters,
         **resources(parameters, gpus_of(cfg), cfg.filename),
-        "job_name": cell.name,
+        "job_name": run.name,
         "additional_parameters": {"requeue": True, **parameters.get("additional_parameters", {})},
         # Where one task fails, the others would wait for it.
         "srun_args": ["--kill-on-bad-exit=1", *cpus, *parameters.get("srun_args", [])],
@@ -243,5 +243,5 @@ def _slurm_executor(cell: Cell, work_dir: Path, parameters: dict[str, object]) -
     return executor
 
 
-def _jobs_folder(work_dir: Path, cell: Cell) -> Path:
-    return work_dir / "jobs" / cell.name  # not in the cell's folder, which is renamed when its run is stale
+def _jobs_folder(work_dir: Path, run: Run) -> Path:
+    return work_dir / "jobs" / run.name  # not in the run's folder, which is renamed when its run is stale

@@ -23,7 +23,7 @@ from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.official import OFFICIAL
 from mixmae_bench.engine.config import EMBEDDED, load_config
 from mixmae_bench.errors import UserError
-from mixmae_bench.suite.spec import Cell, Suite
+from mixmae_bench.suite.spec import Run, Suite
 
 UTILISATION = 0.15
 FLOPS_PER_S = 989e12 / 2 * UTILISATION
@@ -54,10 +54,10 @@ IMAGES = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a cell takes.
+    """What a run takes.
 
     Attributes:
-        cell: The cell.
+        run: The run.
         flops: FLOPs of a forward pass per image.
         trained: Images trained on, each as often as it is seen.
         evaluated: Images evaluated, likewise.
@@ -65,7 +65,7 @@ class Estimate:
         gpus: Processes that the config is written for.
     """
 
-    cell: Cell
+    run: Run
     flops: int
     trained: int
     evaluated: int
@@ -79,19 +79,19 @@ class Estimate:
 
 
 def estimate(suite: Suite) -> Iterator[Estimate]:
-    """Yield what every cell takes, in the order of `Suite.cells`.
+    """Yield what every run takes, in the order of `Suite.runs`.
 
     Raises:
         UserError: Where a config is missing something, or the size of its data is not known.
     """
     known: dict[str, tuple[int, int]] = {}
-    for cell in suite.cells():
-        cfg = load_config(cell.config)
+    for run in suite.runs():
+        cfg = load_config(run.config)
         text = json.dumps(cfg.model.to_dict(), default=str, sort_keys=True)
         if text not in known:
             known[text] = _forward(cfg)
         flops, passes = known[text]
-        yield Estimate(cell, flops, *_images(cfg), passes, gpus_of(cfg))
+        yield Estimate(run, flops, *_images(cfg), passes, gpus_of(cfg))
 
 
 def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> None:
@@ -110,9 +110,9 @@ def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> 
     seeds = len(suite.seeds)
     with console.status("counting"):
         for item in estimate(suite):
-            name = item.cell.method.name
+            name = item.run.method.name
             own = item.total / speed / 3600
-            if item.cell.seed != suite.seeds[0]:
+            if item.run.seed != suite.seeds[0]:
                 hours[name] += own
                 continue
             if name not in hours and hours:
@@ -120,8 +120,8 @@ def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> 
             hours[name] = hours.get(name, 0.0) + own
             table.add_row(
                 name,
-                item.cell.task,
-                item.cell.start,
+                item.run.task,
+                item.run.start,
                 _number(item.trained / 1e6),
                 _number(item.flops / 1e9),
                 _number(item.total / 1e18),

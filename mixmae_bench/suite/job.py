@@ -1,4 +1,4 @@
-"""A cell with all that is needed to run it, and what its folder holds."""
+"""A run with all that is needed to run it, and what its folder holds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from mixmae_bench.suite.plan import Plan
 
 @dataclass(frozen=True)
 class Job:
-    """A cell with all that is needed to run it anywhere.
+    """A run with all that is needed to run it anywhere.
 
     Attributes:
         suite: Name of the suite.
@@ -59,11 +59,11 @@ def _noted_checkpoint(folder: Path) -> Path | None:
     return folder / Path(last.read_text(encoding="utf-8").strip()).name
 
 
-class CellFailed(Exception):
-    """A cell failed in a process that left only the reason, which is the message."""
+class RunFailed(Exception):
+    """A run failed in a process that left only the reason, which is the message."""
 
 
 def reason(error: Exception) -> str:
     """Return what to say of a failure in one line."""
-    kind = "" if isinstance(error, CellFailed | ProcessDied) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, RunFailed | ProcessDied) else f"{type(error).__name__}: "
     return " ".join(f"{kind}{error}".split())[:300]

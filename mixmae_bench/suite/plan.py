@@ -1,4 +1,4 @@
-"""What a suite's cells are made of today: the hashes that tell a record of today from one of before."""
+"""What a suite's runs are made of today: the hashes that tell a record of today from one of before."""
 
 import hashlib
 import json
@@ -10,23 +10,23 @@ from mmengine.config import Config
 from mixmae_bench.datasets.identity import Listing, data_hash, file_hash
 from mixmae_bench.engine.config import check_training, content_hash, find_data, load_config
 from mixmae_bench.suite.identity import identity, key_of
-from mixmae_bench.suite.spec import RANDOM, Cell, Suite
+from mixmae_bench.suite.spec import RANDOM, Run, Suite
 from mixmae_bench.system.environment import code_hash
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A cell and what decides its outcome.
+    """A run and what decides its outcome.
 
     Attributes:
-        cell: The cell.
+        run: The run.
         key: Of its record. A run that was recorded under its older key keeps that one.
         older_key: The key that versions before schema 5 gave, by every setting of the config.
         identity: What `key` is the hash of (see `suite.identity`).
         config_hash: As of `record.Record`, like the others.
     """
 
-    cell: Cell
+    run: Run
     key: str
     older_key: str
     identity: dict
@@ -38,7 +38,7 @@ class Plan:
 
 
 def one_process(cfg: Config) -> int:
-    """Return 1: how many processes train a cell where nothing else is said."""
+    """Return 1: how many processes train a run where nothing else is said."""
     return 1
 
 
@@ -48,12 +48,12 @@ def plan(
     processes: Callable[[Config], int] = one_process,
     recorded: Collection[str] = (),
 ) -> dict[str, Plan]:
-    """Return the plan of every cell by its name, in the order of `Suite.cells`.
+    """Return the plan of every run by its name, in the order of `Suite.runs`.
 
     Args:
-        suite: Whose cells.
+        suite: Whose runs.
         rescale: Whether learning rates are scaled to the effective batch (see `batch.fit_lr`).
-        processes: How many processes train a cell of a config together.
+        processes: How many processes train a run of a config together.
         recorded: Keys of the records in the suite's folder.
 
     Raises:
@@ -62,34 +62,34 @@ def plan(
     listings: dict[str, Listing] = {}
     contents = {
         path: _content(load_config(path), rescale, processes, listings)
-        for path in {cell.config for cell in suite.cells()}
+        for path in {run.config for run in suite.runs()}
     }
     files = {m.checkpoint: file_hash(m.checkpoint) for m in suite.methods.values() if m.checkpoint}
     plans: dict[str, Plan] = {}
     lineage: dict[
         str, tuple[str, str]
     ] = {}  # own and older key, which those that start from it are hashed with
-    for cell in suite.cells():
-        content = contents[cell.config]
-        file = files.get(cell.method.checkpoint)
-        own, older = lineage[cell.parent] if cell.parent else (file, file)
-        parts = {**content.identity, "seed": cell.seed, "initial_weights": own or RANDOM}
+    for run in suite.runs():
+        content = contents[run.config]
+        file = files.get(run.method.checkpoint)
+        own, older = lineage[run.parent] if run.parent else (file, file)
+        parts = {**content.identity, "seed": run.seed, "initial_weights": own or RANDOM}
         key = key_of(parts)
         text = json.dumps(
-            [content.config_hash, content.data_hash, cell.seed, older, *(["rescaled"] if rescale else [])]
+            [content.config_hash, content.data_hash, run.seed, older, *(["rescaled"] if rescale else [])]
         )
         older_key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        lineage[cell.name] = key, older_key
-        plans[cell.name] = Plan(
-            cell,
+        lineage[run.name] = key, older_key
+        plans[run.name] = Plan(
+            run,
             older_key if older_key in recorded and key not in recorded else key,
             older_key,
             parts,
             content.config_hash,
             content.data_hash,
             content.code_hash,
-            cell.start,
-            plans[cell.parent].key if cell.parent else None,
+            run.start,
+            plans[run.parent].key if run.parent else None,
         )
     return plans
 

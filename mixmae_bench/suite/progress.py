@@ -1,4 +1,4 @@
-"""How far a cell is, told by its process to any other through files in its folder."""
+"""How far a run is, told by its process to any other through files in its folder."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def write_progress(file: Path, iteration: int, max_iters: int, text: str) -> Non
 
 
 def progress(folder: Path) -> tuple[float, str]:
-    """Return the share of a cell that is done, and its last words."""
+    """Return the share of a run that is done, and its last words."""
     try:
         note = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -40,7 +40,7 @@ def progress(folder: Path) -> tuple[float, str]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[bool]:
-    """Hold a cell for this process: yields False where another process holds it.
+    """Hold a run for this process: yields False where another process holds it.
 
     The lock is the operating system's: it ends with the process, however that ends. (On a network file system
     it needs one that locks across machines, as NFS 4 and Lustre with `flock` do.)
@@ -71,7 +71,7 @@ def held(folder: Path) -> Iterator[bool]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process holds the cell, as far as its note tells; takes no lock, so nobody is kept from it.
+    """Whether a process holds the run, as far as its note tells; takes no lock, so nobody is kept from it.
 
     A process of this machine is looked for; one of another machine is believed until its note is old.
     """
@@ -88,7 +88,7 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def _owner_noted(folder: Path) -> Iterator[None]:
-    """Keep a note beside a cell's folder on the process that holds it, and touch it from time to time."""
+    """Keep a note beside a run's folder on the process that holds it, and touch it from time to time."""
     note = _beside(folder, "owner")
     pid = os.getpid()
     write_atomically(note, json.dumps({"host": _host(), "pid": pid, "began": _began(pid)}))
@@ -132,7 +132,7 @@ def _beside(folder: Path, kind: str) -> Path:
 
 
 def note_failure(folder: Path, reason: str | None) -> None:
-    """Leave a line on why a cell failed, or (None) remove it."""
+    """Leave a line on why a run failed, or (None) remove it."""
     if reason is None:
         (folder / "failed").unlink(missing_ok=True)
     else:
@@ -140,7 +140,7 @@ def note_failure(folder: Path, reason: str | None) -> None:
 
 
 def failure(folder: Path) -> str | None:
-    """Return the line on why the last run of a cell failed, or None."""
+    """Return the line on why the last run of a run failed, or None."""
     try:
         return (folder / "failed").read_text(encoding="utf-8")
     except OSError:

@@ -24,7 +24,7 @@ from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import progress
-from mixmae_bench.suite.scheduler import DONE, FAILED, RUNNING, Run, Scheduler
+from mixmae_bench.suite.scheduler import DONE, FAILED, RUNNING, ScheduledRun, Scheduler
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import Suite
 from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
@@ -47,18 +47,18 @@ def run_suite(
     executor: Executor | None = None,
     rerun: bool = False,
 ) -> tuple[list[Record], dict[str, str]]:
-    """Run every cell of a suite that has no record yet, and write `records.jsonl`.
+    """Train and evaluate every run of a suite that has no record yet, and write `records.jsonl`.
 
     Several such runs on one folder share the work.
 
     Args:
         suite: What to run.
-        work_dir: Folder of all results; every cell gets a folder of its own in it.
-        jobs: Cells to run side by side, or None for as many as there is room for (see `Executor.slots`).
+        work_dir: Folder of all results; every run gets a folder of its own in it.
+        jobs: Runs side by side, or None for as many as there is room for (see `Executor.slots`).
         rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
         trackers: Names of what the runs also log to (see `trackers.track`).
         console: Where the progress and the table go.
-        executor: What runs the cells (default: one process of this machine for each).
+        executor: Where runs are started (default: one process of this machine for each).
         rerun: Whether to train again what others start from and what was trained before, of another identity
             or with a checkpoint that is gone.
 
@@ -84,10 +84,10 @@ def run_suite(
     todo = {name: planned for name, planned in plans.items() if name not in done}
     if not rerun:
         check_lost_work(plans, todo, found, work_dir)
-    check_suite(suite, {planned.cell.config for planned in todo.values()}, rescale, executor.processes)
+    check_suite(suite, {planned.run.config for planned in todo.values()}, rescale, executor.processes)
     check_writable(work_dir)
     console.print(
-        f"suite {suite.name}: {len(plans)} cells, {len(done)} done, {len(todo)} to run; folder {work_dir}",
+        f"suite {suite.name}: {len(plans)} runs, {len(done)} done, {len(todo)} to run; folder {work_dir}",
         **PLAIN,
     )
     for name, planned in todo.items():
@@ -101,7 +101,7 @@ def run_suite(
         def job_of(planned: Plan, slot: Slot) -> Job:
             return _job(suite, planned, work_dir, slot.threads, rescale, trackers)
 
-        failed = _run_cells(suite, todo, work_dir, jobs, job_of, console, executor)
+        failed = _run_all(suite, todo, work_dir, jobs, job_of, console, executor)
     keys = {planned.key for planned in plans.values()}
     return [record for record in read_records(records)[0] if record.key in keys], failed
 
@@ -139,27 +139,27 @@ def check_suite(
 
 
 def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console) -> set[str]:
-    """Return the cells that have a record; one that others wait for needs its checkpoint too."""
+    """Return the runs that have a record; one that others wait for needs its checkpoint too."""
     code = {record.key: record.code_hash for record in found}
     done = {name for name, planned in plans.items() if planned.key in code}
     other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
     if other:
-        console.print(f"{other} of the cells that are done were made by other code (mixmae-bench status)")
+        console.print(f"{other} of the runs that are done were made by other code (mixmae-bench status)")
     gone = [name for name in done if not has_checkpoint(work_dir / name)]
     if gone:
         console.print(
-            f"{len(gone)} of the cells that are done have no checkpoint any more, only a record: "
+            f"{len(gone)} of the runs that are done have no checkpoint any more, only a record: "
             f"{summary(sorted(gone))}",
             **PLAIN,
         )
     for name, planned in reversed(plans.items()):  # last first, as a chain of runs needs every link
-        parent = planned.cell.parent
+        parent = planned.run.parent
         if parent in done and name not in done and final_checkpoint(work_dir / parent) is None:
             done.discard(parent)
     return done
 
 
-def _run_cells(
+def _run_all(
     suite: Suite,
     todo: dict[str, Plan],
     work_dir: Path,
@@ -168,7 +168,7 @@ def _run_cells(
     console: Console,
     executor: Executor,
 ) -> dict[str, str]:
-    """Run cells side by side; return the reason of each failure."""
+    """Train and evaluate runs side by side; return the reason of each failure."""
     scheduler = Scheduler(todo, executor.slots(jobs), executor, job_of, suite.minutes, work_dir)
     clock = time.monotonic()
     bar = Progress(
@@ -192,7 +192,7 @@ def _run_cells(
                     count=f"{len(scheduler.of(DONE))}/{len(todo)}",
                     left=f"{_time_text(left)} left",
                     now=" | ".join(f"{name} {progress(work_dir / name)[1]}" for name in running)
-                    or ("" if scheduler.ended else "waiting for cells of another run"),
+                    or ("" if scheduler.ended else "waiting for runs of another process"),
                 )
                 time.sleep(SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
@@ -200,21 +200,21 @@ def _run_cells(
     finally:
         scheduler.stop()
     done = len(scheduler.of(DONE))
-    console.print(f"ran {done} of {len(todo)} cells in {_time_text(time.monotonic() - clock)}")
+    console.print(f"ran {done} of {len(todo)} runs in {_time_text(time.monotonic() - clock)}")
     return {run.name: run.why for run in scheduler.of(FAILED)}
 
 
 def _job(
     suite: Suite, planned: Plan, work_dir: Path, threads: int, rescale: bool, trackers: tuple[str, ...]
 ) -> Job:
-    parent = planned.cell.parent
+    parent = planned.run.parent
     return Job(
         suite=suite.name,
         suite_file=suite.path,
         suite_version=suite.version,
-        dataset=planned.cell.dataset,
+        dataset=planned.run.dataset,
         plan=planned,
-        folder=work_dir / planned.cell.name,
+        folder=work_dir / planned.run.name,
         records=work_dir / "records.jsonl",
         parent=work_dir / parent if parent else None,
         threads=threads,
@@ -227,7 +227,7 @@ def _time_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _report(run: Run, work_dir: Path, console: Console) -> None:
+def _report(run: ScheduledRun, work_dir: Path, console: Console) -> None:
     """Print what became of a run."""
     if run.state == FAILED:
         console.print(f"failed  {run.name}", style="red", **PLAIN)

@@ -24,7 +24,7 @@ WAITING, ELSEWHERE, RUNNING, DONE, FAILED = "waiting", "elsewhere", "running", "
 
 
 @dataclass
-class Run:
+class ScheduledRun:
     """Where a run stands.
 
     Attributes:
@@ -53,8 +53,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of its cell."""
-        return self.plan.cell.name
+        """Name of its run."""
+        return self.plan.run.name
 
 
 class Scheduler:
@@ -80,9 +80,9 @@ class Scheduler:
     ) -> None:
         # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
         ordered = sorted(
-            todo.values(), key=lambda p: (p.cell.task != PRETRAINING, -minutes.get(p.cell.task, 1))
+            todo.values(), key=lambda p: (p.run.task != PRETRAINING, -minutes.get(p.run.task, 1))
         )
-        self.runs = {planned.cell.name: Run(planned) for planned in ordered}
+        self.runs = {planned.run.name: ScheduledRun(planned) for planned in ordered}
         self._slots = slots
         self._free = list(reversed(slots))  # the slot that was used last has a warm process
         self._executor = executor
@@ -90,7 +90,7 @@ class Scheduler:
         self._minutes = minutes
         self._work_dir = work_dir
 
-    def of(self, *states: str) -> list[Run]:
+    def of(self, *states: str) -> list[ScheduledRun]:
         """Return the runs in some states."""
         return [run for run in self.runs.values() if run.state in states]
 
@@ -99,7 +99,7 @@ class Scheduler:
         """Whether nothing is left to do."""
         return not self.of(WAITING, ELSEWHERE, RUNNING)
 
-    def step(self) -> list[Run]:
+    def step(self) -> list[ScheduledRun]:
         """Start what can start; return the runs that since the last step are done, have failed, or died."""
         changed = self._give_up() + [run for run in self.of(RUNNING) if run.submitted.done()]
         for run in changed:
@@ -126,10 +126,10 @@ class Scheduler:
         """
         took: dict[str, list[float]] = {}
         for run in self.of(DONE):
-            took.setdefault(run.plan.cell.task, []).append(run.took)
+            took.setdefault(run.plan.run.task, []).append(run.took)
         total = left = 0.0
         for run in self.runs.values():
-            task = run.plan.cell.task
+            task = run.plan.run.task
             expected = sum(took[task]) / len(took[task]) if task in took else 60 * self._minutes.get(task, 1)
             share = progress(self._work_dir / run.name)[0] if run.state == RUNNING else 0.0
             if share > 0.1:  # enough of this run to know its pace
@@ -140,19 +140,19 @@ class Scheduler:
         open_runs = len(self.of(WAITING, ELSEWHERE, RUNNING))
         return 1 - left / total, left / min(len(self._slots), max(1, open_runs))
 
-    def _parent_state(self, run: Run) -> str | None:
+    def _parent_state(self, run: ScheduledRun) -> str | None:
         """Return where the run stands that this one starts from, or None where it waits for none."""
-        parent = self.runs.get(run.plan.cell.parent)
+        parent = self.runs.get(run.plan.run.parent)
         return parent and parent.state
 
-    def _give_up(self) -> list[Run]:
+    def _give_up(self) -> list[ScheduledRun]:
         """Fail the runs that wait for one that has failed; return them."""
         hopeless = [run for run in self.of(WAITING, ELSEWHERE) if self._parent_state(run) == FAILED]
         for run in hopeless:
-            run.state, run.why = FAILED, f"{run.plan.cell.parent} failed"
+            run.state, run.why = FAILED, f"{run.plan.run.parent} failed"
         return hopeless
 
-    def _conclude(self, run: Run) -> None:
+    def _conclude(self, run: ScheduledRun) -> None:
         """Note what became of a run whose job has ended, and free its slot."""
         try:
             run.record = run.submitted.result()

@@ -1,4 +1,4 @@
-"""What Slurm is asked for: the parameters that a user gives, by submitit's names, and a cell's share."""
+"""What Slurm is asked for: the parameters that a user gives, by submitit's names, and a run's share."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ TEXTS = (
 LISTS = ("setup", "teardown", "srun_args")
 MAPPINGS = ("additional_parameters",)
 KNOWN = (*INTEGERS, *TEXTS, *LISTS, *MAPPINGS)
-"""Those of `submitit.SlurmExecutor`; `time` is in minutes, `setup` are shell commands before the cell."""
+"""Those of `submitit.SlurmExecutor`; `time` is in minutes, `setup` are shell commands before the run."""
 
 KINDS = {str: "text", list: "list", dict: "mapping, in a YAML file"}
 
@@ -39,10 +39,10 @@ def read_parameters(given: list[str]) -> dict[str, object]:
 
 
 def resources(parameters: dict[str, object], gpus: int, config: str) -> dict[str, int]:
-    """Return a cell's nodes and tasks per node, one task per GPU.
+    """Return a run's nodes and tasks per node, one task per GPU.
 
-    A cell takes the GPUs that its config is written for, of one node or, where a node has fewer
-    (`gpus_per_node`), of several. Where `nodes` is given too, every cell takes just that. Without
+    A run takes the GPUs that its config is written for, of one node or, where a node has fewer
+    (`gpus_per_node`), of several. Where `nodes` is given too, every run takes just that. Without
     `gpus_per_node` it is one task without a GPU.
 
     Args:

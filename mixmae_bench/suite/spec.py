@@ -43,7 +43,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """One run of the grid.
 
     Attributes:
@@ -69,7 +69,7 @@ class Cell:
 
     @property
     def parent(self) -> str | None:
-        """Name of the cell that this one starts from, if there is one."""
+        """Name of the run that this one starts from, if there is one."""
         if self.start in (RANDOM, CHECKPOINT):
             return None
         return f"{self.method.name}/seed{self.seed}/{self.start}"
@@ -102,18 +102,18 @@ class Suite:
         """Names of all methods' tasks, pretraining aside, in the order of the file."""
         return _task_names(self.methods)
 
-    def cells(self) -> list[Cell]:
+    def runs(self) -> list[Run]:
         """Return the grid, seed by seed, every run after the one that it starts from."""
-        cells = []
+        runs = []
         for seed in self.seeds:
             for method in self.methods.values():
                 if method.pretrain:
                     data = self._dataset(method.pretrain)
-                    cells.append(Cell(method, PRETRAINING, seed, method.pretrain, data, RANDOM))
+                    runs.append(Run(method, PRETRAINING, seed, method.pretrain, data, RANDOM))
                 for task in method.tasks:
                     start, data = task.after or method.start, self._dataset(task.config)
-                    cells.append(Cell(method, task.name, seed, task.config, data, start))
-        return cells
+                    runs.append(Run(method, task.name, seed, task.config, data, start))
+        return runs
 
     def outline(self) -> Outline:
         """Return the suite as plain data, for reports and tables."""
@@ -126,7 +126,7 @@ class Suite:
                 name: (*([PRETRAINING] if method.pretrain else []), *(task.name for task in method.tasks))
                 for name, method in self.methods.items()
             },
-            frozenset(cell.dataset for cell in self.cells()),
+            frozenset(run.dataset for run in self.runs()),
             {name: Models(method.pretrain, method.tasks[0].config) for name, method in self.methods.items()},
         )
 

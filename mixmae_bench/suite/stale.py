@@ -75,12 +75,12 @@ def aside_name(folder: Path) -> Path:
 
 
 def what_changed(planned: Plan, folder: Path, records: Collection[Record]) -> list[str]:
-    """Say what is not as it was when the cell was last run.
+    """Say what is not as it was when the run was last run.
 
     In words `key: old -> new`; by hashes where an older version noted nothing else.
 
     Args:
-        planned: The cell as it is today.
+        planned: The run as it is today.
         folder: Where it runs.
         records: Those of the suite's folder.
     """
@@ -93,16 +93,16 @@ def what_changed(planned: Plan, folder: Path, records: Collection[Record]) -> li
 
 
 def last_record(planned: Plan, records: Collection[Record]) -> Record | None:
-    """Return the last record of a cell's method, task and seed, made from whatever."""
-    cell = planned.cell
-    same = [r for r in records if (r.method, r.task, r.seed) == (cell.method.name, cell.task, cell.seed)]
+    """Return the last record of a run's method, task and seed, made from whatever."""
+    run = planned.run
+    same = [r for r in records if (r.method, r.task, r.seed) == (run.method.name, run.task, run.seed)]
     return same[-1] if same else None
 
 
 def _by_hashes(planned: Plan, record: Record) -> list[str]:
     changed = []
     if record.config_hash != planned.config_hash:
-        changed.append(f"config: {planned.cell.config} is another than then")
+        changed.append(f"config: {planned.run.config} is another than then")
     if record.data_hash not in (None, planned.data_hash):  # schema 1 has none
         changed.append("data: the files are others than then")
     if not changed or (record.start, record.parent) != (planned.start, planned.parent):
@@ -116,15 +116,15 @@ def check_lost_work(
     """Refuse to train again what others start from and what was trained before.
 
     Raises:
-        UserError: Where a cell of `todo` has a record or a checkpoint of another identity, or where its
+        UserError: Where a run of `todo` has a record or a checkpoint of another identity, or where its
             record is there and its checkpoint gone. The message tells what changed and the hours that were
             spent.
     """
-    parents = {planned.cell.parent for planned in plans.values()}
+    parents = {planned.run.parent for planned in plans.values()}
     lost = []
     for name in todo:
         planned, folder = plans[name], work_dir / name
-        if planned.cell.task != PRETRAINING and name not in parents:
+        if planned.run.task != PRETRAINING and name not in parents:
             continue
         record, note, share = last_record(planned, records), read_note(folder), progress(folder)[0]
         begun = note is not None and note.key == planned.key and 0 < share < 1

@@ -20,20 +20,20 @@ STYLES = {"done": "green", "stale": "yellow", "running": "cyan", "failed": "red"
 
 @dataclass(frozen=True)
 class State:
-    """Where a cell stands: a key of `STYLES`, and what there is to say about it."""
+    """Where a run stands: a key of `STYLES`, and what there is to say about it."""
 
     name: str
     detail: str
 
 
 def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, console: Console) -> None:
-    """Print a row per cell of a suite and how many are in which state.
+    """Print a row per run of a suite and how many are in which state.
 
     Args:
         suite: The suite.
         work_dir: Folder of all results.
         rescale: As given to `run`, like the next.
-        processes: How many train a cell together.
+        processes: How many train a run together.
         console: Where to print.
 
     Raises:
@@ -44,7 +44,7 @@ def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, con
         console.print(f"warning: {complaint}", style="yellow", soft_wrap=True, markup=False)
     plans = plan(suite, rescale, lambda cfg: processes, {record.key for record in records})
     states = {name: state(planned, records, work_dir) for name, planned in plans.items()}
-    table = Table("cell", "state", "", box=None)
+    table = Table("run", "state", "", box=None)
     for name, own in states.items():
         table.add_row(name, f"[{STYLES[own.name]}]{own.name}[/]", Text(own.detail))
     console.print(table)
@@ -53,12 +53,12 @@ def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, con
 
 
 def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
-    """Return where a cell stands.
+    """Return where a run stands.
 
-    A cell is stale where its folder, or the last record of its method, task and seed, is of another identity:
+    A run is stale where its folder, or the last record of its method, task and seed, is of another identity:
     `run` makes it anew and keeps what is there. Other code alone does not make `run` do so, and is said.
     """
-    folder = work_dir / planned.cell.name
+    folder = work_dir / planned.run.name
     if is_running(folder):
         return State("running", progress(folder)[1])
     same = [r for r in records if r.key == planned.key]

@@ -1,4 +1,4 @@
-"""Processes that run cells on this machine."""
+"""Processes that run runs on this machine."""
 
 from mmengine.config import Config
 
@@ -11,10 +11,10 @@ from mixmae_bench.system.worker import Call, Worker
 
 class Workers:
     """A process per slot that lives for a whole suite, as importing the frameworks takes longer than a tiny
-    cell; one that died is replaced. An `executor.Executor`.
+    run; one that died is replaced. An `executor.Executor`.
 
     Args:
-        processes: How many train each cell together; new ones for every cell where it is not 1.
+        processes: How many train each run together; new ones for every run where it is not 1.
     """
 
     after_stop = "the same command goes on where it was"
@@ -28,11 +28,11 @@ class Workers:
         return take_slots(jobs, self._processes)
 
     def processes(self, cfg: Config) -> int:
-        """Return how many processes train a cell of this config together."""
+        """Return how many processes train a run of this config together."""
         return self._processes
 
     def submit(self, job: Job, slot: Slot) -> Call:
-        """Start a cell (see `cell.run_job`)."""
+        """Start a run (see `execute.run_job`)."""
         worker = self._workers.get(slot)
         if worker is None or not worker.alive:
             worker = self._workers[slot] = Worker(slot.environment)
@@ -54,6 +54,6 @@ def _run(job: Job, processes: int) -> Record | None:
 
 def _member(job: Job) -> Record | None:
     with quiet():  # there is no log yet
-        from mixmae_bench.suite.cell import run_job
+        from mixmae_bench.suite.execute import run_job
 
     return run_job(job)

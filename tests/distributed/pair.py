@@ -61,7 +61,7 @@ def _start(rank: int, port: int, folder: Path) -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
     os.chdir(folder)
     torch.set_num_threads(1)
-    from mixmae_bench.suite import cell  # noqa: F401  # imports what all tests need
+    from mixmae_bench.suite import execute  # noqa: F401  # imports what all tests need
 
     init_process_group("pytorch")
 
@@ -85,7 +85,7 @@ def runner_of(config: Path, folder: Path, launcher: str, **options: object) -> R
 
 @contextlib.contextmanager
 def output_kept() -> Iterator[None]:
-    """Give this process its stdout and stderr back after a cell has sent them to its log."""
+    """Give this process its stdout and stderr back after a run has sent them to its log."""
     kept = os.dup(1), os.dup(2)
     try:
         yield

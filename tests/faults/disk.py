@@ -111,7 +111,7 @@ def full_training(number: int, seed: int, runs: Path, work: Path) -> Outcome:
 
 
 def full_suite(runs: Path, work: Path) -> list[Outcome]:
-    """Run a suite of one cell on a disk without room for its second checkpoint, then with room."""
+    """Run a suite of one run on a disk without room for its second checkpoint, then with room."""
     suite = work / "suite.yaml"
     work.mkdir(parents=True)
     suite.write_text(

@@ -174,19 +174,19 @@ def suite_wrong(done: Ended, folder: Path, reference: Path) -> str | None:
     """Say what is wrong with a suite that has ended, or return None."""
     if done.status or done.err:
         return done.last_words
-    cells = sorted(path.parent.relative_to(reference) for path in reference.glob(f"*/*/*/{FINAL}"))
+    runs = sorted(path.parent.relative_to(reference) for path in reference.glob(f"*/*/*/{FINAL}"))
     records, complaints = read_records(folder / "records.jsonl")
     recorded = sorted(Path(r.method, f"seed{r.seed}", r.task) for r in records)
-    if complaints or recorded != cells:
-        return f"records of {len(recorded)} cells instead of {len(cells)}; {complaints}"
-    for cell in cells:
-        if wrong := difference(folder / cell, reference / cell):
-            return f"{cell}: {wrong}"
+    if complaints or recorded != runs:
+        return f"records of {len(recorded)} runs instead of {len(runs)}; {complaints}"
+    for name in runs:
+        if wrong := difference(folder / name, reference / name):
+            return f"{name}: {wrong}"
     return None
 
 
 def workers(pid: int) -> list[int]:
-    """Return the processes that run cells of a suite."""
+    """Return the processes that run runs of a suite."""
     children = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         children += map(int, task.read_text().split())

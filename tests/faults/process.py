@@ -108,7 +108,7 @@ def import_everything() -> None:
         import mixmae_bench.datasets.check_folder
         import mixmae_bench.engine.reconstruct
         import mixmae_bench.report.page
-        import mixmae_bench.suite.cell
+        import mixmae_bench.suite.execute
         import mixmae_bench.suite.run
         import mixmae_bench.verify.run  # noqa: F401
 

@@ -20,8 +20,8 @@ import submitit
 from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.suite import cluster
-from mixmae_bench.suite.cluster import RunCell, SlurmJobs, Submitted
-from mixmae_bench.suite.job import CellFailed, Job, reason
+from mixmae_bench.suite.cluster import SlurmJobs, SlurmTask, Submitted
+from mixmae_bench.suite.job import Job, RunFailed, reason
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import held, note_failure
 from mixmae_bench.suite.run import _job as job_of_run
@@ -33,7 +33,7 @@ SUITE = Path(__file__).parents[1] / "smoke" / "suite.yaml"
 
 
 class Light:
-    """In the place of a cell: what a job does that needs no framework. The folder holds what to do."""
+    """In the place of a run: what a job does that needs no framework. The folder holds what to do."""
 
     def __init__(self, job: SimpleNamespace) -> None:
         self.job = job
@@ -69,13 +69,13 @@ def job_of(work: Path, name: str, action: str | None = None) -> SimpleNamespace:
     return SimpleNamespace(
         folder=work / name,
         records=work / "records.jsonl",
-        plan=SimpleNamespace(key="k", cell=SimpleNamespace(name=name)),
+        plan=SimpleNamespace(key="k", run=SimpleNamespace(name=name)),
     )
 
 
 def submit(job: SimpleNamespace) -> Submitted:
     """Submit a job by submitit's own executor for this machine, in the place of Slurm's."""
-    executor = submitit.LocalExecutor(job.records.parent / "jobs" / job.plan.cell.name)
+    executor = submitit.LocalExecutor(job.records.parent / "jobs" / job.plan.run.name)
     executor.update_parameters(timeout_min=10, stderr_to_stdout=True)
     return Submitted(job, executor.submit(Light(job)).task(0), 0.05)
 
@@ -106,7 +106,7 @@ def test_a_killed_job_is_told_with_the_end_of_its_log_and_can_be_submitted_again
 @pytest.mark.parametrize(
     ("action", "expected", "logged"),
     [
-        ("fail", "failed before the cell began", "ValueError: no such thing"),
+        ("fail", "failed before the run began", "ValueError: no such thing"),
         ("fail and note", "OSError: disk is full", None),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_failing_job_gives_its_reason(
     job = job_of(tmp_path, "m/seed0/a", action)
     submitted = submit(job)
     wait(submitted)
-    with pytest.raises(CellFailed) as error:
+    with pytest.raises(RunFailed) as error:
         submitted.result()
     assert reason(error.value).endswith(expected)
     log = job.folder / "log.txt"
@@ -128,11 +128,11 @@ def test_a_failing_job_gives_its_reason(
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What a cell would find in its environment."""
+    """What a run would find in its environment."""
     found: dict[str, str] = {}
     with quiet():
-        from mixmae_bench.suite import cell
-    monkeypatch.setattr(cell, "run_job", lambda job: found.update(os.environ) or job)
+        from mixmae_bench.suite import execute
+    monkeypatch.setattr(execute, "run_job", lambda job: found.update(os.environ) or job)
     for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
@@ -149,7 +149,7 @@ def test_tasks_of_a_job_find_torchrun_s_variables(
     for name, value in settings.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
-    assert RunCell("job")() == "job"
+    assert SlurmTask("job")() == "job"
     assert (asked["RANK"], asked["WORLD_SIZE"]) == ("11", "16")
     assert (asked["LOCAL_RANK"], asked["LOCAL_WORLD_SIZE"]) == ("3", "8")
     assert asked["MASTER_ADDR"] == "node07"
@@ -158,7 +158,7 @@ def test_tasks_of_a_job_find_torchrun_s_variables(
 
 
 def test_a_single_task_trains_as_any_single_process(asked: dict[str, str]) -> None:
-    RunCell("job")()
+    SlurmTask("job")()
     assert "RANK" not in asked
     assert "WORLD_SIZE" not in asked
 
@@ -166,17 +166,17 @@ def test_a_single_task_trains_as_any_single_process(asked: dict[str, str]) -> No
 @pytest.mark.usefixtures("asked")
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 def test_a_preemption_is_left_to_the_task_by_the_processes_that_it_forks() -> None:
-    RunCell("job")()
+    SlurmTask("job")()
     pid = os.fork()
     if not pid:
         os._exit(0 if signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_a_preempted_cell_is_submitted_as_it_was() -> None:
-    cell = RunCell("job")
-    again = cell.checkpoint()
-    assert again.function is cell
+def test_a_preempted_run_is_submitted_as_it_was() -> None:
+    run = SlurmTask("job")
+    again = run.checkpoint()
+    assert again.function is run
     assert (again.args, again.kwargs) == ((), {})
 
 
@@ -198,7 +198,7 @@ def test_a_preempted_job_goes_on_from_its_last_checkpoint(tmp_path: Path) -> Non
     job = job_of_run(suite, planned, tmp_path / "work", 1, False, ())
     executor = submitit.LocalExecutor(tmp_path / "jobs")
     executor.update_parameters(timeout_min=10, stderr_to_stdout=True)
-    submitted = Submitted(job, executor.submit(RunCell(job)).task(0), 0.05)
+    submitted = Submitted(job, executor.submit(SlurmTask(job)).task(0), 0.05)
     try:
         limit = time.monotonic() + 120
         while not (job.folder / "last_checkpoint").is_file():
@@ -275,7 +275,7 @@ def planned() -> Plan:
 def job(tmp_path: Path, planned: Plan) -> Job:
     work = tmp_path / "work"
     return Job(
-        *("smoke", SUITE, 1, "digits", planned, work / planned.cell.name, work / "records.jsonl"),
+        *("smoke", SUITE, 1, "digits", planned, work / planned.run.name, work / "records.jsonl"),
         *(None, 9, False, ()),
     )
 
@@ -284,7 +284,7 @@ def finish(submitted: Submitted, outcome: tuple[str, object]) -> None:
     submitted.task.paths.result_pickle.write_bytes(pickle.dumps(outcome))
 
 
-def test_a_cell_goes_through_sbatch_and_its_result_comes_back(
+def test_a_run_goes_through_sbatch_and_its_result_comes_back(
     slurm: FakeSlurm, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")  # where the suite is a job itself
@@ -305,7 +305,7 @@ def test_a_cell_goes_through_sbatch_and_its_result_comes_back(
     assert submitted.result() == "record"
 
 
-def test_a_cell_that_another_process_is_at_is_not_submitted(slurm: FakeSlurm, job: Job) -> None:
+def test_a_run_that_another_process_is_at_is_not_submitted(slurm: FakeSlurm, job: Job) -> None:
     with held(job.folder):
         submitted = SlurmJobs({}).submit(job, SLOT)
     assert submitted.done()
@@ -334,7 +334,7 @@ def test_a_job_in_the_queue_is_found_by_the_next_process_and_one_that_ended_is_n
     ("state", "kind", "why"),
     [
         ("OUT_OF_MEMORY", ProcessDied, "its job 101 ended without a result (state OUT_OF_MEMORY)"),
-        ("CANCELLED by 0", CellFailed, "job 101 was cancelled"),
+        ("CANCELLED by 0", RunFailed, "job 101 was cancelled"),
     ],
 )
 def test_a_job_without_a_result_died_unless_somebody_cancelled_it(
@@ -376,8 +376,8 @@ def test_jobs_go_on_when_the_suite_stops_and_are_named(slurm: FakeSlurm, job: Jo
     assert jobs.after_stop.endswith("scancel 101")
 
 
-def test_processes_are_those_that_the_cell_gets(slurm: FakeSlurm, job: Job) -> None:
-    cfg = cluster.load_config(job.plan.cell.config)
+def test_processes_are_those_that_the_run_gets(slurm: FakeSlurm, job: Job) -> None:
+    cfg = cluster.load_config(job.plan.run.config)
     cfg.auto_scale_lr.base_batch_size = 32  # four times the batch
     assert SlurmJobs({}).processes(cfg) == 1
     assert SlurmJobs({"gpus_per_node": 2}).processes(cfg) == 4

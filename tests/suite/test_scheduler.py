@@ -21,9 +21,9 @@ DIED = ProcessDied("its process was killed by signal 9 (out of memory?)")
 
 
 def planned(name: str, parent: str | None = None) -> Plan:
-    cell = SimpleNamespace(name=name, task=name.rpartition("/")[2], parent=parent)
+    run = SimpleNamespace(name=name, task=name.rpartition("/")[2], parent=parent)
     hashes = dict.fromkeys(("key", "older_key", "config_hash", "data_hash", "code_hash"), "x")
-    return Plan(cell, identity={}, start="random", parent=parent, **hashes)
+    return Plan(run, identity={}, start="random", parent=parent, **hashes)
 
 
 class Pretended:
@@ -52,9 +52,9 @@ class Pretended:
 
 
 def make(folder: Path, executor: Executor, plans: list[Plan], slots: int = 1, **minutes: float) -> Scheduler:
-    todo = {plan.cell.name: plan for plan in plans}
+    todo = {plan.run.name: plan for plan in plans}
     room = [Slot(number, 1) for number in range(slots)]
-    return Scheduler(todo, room, executor, lambda plan, slot: plan.cell.name, minutes, folder)
+    return Scheduler(todo, room, executor, lambda plan, slot: plan.run.name, minutes, folder)
 
 
 CHAIN = [
@@ -172,8 +172,8 @@ def test_the_estimate_follows_what_the_runs_took(tmp_path: Path, monkeypatch: py
 
 
 def run_all(plans: list[Plan], slots: list[Slot], executor: Workers, jobs: dict) -> dict[str, object]:
-    todo = {plan.cell.name: plan for plan in plans}
-    own = Scheduler(todo, slots, executor, lambda plan, slot: jobs[plan.cell.name], {}, jobs["folder"])
+    todo = {plan.run.name: plan for plan in plans}
+    own = Scheduler(todo, slots, executor, lambda plan, slot: jobs[plan.run.name], {}, jobs["folder"])
     limit = time.monotonic() + 300
     try:
         while not own.ended:

@@ -1,4 +1,4 @@
-"""What Slurm is asked for: parameters as given, a cell's share of GPUs, and the script of a dry run."""
+"""What Slurm is asked for: parameters as given, a run's share of GPUs, and the script of a dry run."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
         ({"gpus_per_node": 4, "nodes": 1}, 16, 1, 4),
     ],
 )
-def test_a_cell_takes_the_gpus_of_its_config_on_as_many_nodes_as_they_need(
+def test_a_run_takes_the_gpus_of_its_config_on_as_many_nodes_as_they_need(
     parameters: dict[str, int], gpus: int, nodes: int, tasks: int
 ) -> None:
     share = resources(parameters, gpus, "c.py")
@@ -84,7 +84,7 @@ def run(suite: str, *options: str) -> int:
     return main(["run", str(ROOT / "configs" / "suites" / suite), *options])
 
 
-def test_a_dry_run_prints_the_script_of_every_kind_of_cell_without_slurm_or_data(
+def test_a_dry_run_prints_the_script_of_every_kind_of_run_without_slurm_or_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -96,8 +96,8 @@ def test_a_dry_run_prints_the_script_of_every_kind_of_cell_without_slurm_or_data
     assert list(tmp_path.iterdir()) == []
     estimate, pretraining, transfer = capsys.readouterr().out.split("#!/bin/bash")
     assert "GPU hours at" in estimate
-    assert "cells with nodes 2, ntasks_per_node 8, gpus_per_node 8: 1, of which 0 are" in estimate
-    assert "cells with nodes 1, ntasks_per_node 8, gpus_per_node 8: 1, of which 1 are" in pretraining
+    assert "runs with nodes 2, ntasks_per_node 8, gpus_per_node 8: 1, of which 0 are" in estimate
+    assert "runs with nodes 1, ntasks_per_node 8, gpus_per_node 8: 1, of which 1 are" in pretraining
     folder = tmp_path / "work_dirs/imagenet/jobs/mixmae-swin-b-300e/seed0"
     for script, name, nodes in ((pretraining, "pretraining", 2), (transfer, "in1k", 1)):
         lines = script.splitlines()

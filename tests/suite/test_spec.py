@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.suite.spec import PRETRAINING, Cell, Method, Suite, Task, read_suite
+from mixmae_bench.suite.spec import PRETRAINING, Method, Run, Suite, Task, read_suite
 
 SUITES = Path(__file__).parents[2] / "configs" / "suites"
 DIGITS = SUITES / "digits.yaml"
@@ -74,9 +74,9 @@ def test_a_path_given_as_text_or_absolute_in_the_file_works(folder: Path) -> Non
     assert task == Task("classification", folder / "classify.py")
 
 
-def test_cells_go_seed_by_seed_with_pretraining_before_what_starts_from_it(folder: Path) -> None:
-    cells = read_suite(write(folder)).cells()
-    assert [cell.name for cell in cells] == [
+def test_runs_go_seed_by_seed_with_pretraining_before_what_starts_from_it(folder: Path) -> None:
+    runs = read_suite(write(folder)).runs()
+    assert [run.name for run in runs] == [
         f"{method}/seed{seed}/{task}"
         for seed in (4, 1)
         for method, task in (
@@ -89,33 +89,33 @@ def test_cells_go_seed_by_seed_with_pretraining_before_what_starts_from_it(folde
             ("theirs", "detection"),
         )
     ]
-    assert len({cell.name for cell in cells}) == len(cells)
+    assert len({run.name for run in runs}) == len(runs)
 
 
 def test_the_parent_of_a_transfer_is_the_pretraining_of_its_own_method_and_seed(folder: Path) -> None:
-    parents = {cell.name: cell.parent for cell in read_suite(write(folder)).cells()}
+    parents = {run.name: run.parent for run in read_suite(write(folder)).runs()}
     for name, parent in parents.items():
         method, seed, task = name.split("/")
         starts_from_pretraining = method == "mixmae" and task != PRETRAINING
         assert parent == (f"mixmae/{seed}/pretraining" if starts_from_pretraining else None)
 
 
-def test_every_parent_is_a_cell_that_comes_before_its_children(folder: Path) -> None:
+def test_every_parent_is_a_run_that_comes_before_its_children(folder: Path) -> None:
     seen = set()
-    for cell in read_suite(write(folder)).cells():
-        assert cell.parent is None or cell.parent in seen
-        seen.add(cell.name)
+    for run in read_suite(write(folder)).runs():
+        assert run.parent is None or run.parent in seen
+        seen.add(run.name)
 
 
-def test_every_cell_runs_the_config_of_its_task(folder: Path) -> None:
+def test_every_run_runs_the_config_of_its_task(folder: Path) -> None:
     configs = {
         PRETRAINING: folder / "pretrain.py",
         "classification": folder / "classify.py",
         "detection": folder / "more" / "detect.py",
     }
-    cells = read_suite(write(folder)).cells()
-    assert cells
-    assert all(cell.config == configs[cell.task] for cell in cells)
+    runs = read_suite(write(folder)).runs()
+    assert runs
+    assert all(run.config == configs[run.task] for run in runs)
 
 
 def test_seeds_given_by_the_caller_replace_those_of_the_file(folder: Path) -> None:
@@ -124,16 +124,16 @@ def test_seeds_given_by_the_caller_replace_those_of_the_file(folder: Path) -> No
     assert read_suite(path, None).seeds == [4, 1]
 
 
-def test_methods_given_by_the_caller_narrow_the_suite_and_its_cells(folder: Path) -> None:
+def test_methods_given_by_the_caller_narrow_the_suite_and_its_runs(folder: Path) -> None:
     suite = read_suite(write(folder), None, ["theirs", "scratch"])
     assert set(suite.methods) == {"theirs", "scratch"}
-    assert {cell.method.name for cell in suite.cells()} == {"theirs", "scratch"}
-    assert all(cell.task != PRETRAINING for cell in suite.cells())
+    assert {run.method.name for run in suite.runs()} == {"theirs", "scratch"}
+    assert all(run.task != PRETRAINING for run in suite.runs())
 
 
 def test_a_method_named_twice_by_the_caller_is_run_once(folder: Path) -> None:
     suite = read_suite(write(folder), [0], ["scratch", "scratch"])
-    assert [cell.name for cell in suite.cells()] == [
+    assert [run.name for run in suite.runs()] == [
         "scratch/seed0/classification",
         "scratch/seed0/detection",
     ]
@@ -141,11 +141,11 @@ def test_a_method_named_twice_by_the_caller_is_run_once(folder: Path) -> None:
 
 def test_a_method_of_another_name_may_start_from_a_checkpoint_in_the_file_of_a_suite(folder: Path) -> None:
     suite = read_suite(write(folder), [0], ["theirs"])
-    (cell, _) = suite.cells()
-    assert cell == Cell(
+    (run, _) = suite.runs()
+    assert run == Run(
         suite.methods["theirs"], "classification", 0, folder / "classify.py", "digits", "checkpoint"
     )
-    assert cell.parent is None
+    assert run.parent is None
 
 
 @pytest.mark.parametrize("name", ["suite.yaml", "none.yaml", "nowhere/suite.yaml"])
@@ -315,7 +315,7 @@ def test_a_mistake_is_one_line_with_the_file_the_place_and_the_remedy(
 
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", ".."])
 def test_a_method_whose_name_would_leave_the_work_folder_is_refused(folder: Path, name: str) -> None:
-    # A cell's folder is removed before it is run anew: it must not be any folder of the user's.
+    # A run's folder is removed before it is run anew: it must not be any folder of the user's.
     path = write(folder, methods=f"methods: {{{name}: {{pretrain: pretrain.py}}}}")
     assert repr(name) in message(path)
 
@@ -348,12 +348,12 @@ def test_the_digits_suite_compares_scratch_and_three_methods_on_all_tasks() -> N
     assert suite.name == "digits"
     assert list(suite.methods) == ["scratch", "mixmae", "simmim", "um-mae"]
     assert suite.tasks == ["classification", "detection", "segmentation"]
-    assert len(suite.cells()) == 15 * len(suite.seeds)
-    assert all(cell.config.is_file() for cell in suite.cells())
+    assert len(suite.runs()) == 15 * len(suite.seeds)
+    assert all(run.config.is_file() for run in suite.runs())
 
 
 def test_the_digits_suite_takes_three_seeds() -> None:
-    assert len(read_suite(DIGITS, [0, 1, 2]).cells()) == 45
+    assert len(read_suite(DIGITS, [0, 1, 2]).runs()) == 45
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ def chained(folder: Path) -> Suite:
 
 
 def test_a_method_with_tasks_of_its_own_runs_those_instead_of_the_suites(chained: Suite) -> None:
-    configs = {cell.name: cell.config.name for cell in chained.cells()}
+    configs = {run.name: run.config.name for run in chained.runs()}
     assert configs == {
         "scratch-b/seed0/in1k": "b1_in1k.py",
         "scratch-b/seed0/coco": "b2_coco.py",
@@ -391,7 +391,7 @@ def test_a_method_with_tasks_of_its_own_runs_those_instead_of_the_suites(chained
 
 
 def test_a_task_may_start_from_the_result_of_a_task_above_it(chained: Suite) -> None:
-    starts = {cell.name: (cell.start, cell.parent) for cell in chained.cells()}
+    starts = {run.name: (run.start, run.parent) for run in chained.runs()}
     assert starts == {
         "scratch-b/seed0/in1k": ("random", None),
         "scratch-b/seed0/coco": ("random", None),
@@ -405,9 +405,9 @@ def test_a_task_may_start_from_the_result_of_a_task_above_it(chained: Suite) -> 
 
 
 def test_without_a_data_set_in_the_suite_the_configs_names_tell_it(chained: Suite, folder: Path) -> None:
-    data = {cell.task: cell.dataset for cell in chained.cells()}
+    data = {run.task: run.dataset for run in chained.runs()}
     assert (data["in1k"], data["coco"]) == ("in1k", "coco")
-    assert {cell.dataset for cell in read_suite(write(folder)).cells()} == {"digits"}
+    assert {run.dataset for run in read_suite(write(folder)).runs()} == {"digits"}
 
 
 def test_minutes_may_be_left_out(chained: Suite) -> None:

@@ -58,8 +58,8 @@ def finish(work: Path, name: str, planned: Plan) -> None:
 def record_of(planned: Plan, **changes: object) -> Record:
     known = {field.name for field in dataclasses.fields(Record)}
     values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(Plan) if f.name in known}
-    cell = planned.cell
-    values |= dict(suite="s", suite_version=1, method="mixmae", task=cell.task, seed=0, seconds=7200.0)
+    run = planned.run
+    values |= dict(suite="s", suite_version=1, method="mixmae", task=run.task, seed=0, seconds=7200.0)
     return dataclasses.replace(SAMPLE, **(values | changes))
 
 
@@ -76,7 +76,7 @@ def run(
             asked.extend(todo)
             return {}
 
-        monkeypatch.setattr(mixmae_bench.suite.run, "_run_cells", note)
+        monkeypatch.setattr(mixmae_bench.suite.run, "_run_all", note)
         status = main(["run", str(suite), "--work-dir", str(work), *options])
         return status, asked, *capsys.readouterr()
 
@@ -162,7 +162,7 @@ def test_a_record_without_its_checkpoint_is_said_and_not_made_again_by_itself(
     shutil.rmtree(finished / PRETRAINING)
     status, asked, out, _ = run(suite, finished)
     assert (status, asked) == (0, [])
-    assert f"1 of the cells that are done have no checkpoint any more, only a record: {PRETRAINING}" in out
+    assert f"1 of the runs that are done have no checkpoint any more, only a record: {PRETRAINING}" in out
     add(suite, "classification", "optim_wrapper = dict(optimizer=dict(lr=0.25))")
     status, asked, _, err = run(suite, finished)
     assert (status, asked) == (2, [])
@@ -204,7 +204,7 @@ def test_runs_that_an_older_version_finished_stay_done(suite: Path, finished: Pa
     plans = plan(read_suite(suite))
     (finished / "records.jsonl").unlink()
     for name, planned in plans.items():
-        parent = plans[planned.cell.parent].older_key if planned.cell.parent else None
+        parent = plans[planned.run.parent].older_key if planned.run.parent else None
         old = record_of(planned, key=planned.older_key, parent=parent)
         append_record(finished / "records.jsonl", old)
         (finished / name / NOTE).unlink()

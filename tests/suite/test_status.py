@@ -1,4 +1,4 @@
-"""What a suite says of its cells: the state of each and why."""
+"""What a suite says of its runs: the state of each and why."""
 
 import dataclasses
 import json
@@ -31,18 +31,18 @@ def plans() -> dict[str, Plan]:
 
 def record(planned: Plan, **changes: object) -> Record:
     """Return a record that a run of today would have left."""
-    cell = planned.cell
+    run = planned.run
     known = {field.name for field in dataclasses.fields(Record)}
     values = {f.name: getattr(planned, f.name) for f in dataclasses.fields(Plan) if f.name in known}
-    values |= dict(method=cell.method.name, task=cell.task, seed=cell.seed, metrics={"box_ap": 31.25})
+    values |= dict(method=run.method.name, task=run.task, seed=run.seed, metrics={"box_ap": 31.25})
     return dataclasses.replace(SAMPLE, **(values | changes))
 
 
-def test_a_cell_without_a_record_is_missing(plans: dict[str, Plan], tmp_path: Path) -> None:
+def test_a_run_without_a_record_is_missing(plans: dict[str, Plan], tmp_path: Path) -> None:
     assert state(plans[CELL], [], tmp_path).name == "missing"
 
 
-def test_a_cell_with_its_record_is_done_and_shows_its_metrics(plans: dict[str, Plan], tmp_path: Path) -> None:
+def test_a_run_with_its_record_is_done_and_shows_its_metrics(plans: dict[str, Plan], tmp_path: Path) -> None:
     own = state(plans[CELL], [record(plans[CELL])], tmp_path)
     assert (own.name, own.detail) == ("done", "box AP 31.25")
 
@@ -56,7 +56,7 @@ def test_a_cell_with_its_record_is_done_and_shows_its_metrics(plans: dict[str, P
         (dict(start="random", parent=None), "checkpoint"),
     ],
 )
-def test_a_cell_is_stale_by_what_changed_and_by_nothing_else(
+def test_a_run_is_stale_by_what_changed_and_by_nothing_else(
     plans: dict[str, Plan], tmp_path: Path, changes: dict, reason: str
 ) -> None:
     own = state(plans[CELL], [record(plans[CELL], key="0" * 16, **changes)], tmp_path)
@@ -64,13 +64,13 @@ def test_a_cell_is_stale_by_what_changed_and_by_nothing_else(
     assert [part.split(":")[0] for part in own.detail.split(", ")] == [reason]
 
 
-def test_a_cell_of_other_code_is_stale_and_kept(plans: dict[str, Plan], tmp_path: Path) -> None:
+def test_a_run_of_other_code_is_stale_and_kept(plans: dict[str, Plan], tmp_path: Path) -> None:
     own = state(plans[CELL], [record(plans[CELL], code_hash="0" * 16, code="0.0.1 (abc)")], tmp_path)
     assert own.name == "stale"
     assert own.detail == "code: made by 0.0.1 (abc), kept; box AP 31.25"
 
 
-def test_a_running_cell_shows_how_far_it_is(plans: dict[str, Plan], tmp_path: Path) -> None:
+def test_a_running_run_shows_how_far_it_is(plans: dict[str, Plan], tmp_path: Path) -> None:
     folder = tmp_path / CELL
     with held(folder) as free:
         assert free
@@ -81,7 +81,7 @@ def test_a_running_cell_shows_how_far_it_is(plans: dict[str, Plan], tmp_path: Pa
     assert state(plans[CELL], [], tmp_path).name == "missing"
 
 
-def test_a_failed_cell_shows_the_error_and_the_log(plans: dict[str, Plan], tmp_path: Path) -> None:
+def test_a_failed_run_shows_the_error_and_the_log(plans: dict[str, Plan], tmp_path: Path) -> None:
     folder = tmp_path / CELL
     folder.mkdir(parents=True)
     note_failure(folder, "RuntimeError: it broke")
@@ -91,19 +91,19 @@ def test_a_failed_cell_shows_the_error_and_the_log(plans: dict[str, Plan], tmp_p
     assert state(plans[CELL], [], tmp_path).name == "missing"
 
 
-def test_a_cell_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
-    assert not is_running(tmp_path / "cell")
-    with held(tmp_path / "cell") as first, held(tmp_path / "cell") as second:
+def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    assert not is_running(tmp_path / "run")
+    with held(tmp_path / "run") as first, held(tmp_path / "run") as second:
         assert (first, second) == (True, False)
-    assert not is_running(tmp_path / "cell")
+    assert not is_running(tmp_path / "run")
 
 
-def test_looking_at_a_cell_keeps_no_other_process_from_it(
+def test_looking_at_a_run_keeps_no_other_process_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with held(tmp_path / "cell"):
+    with held(tmp_path / "run"):
         monkeypatch.setattr(progress.FileLock, "acquire", lambda *_, **__: pytest.fail("a lock was taken"))
-        assert is_running(tmp_path / "cell")
+        assert is_running(tmp_path / "run")
 
 
 def note_owner(folder: Path, host: str, pid: int, began: str, age: float) -> None:
@@ -113,7 +113,7 @@ def note_owner(folder: Path, host: str, pid: int, began: str, age: float) -> Non
 
 
 def test_a_note_that_a_crash_left_is_not_believed_for_ever(tmp_path: Path) -> None:
-    folder, own, pid = tmp_path / "cell", progress._host(), os.getpid()
+    folder, own, pid = tmp_path / "run", progress._host(), os.getpid()
     began = progress._began(pid)
     note_owner(folder, own, pid, began, age=1e6)
     assert is_running(folder)  # of this machine: whoever lives is at it, however long
@@ -137,28 +137,28 @@ def test_a_process_that_has_ended_but_is_not_waited_for_runs_nothing(tmp_path: P
     began = progress._began(ended.pid)
     ended.stdin.close()
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-    note_owner(tmp_path / "cell", progress._host(), ended.pid, began, age=0)
-    assert not is_running(tmp_path / "cell")
-    note_owner(tmp_path / "cell", progress._host(), ended.pid, None, age=0)
-    assert not is_running(tmp_path / "cell")
+    note_owner(tmp_path / "run", progress._host(), ended.pid, began, age=0)
+    assert not is_running(tmp_path / "run")
+    note_owner(tmp_path / "run", progress._host(), ended.pid, None, age=0)
+    assert not is_running(tmp_path / "run")
     ended.wait()
 
 
-def test_the_note_on_the_owner_is_touched_while_the_cell_is_held(
+def test_the_note_on_the_owner_is_touched_while_the_run_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_TOUCHES", 0.01)
-    folder = tmp_path / "cell"
+    folder = tmp_path / "run"
     with held(folder):
         note_owner(folder, "another", 1, "1", age=1e6)
         limit = time.monotonic() + 30
         while not is_running(folder):
             assert time.monotonic() < limit, "it is not touched"
             time.sleep(0.01)
-    assert [file.name for file in tmp_path.iterdir()] == [".cell.lock"]
+    assert [file.name for file in tmp_path.iterdir()] == [".run.lock"]
 
 
-def test_the_command_lists_every_cell_and_counts_the_states(
+def test_the_command_lists_every_run_and_counts_the_states(
     plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     append_record(tmp_path / "records.jsonl", record(plans[CELL]))

@@ -1,4 +1,4 @@
-"""Running one cell of a suite by mmengine's Runner, in this process or several, and recording it."""
+"""Running one run of a suite by mmengine's Runner, in this process or several, and recording it."""
 
 import gc
 import os
@@ -40,17 +40,17 @@ from mixmae_bench.system.redirect import printing_into
 
 
 def run_job(job: Job) -> Record | None:
-    """Train and evaluate a cell, with all it prints in `folder/log.txt`, and append its record.
+    """Train and evaluate a run, with all it prints in `folder/log.txt`, and append its record.
 
     A run that was killed goes on from its last checkpoint. A folder with a run of another identity is renamed
     first (see `suite.stale`).
 
     Where torchrun's variables are set (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), to be called
-    in each of those processes: they train together. The first of them holds the cell and writes the record;
+    in each of those processes: they train together. The first of them holds the run and writes the record;
     the others wait for it. Whoever started them ends the rest where one raises.
 
     Returns:
-        The record, by whichever process it was made, or None where another run is at this cell.
+        The record, by whichever process it was made, or None where another run is at this run.
 
     Raises:
         UserError: Where the config, its data, the checkpoint or the number of processes does not fit.
@@ -69,7 +69,7 @@ def run_job(job: Job) -> Record | None:
                     note_failure(job.folder, reason(error))
                 raise
             finally:
-                gc.collect()  # a Runner is full of cycles; the next cell needs its memory
+                gc.collect()  # a Runner is full of cycles; the next run needs its memory
 
 
 def _launcher() -> str:
@@ -77,7 +77,7 @@ def _launcher() -> str:
 
 
 def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
-    """Return the record of a cell that has one, and whether there is anything to run, which is prepared."""
+    """Return the record of a run that has one, and whether there is anything to run, which is prepared."""
     record = finished(job) if free else None
     todo = free and record is None
     if todo:
@@ -86,7 +86,7 @@ def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
 
 
 def finished(job: Job) -> Record | None:
-    """Return the record of a cell whose checkpoint is there too, or None."""
+    """Return the record of a run whose checkpoint is there too, or None."""
     same = [record for record in read_records(job.records)[0] if record.key == job.plan.key]
     return same[-1] if same and final_checkpoint(job.folder) else None
 
@@ -104,27 +104,27 @@ def _run(job: Job) -> Record:
     reset_peak_memory()
     torch.set_num_threads(job.threads)
 
-    raw = load_config(job.plan.cell.config)
+    raw = load_config(job.plan.run.config)
     cost, shape = _cost(raw)
     checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
         raise UserError(f"{job.parent} holds no intact checkpoint; the same command makes it again")
     cfg = prepare(
-        load_config(job.plan.cell.config),
+        load_config(job.plan.run.config),
         job.folder,
         get_world_size(),
         rescale=job.rescale,
         resume=True,
-        seed=job.plan.cell.seed,
+        seed=job.plan.run.seed,
         checkpoint=checkpoint,
         hooks=[
             dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
             dict(type="mixmae_bench.ErrorsHook"),
         ],
         trackers=job.trackers,
-        name=(job.suite, job.plan.cell.name),
+        name=(job.suite, job.plan.run.name),
     )
-    cfg.experiment_name = f"{job.suite}_{job.plan.cell.name.replace('/', '_')}_{job.plan.key}"
+    cfg.experiment_name = f"{job.suite}_{job.plan.run.name.replace('/', '_')}_{job.plan.key}"
     runner = train(cfg, _launcher())
 
     progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
@@ -142,11 +142,11 @@ def _run(job: Job) -> Record:
         schema=SCHEMA,
         suite=job.suite,
         suite_version=job.suite_version,
-        method=job.plan.cell.method.name,
+        method=job.plan.run.method.name,
         backbone=_backbone_name(raw),
-        task=job.plan.cell.task,
+        task=job.plan.run.task,
         dataset=job.dataset,
-        seed=job.plan.cell.seed,
+        seed=job.plan.run.seed,
         key=job.plan.key,
         start=job.plan.start,
         parent=job.plan.parent,
@@ -160,7 +160,7 @@ def _run(job: Job) -> Record:
         backbone_params=sum(p.numel() for p in model.backbone.parameters()),
         flops=cost.flops,
         image_shape=list(shape),
-        config=Path(os.path.relpath(job.plan.cell.config, job.suite_file.parent)).as_posix(),
+        config=Path(os.path.relpath(job.plan.run.config, job.suite_file.parent)).as_posix(),
         config_hash=job.plan.config_hash,
         data_hash=job.plan.data_hash,
         checkpoint=file_hash(checkpoint) if checkpoint else None,
@@ -192,7 +192,7 @@ def _initial_checkpoint(job: Job) -> Path | None:
     """Return the file that the backbone starts from, or None for random weights, or where it is damaged."""
     if job.parent:
         return final_checkpoint(job.parent)
-    given = job.plan.cell.method.checkpoint
+    given = job.plan.run.method.checkpoint
     if given and given.is_file():
         damage(given)  # once for all processes; what is wrong with it is told where it is loaded
     return given

@@ -1,4 +1,4 @@
-"""Cells run by two processes are recorded as one does, where images, masks and batch are the same.
+"""Runs run by two processes are recorded as one does, where images, masks and batch are the same.
 
 What one process does with eight images (or, where a loss is normalised per batch and MixMAE looks for
 partners in it, with twice four) two processes do with four each. Shuffling, augmentation, drop path and
@@ -96,12 +96,12 @@ def write_suite(folder: Path, processes: int) -> Path:
 def jobs(file: Path) -> dict[str, Job]:
     """Return the jobs of a suite by task; they write beside it."""
     suite = read_suite(file)
-    return {p.cell.task: _job(suite, p, file.parent / "work", 1, False, ()) for p in plan(suite).values()}
+    return {p.run.task: _job(suite, p, file.parent / "work", 1, False, ()) for p in plan(suite).values()}
 
 
 def run_with_one_mask(job: Job) -> Record | None:
-    """Run a cell whose method, if it has one, draws the same mask whenever asked."""
-    from mixmae_bench.suite.cell import run_job
+    """Run a run whose method, if it has one, draws the same mask whenever asked."""
+    from mixmae_bench.suite.execute import run_job
 
     def draw_mask(self: MixMAE, images: Tensor) -> Tensor:
         mask = torch.zeros(self.cell_grid(images), dtype=torch.long)
@@ -117,12 +117,12 @@ def run_with_one_mask(job: Job) -> Record | None:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
-    return jobs(write_suite(tmp_path_factory.mktemp("cells") / "two", 2))
+    return jobs(write_suite(tmp_path_factory.mktemp("runs") / "two", 2))
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
-    return jobs(write_suite(tmp_path_factory.mktemp("cells") / "one", 1))
+    return jobs(write_suite(tmp_path_factory.mktemp("runs") / "one", 1))
 
 
 def weights(job: Job) -> dict[str, Tensor]:
@@ -180,13 +180,13 @@ def test_what_is_recorded_is_not_run_again(pair: Pair, two: dict[str, Job]) -> N
     assert (job.folder / "log.txt").read_bytes() == before
 
 
-def test_a_cell_that_another_run_is_at_is_left_to_it(pair: Pair, two: dict[str, Job]) -> None:
+def test_a_run_that_another_run_is_at_is_left_to_it(pair: Pair, two: dict[str, Job]) -> None:
     with held(two["segmentation"].folder) as free:
         assert free
         assert pair(run_with_one_mask, two["segmentation"]) == [None, None]
 
 
-def test_a_cell_without_its_record_is_evaluated_again_by_both(pair: Pair, two: dict[str, Job]) -> None:
+def test_a_run_without_its_record_is_evaluated_again_by_both(pair: Pair, two: dict[str, Job]) -> None:
     job = two["segmentation"]
     records = read_records(job.records)[0]
     job.records.unlink()
