@@ -60,7 +60,7 @@ setup(
         "numpy",
         "pillow",
         "pycocotools",
-        "pydantic>=2.9",
+        "pydantic>=2.10",
         "pyyaml",
         "rich",
         "safetensors",
