@@ -49,6 +49,7 @@ setup(
     license="Apache-2.0",
     cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mixmae_bench", "mixmae_bench.*"]),
+    package_data={"mixmae_bench.report": ["templates/*"]},
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.11",

@@ -46,3 +46,10 @@ def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Pat
     assert run(installed, tmp_path, "table", "imagenet") == run(ROOT, tmp_path, "table", "imagenet")
     assert "folder work_dirs/digits" in run(installed, tmp_path, "status", "digits")
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_it_makes_a_report_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
+    digits = str(ROOT / "results/measured/digits")
+    out = run(installed, tmp_path, "report", "digits", "--work-dir", digits, "--out", "report.html")
+    assert out == "report.html\n"
+    assert "All 45 runs" in (tmp_path / "report.html").read_text(encoding="utf-8")
