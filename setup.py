@@ -49,6 +49,7 @@ setup(
     license="Apache-2.0",
     cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mixmae_bench", "mixmae_bench.*"]),
+    package_data={"mixmae_bench.report": ["templates/*"]},
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.11",
@@ -60,7 +61,7 @@ setup(
         "numpy",
         "pillow",
         "pycocotools",
-        "pydantic>=2.9",
+        "pydantic>=2.10",
         "pyyaml",
         "rich",
         "safetensors",

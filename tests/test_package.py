@@ -42,9 +42,11 @@ def test_a_wheel_holds_every_config_suite_and_result(installed: Path) -> None:
 
 def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
     config = "mixmae_swin-b-w14_8xb128-100e_in1k"
-    out = run(installed, tmp_path, "ls suites", "table imagenet", f"flops {config}", "status digits")
+    report = f"report digits --work-dir {ROOT / 'results/measured/digits'} --out report.html"
+    out = run(installed, tmp_path, "ls suites", "table imagenet", f"flops {config}", "status digits", report)
     assert out.splitlines()[1].startswith("digits ")
     assert run(ROOT, tmp_path, "table imagenet") in out
     assert "16.316" in out
     assert "folder work_dirs/digits" in out
-    assert list(tmp_path.iterdir()) == []
+    assert "All 45 runs" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import math
 import os
 import re
 import subprocess
@@ -189,6 +190,9 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
         (line_with(schema=SCHEMA + 1, lr={"backbone": 1.0}), r"lr is .*, not of .*newer version.*update"),
         (line_with(seed="0"), 'seed is "0", not of the type'),
         (line_with(seed=0.5), "seed is 0.5"),
+        (line_with(seed=True), "seed is true, not of the type int$"),
+        (line_with(seconds="1"), 'seconds is "1", not of the type float$'),
+        (line_with(hardware={"cores": True}), "hardware is "),
         (line_with(parent=3), "parent is 3"),
         (line_with(metrics=None), "metrics is null"),
         (line_with(metrics={"top1": "high"}), "metrics is "),
@@ -224,6 +228,14 @@ def test_bytes_that_are_not_utf8_cost_their_own_line_only(file: Path) -> None:
     assert records == [RECORD, RECORD]
     assert len(complaints) == 1
     assert "line 2" in complaints[0]
+
+
+def test_values_that_are_not_finite_are_read(file: Path) -> None:
+    file.write_text(line_with(metrics={"loss": float("nan")}, losses=[float("inf"), float("-inf")]))
+    ((record,), complaints) = read_records(file)
+    assert complaints == []
+    assert math.isnan(record.metrics["loss"])
+    assert record.losses == [math.inf, -math.inf]
 
 
 def test_every_bad_line_gets_a_complaint_of_its_own(file: Path) -> None:

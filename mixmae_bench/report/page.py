@@ -1,59 +1,34 @@
-"""The report of a suite: one HTML file that holds all that it shows; of records, without torch."""
+"""The report of a suite: one HTML file (templates/report.html) that holds all it shows. Needs no torch."""
 
-import base64
 import re
 import shlex
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from mixmae_bench.report.assets import CSS, SCRIPT
+from mixmae_bench.report import plots
 from mixmae_bench.report.make import read_results
 from mixmae_bench.report.papers import number
-from mixmae_bench.report.plots import (
-    cost_plot,
-    curves_plot,
-    flops_plot,
-    imagenet_plot,
-    png,
-    svg,
-    transfer_plot,
-)
 from mixmae_bench.report.rows import Row, make_rows
 from mixmae_bench.report.suite import column, flops, latest, parameters, suite_table
-from mixmae_bench.report.table import NUMBERS, Table
+from mixmae_bench.report.table import Table, numeric
 from mixmae_bench.report.words import NOISE, summary
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.system.files import write_atomically
 
-PLOTS: dict[str, tuple[Callable[[Sequence[Row]], Figure | None], str, str]] = {
-    "transfer": (
-        transfer_plot,
-        "Transfer: means over seeds with their standard errors; with one seed, those over images.",
-        "No transfer is recorded yet.",
-    ),
-    "flops": (
-        flops_plot,
-        "Top-1 accuracy over FLOPs of the classifier, with standard errors as above.",
-        "No classification is recorded yet.",
-    ),
-    "cost": (
-        cost_plot,
-        "Transfer over what pretraining cost: three forward passes, decoder included, for every image seen.",
-        "There is no plot of pretraining cost: no pretraining is recorded that a transfer started from.",
-    ),
-    "curves": (
-        curves_plot,
-        "Mean training loss of every epoch, a line per run. Losses of two methods do not compare.",
-        "There are no learning curves: the records hold no losses of epochs.",
-    ),
+PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
+    "transfer": plots.transfer_plot,
+    "flops": plots.flops_plot,
+    "cost": plots.cost_plot,
+    "curves": plots.curves_plot,
 }
-"""Plots of a suite by name: how to draw one, its caption, and what to say where there is nothing to draw."""
+"""Plots of a suite by name: how to draw one, or None where there is nothing to draw."""
 
 
 def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Path:
@@ -75,10 +50,10 @@ def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Pat
 def write_plots(suite: Outline, work_dir: Path, folder: Path) -> None:
     """Write every plot of a suite for which there are records, as NAME.svg and NAME.png."""
     rows = make_rows(suite_records(suite, work_dir)[0])
-    for name, (draw, *_) in PLOTS.items():
+    for name, draw in PLOTS.items():
         if figure := draw(rows):
-            write_atomically(folder / f"{name}.svg", svg(figure))
-            write_atomically(folder / f"{name}.png", png(figure))
+            write_atomically(folder / f"{name}.svg", plots.svg(figure))
+            write_atomically(folder / f"{name}.png", plots.png(figure))
 
 
 def suite_records(suite: Outline, work_dir: Path) -> tuple[list[Record], list[str]]:
@@ -102,69 +77,31 @@ def report(suite: Outline, work_dir: Path) -> str:
     records, complaints = suite_records(suite, work_dir)
     suite = replace(suite, seeds=tuple(sorted({*suite.seeds, *(r.seed for r in records)})))
     rows = make_rows(records)
-    sections = {
-        "Summary": _list(summary(rows)) + _paragraph(_missing_count(suite, records)),
-        "Results": _table(suite_table(suite.name, records), "sort", "rows of the table"),
-        "Plots": "".join(_plot(name, rows) for name in ("transfer", "flops", "cost"))
-        + _papers(suite, records),
-        "Learning curves": _plot("curves", rows),
-        "Reconstructions": _pictures(suite, work_dir),
-        "Every run": _table(_outcomes(records), "outcomes", "runs")
-        + "<h3>How each was run</h3>"
-        + _table(_settings(records), "settings", "runs"),
-        "Missing runs": _missing(suite, records),
-        "Hardware and versions": _environments(records),
-        "How to repeat it": _repeat(suite, work_dir),
-        "What the numbers mean": _meaning(),
-    }
-    return _page(suite, sections, complaints)
-
-
-def _page(suite: Outline, sections: dict[str, str], complaints: Sequence[str]) -> str:
-    title = escape(f"{suite.name}: transfer of masked image modelling")
-    links = "".join(f'<a href="#{_key(name)}">{name}</a> ' for name in sections)
-    warning = f'<div class="warning">{_list(complaints)}</div>' if complaints else ""
-    body = "".join(
-        f'<section id="{_key(name)}">\n<h2>{name}</h2>\n{text}\n</section>\n'
-        for name, text in sections.items()
-    )
-    seeds = ", ".join(map(str, suite.seeds))
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'  # or browsers ask for one
-        f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
-        f'<p class="soft">Suite {escape(suite.name)}, version {suite.version}. Seeds: {seeds}.</p>\n'
-        f"</header>\n<nav>{links}</nav>\n{warning}\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n"
-        "</body>\n</html>\n"
-    )
-
-
-def _table(table: Table, key: str, what: str) -> str:
-    """Return a table that the script sorts (state in the URL's fragment under `key`) and filters."""
-    if not table.rows:
-        return _paragraph("Nothing has been recorded yet.")
-    numeric = [all(set(row[i]) <= NUMBERS for row in table.rows) for i in range(len(table.columns))]
-    head = "".join(
-        f'<th scope="col" aria-sort="none" data-key="{_key(column)}"{_best(column)}{_side(number)}>'
-        f'<button type="button">{escape(column)}</button></th>'
-        for column, number in zip(table.columns, numeric, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{_side(number)}{_value(cell) if number else ''}>{escape(cell)}</td>"
-            for cell, number in zip(row, numeric, strict=True)
-        )
-        + "</tr>\n"
-        for row in table.rows
-    )
-    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
-    return (
-        f'<label class="filter">Show only {what} with <input type="search" data-table="{key}"></label>\n'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-        f'<table id="{key}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
-        f'<div class="notes">{notes}</div>'
+    done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
+    loader = FileSystemLoader(Path(__file__).with_name("templates"))
+    spaces = dict(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **spaces)
+    return environment.get_template("report.html").render(
+        suite=suite,
+        complaints=complaints,
+        summary=summary(rows),
+        results=suite_table(suite.name, records),
+        plots={name: draw(rows) for name, draw in PLOTS.items()},
+        papers=_papers(suite, records),
+        pictures=_pictures(suite, work_dir),
+        outcomes=_outcomes(records),
+        settings=_settings(records),
+        missing=[name for name in suite.run_names() if name not in done],
+        environments=_environments(records),
+        path=shlex.quote(str(suite.path)),
+        work_dir=shlex.quote(str(work_dir)),
+        meanings=[f"{column(name)}: {metric.meaning}." for name, metric in METRICS.items()],
+        noise=f"{NOISE:g}",
+        key=_key,
+        value=_value,
+        numeric=numeric,
+        svg=plots.svg,
+        b64encode=b64encode,
     )
 
 
@@ -173,75 +110,32 @@ def _key(title: str) -> str:
     return re.sub(r"[^a-z0-9]", "", title.lower())
 
 
-def _best(column: str) -> str:
-    return ' data-best="most"' if "↑" in column else ""
-
-
-def _side(number: bool) -> str:
-    return ' class="number"' if number else ""
-
-
 def _value(cell: str) -> str:
     """Return the number that a cell such as '20.9 M' or '73.21 ± 1.17' is sorted by."""
     found = re.match(r"([-+]?[\d,]*\.?\d+)(?: ([GM]))?", cell)
     if not found:
-        return ' data-value=""'
-    scale = {"M": 1e6, "G": 1e9}.get(found[2] or "", 1)
-    return f' data-value="{float(found[1].replace(",", "")) * scale:.12g}"'
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>\n" if text else ""
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>\n"
-
-
-def _plot(name: str, rows: Sequence[Row]) -> str:
-    draw, caption, instead = PLOTS[name]
-    return _figure(draw(rows), caption, instead)
-
-
-def _figure(figure: Figure | None, caption: str, instead: str) -> str:
-    if figure is None:
-        return _paragraph(instead)
-    # As an image: ids of several plots do not meet, and no text in it can be markup of the page.
-    data = base64.b64encode(svg(figure).encode()).decode()
-    return (
-        f'<figure><div class="scroll plot" tabindex="0"><img alt="{escape(caption)}" '
-        f'src="data:image/svg+xml;base64,{data}"></div><figcaption>{escape(caption)}</figcaption></figure>\n'
-    )
-
-
-def _papers(suite: Outline, records: Sequence[Record]) -> str:
-    if "in1k" not in suite.datasets:
         return ""
+    scale = {"M": 1e6, "G": 1e9}.get(found[2] or "", 1)
+    return f"{float(found[1].replace(',', '')) * scale:.12g}"
+
+
+def _papers(suite: Outline, records: Sequence[Record]) -> Figure | None:
+    if "in1k" not in suite.datasets:
+        return None
     results = read_results()
-    return _figure(
-        imagenet_plot(results.published["imagenet"], results.counts, records),
-        "Published values on ImageNet-1K beside those measured here. FLOPs: of this code where it counts the "
-        "model, else as published. Models pretrained on more data than ImageNet-1K are left out.",
-        "",
-    )
+    return plots.imagenet_plot(results.published["imagenet"], results.counts, records)
 
 
-def _pictures(suite: Outline, work_dir: Path) -> str:
-    figures = []
+def _pictures(suite: Outline, work_dir: Path) -> dict[str, bytes]:
+    """Return the last picture of every pretraining by its caption."""
+    pictures = {}
     for method in suite.tasks:
         for seed in suite.seeds:
             folder = work_dir / method / f"seed{seed}" / "pretraining"
             files = sorted(folder.rglob("*.png"), key=_by_number)
             if files:
-                caption = escape(f"{method}, seed {seed}: {files[-1].name}")
-                data = base64.b64encode(files[-1].read_bytes()).decode()
-                figures.append(
-                    f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
-                    f"<figcaption>{caption}</figcaption></figure>"
-                )
-    if not figures:
-        return _paragraph("There are no pictures of reconstructions in the folders of the runs.")
-    return f'<div class="pictures">{"".join(figures)}</div>'
+                pictures[f"{method}, seed {seed}: {files[-1].name}"] = files[-1].read_bytes()
+    return pictures
 
 
 def _by_number(file: Path) -> tuple[list[int], str]:
@@ -301,63 +195,17 @@ def _settings(records: Sequence[Record]) -> Table:
     return Table("How each was run", columns, rows, notes)
 
 
-def _missing_names(suite: Outline, records: Sequence[Record]) -> list[str]:
-    done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
-    return [name for name in suite.run_names() if name not in done]
-
-
-def _missing_count(suite: Outline, records: Sequence[Record]) -> str:
-    missing, cells = len(_missing_names(suite, records)), len(suite.run_names())
-    return f"{missing} of the suite's {cells} runs have no record, see below." if missing else ""
-
-
-def _missing(suite: Outline, records: Sequence[Record]) -> str:
-    names = _missing_names(suite, records)
-    return _list(names) if names else _paragraph(f"None: all {len(suite.run_names())} runs are recorded.")
-
-
-def _environments(records: Sequence[Record]) -> str:
+def _environments(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return which runs ran on what, which may be several lines."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for r in records:
         hardware = ", ".join(f"{name} {value}" for name, value in sorted(r.hardware.items()) if value)
         packages = ", ".join(f"{name} {value}" for name, value in sorted(r.packages.items()))
         key = (f"Hardware: {hardware}; {r.threads} threads.", f"mixmae-bench {r.code}.", f"{packages}.")
         groups.setdefault(key, []).append(r)
-    text = ""
+    environments = []
     for key, own in sorted(groups.items()):
         runs = sorted({f"{r.method}/seed{r.seed}/{r.task}" for r in own})
         which = f"All {len(runs)} runs" if len(groups) == 1 else f"{len(runs)} runs: {', '.join(runs)}"
-        text += _paragraph(which) + _list(key)
-    return text or _paragraph("Nothing has been recorded yet.")
-
-
-def _repeat(suite: Outline, work_dir: Path) -> str:
-    path, folder = shlex.quote(str(suite.path)), shlex.quote(str(work_dir))
-    seeds = ",".join(map(str, suite.seeds))
-    lines = [
-        f"mixmae-bench run {path} --seeds {seeds} --work-dir work_dirs/again",
-        f"mixmae-bench report {path} --work-dir {folder}",
-    ]
-    return (
-        _paragraph(
-            "In a checkout of the version above: the first command runs everything anew, the second writes "
-            "this page from the records."
-        )
-        + f"<pre>{escape(chr(10).join(lines))}</pre>"
-    )
-
-
-def _meaning() -> str:
-    return _list([f"{column(name)}: {metric.meaning}." for name, metric in METRICS.items()]) + "".join(
-        map(
-            _paragraph,
-            (
-                "FLOPs count one multiply-add as 1, attention included.",
-                "A standard error over seeds is the sample standard deviation divided by the root of the "
-                "number of seeds; from a few seeds it is itself uncertain. A difference is given in units of "
-                "the root of the sum of both squared errors, and called within noise up to "
-                f"{NOISE:g}. Many differences are looked at here: some pass that by chance.",
-                "Seconds are wall time of a run, evaluation included; runs side by side slow each other.",
-            ),
-        )
-    )
+        environments.append((which, key))
+    return environments

@@ -36,7 +36,7 @@ def markdown_body(table: Table) -> str:
     """Return the table and its notes without a heading."""
     lines = [
         _pipes(table.columns),
-        _pipes(["---:" if right else "---" for right in _numeric(table)]),
+        _pipes(["---:" if right else "---" for right in numeric(table)]),
         *(_pipes([cell.replace("|", "\\|") for cell in row]) for row in table.rows),
         "",
         *table.notes,
@@ -53,7 +53,7 @@ def to_csv(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """Return a `table` with `tabular` and rules of booktabs; notes are comments below it."""
-    places = "".join("r" if right else "l" for right in _numeric(table))
+    places = "".join("r" if right else "l" for right in numeric(table))
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
@@ -75,7 +75,7 @@ FORMATS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": to_csv, "la
 """Renderers by the name that `mixmae-bench table --format` takes."""
 
 
-def _numeric(table: Table) -> list[bool]:
+def numeric(table: Table) -> list[bool]:
     """Tell which columns hold nothing but numbers and empty cells: they stand on the right."""
     columns = range(len(table.columns))
     return [all(row[i] == ABSENT or set(row[i]) <= NUMBERS for row in table.rows) for i in columns]

@@ -1,6 +1,11 @@
 """Records of what models and their images cost: FLOPs and speed, as the tables read them. Needs no torch."""
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mixmae_bench.system.typed import STRICT
 
 COUNT_SCHEMA = 1
 """Version of the fields of `Count`."""
@@ -9,7 +14,7 @@ SPEED_SCHEMA = 1
 """Version of the fields of `Speed`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Count:
     """Parameters and FLOPs of one model, one JSON line of `mixmae-bench flops --record`.
 
@@ -36,7 +41,7 @@ class Count:
     packages: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Speed:
     """What one model reached, one JSON line of `mixmae-bench speed --record`.
 
@@ -68,7 +73,7 @@ class Speed:
     step: str
     dtype: str
     batch: int
-    shape: tuple[int, int]
+    shape: Annotated[tuple[int, int], Field(strict=False)]  # a list in JSON
     compile: bool
     device: str
     threads: int

@@ -4,12 +4,16 @@ One YAML file per table, of two keys: `sources` (key -> kind and citation) and `
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
-import yaml
+from pydantic import BaseModel, Field
+from pydantic.dataclasses import dataclass
 
 from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.system.typed import STRICT, read_yaml, typed
+
+T = TypeVar("T")
 
 VALUES = {
     "top1": "top-1 accuracy, %",
@@ -30,49 +34,34 @@ VALUES = {
 KINDS = ("paper", "official-readme", "model-zoo", "third-party", "paper-review")
 """Kinds of source: the authors' first, others' reports of their values last."""
 
-NUMBER = int | float
-TYPES = {
-    "method": str,
-    "backbone": str,
-    "dataset": str,
-    "protocol": str,
-    "values": dict,
-    "source": str,
-    "resolution": int,
-    "window": int,
-    "pretrain_data": str,
-    "pretrain_epochs": int,
-    "params_m": NUMBER,
-    "flops_g": NUMBER,
-    "schedule": str,
-    "also": list,
-    "why": str,
-    "model": str,
-    "shape": list,
-    "pretrain": str,
-}
-NEEDED = ("method", "backbone", "dataset", "values")
+FORM = "sources must be a mapping of mappings, and entries a list of mappings"
+
+Number = int | float
+Pixels = Annotated[int, Field(gt=0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Source:
     """Where a value stands: its key in the tables, its kind (`KINDS`), and the citation."""
 
     key: str
-    kind: str
-    cite: str
+    kind: Annotated[Literal[KINDS], Field(description=f"kind is {{!r}}; give one of {', '.join(KINDS)}")]
+    cite: Annotated[str, Field(pattern=r"\S", description="cite must say where the value stands, not {!r}")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Other:
     """The same quantity by another source, which the tables do not show, and what it was run with."""
 
-    values: dict[str, float]
+    values: Annotated[
+        dict[str, Number],
+        Field(min_length=1, description="key 'values' is {!r}; another source must give numbers by name"),
+    ]
     source: Source
     schedule: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Published:
     """One row of a published table.
 
@@ -100,26 +89,40 @@ class Published:
     method: str
     backbone: str
     dataset: str
-    values: dict[str, float | None]
+    values: Annotated[
+        dict[str, Number | None],
+        Field(
+            min_length=1, description="key 'values' must be a mapping of names to numbers or null, not {!r}"
+        ),
+    ]
     source: Source | None = None
     protocol: str | None = None
     resolution: int | None = None
     window: int | None = None
     pretrain_data: str | None = None
     pretrain_epochs: int | None = None
-    params_m: float | None = None
-    flops_g: float | None = None
+    params_m: Number | None = None
+    flops_g: Number | None = None
     schedule: str | None = None
-    also: tuple[Other, ...] = field(default=())
+    also: tuple[Other, ...] = ()
     why: str | None = None
     model: str | None = None
-    shape: tuple[int, int] | None = None
+    shape: Annotated[tuple[Pixels, Pixels], Field(strict=False)] | None = Field(
+        None, description="key 'shape' is {!r}; give height and width in pixels"
+    )
     pretrain: str | None = None
 
     @property
     def sources(self) -> list[Source]:
         """The source shown, then the others."""
         return ([self.source] if self.source else []) + [other.source for other in self.also]
+
+
+class _Table(BaseModel, strict=True):
+    """Keys of a file."""
+
+    sources: dict[str, dict] = Field(description=FORM)
+    entries: list[dict] = Field(description=FORM)
 
 
 def read_published(folder: Path) -> dict[str, list[Published]]:
@@ -135,98 +138,46 @@ def read_published(folder: Path) -> dict[str, list[Published]]:
 
 
 def _entries(path: Path) -> Iterator[Published]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or content.keys() != {"sources", "entries"}:
-        raise UserError(f"{path} must be a mapping with the keys sources and entries")
-    if not isinstance(content["sources"], dict) or not isinstance(content["entries"], list):
-        raise UserError(f"{path}: sources must be a mapping and entries a list")
+    table = typed(_Table, read_yaml(path, str(path)), str(path))
     sources = {
-        key: _source(key, value, f"{path}: source '{key}'") for key, value in content["sources"].items()
+        key: typed(Source, {**value, "key": key}, f"{path}: source '{key}'")
+        for key, value in table.sources.items()
     }
-    for number, entry in enumerate(content["entries"], 1):
-        name = f" ({entry.get('method')} {entry.get('backbone')})" if isinstance(entry, dict) else ""
-        yield _entry(entry, sources, f"{path}: entry {number}{name}")
+    for number, entry in enumerate(table.entries, 1):
+        where = f"{path}: entry {number} ({entry.get('method')} {entry.get('backbone')})"
+        yield _entry(entry, sources, where)
 
 
-def _source(key: object, value: object, where: str) -> Source:
-    if not isinstance(value, dict) or value.keys() != {"kind", "cite"}:
-        raise UserError(f"{where} must have the keys kind and cite")
-    if value["kind"] not in KINDS:
-        raise UserError(f"{where}: kind is {value['kind']!r}; give one of {', '.join(KINDS)}")
-    if not isinstance(value["cite"], str) or not value["cite"].strip():
-        raise UserError(f"{where}: cite must say where the value stands, not {value['cite']!r}")
-    return Source(str(key), value["kind"], value["cite"])
-
-
-def _entry(entry: object, sources: dict[str, Source], where: str) -> Published:
-    if not isinstance(entry, dict):
-        raise UserError(f"{where} must be a mapping, not {entry!r}")
-    for key, value in entry.items():
-        if key not in TYPES:
-            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), TYPES)}")
-        if not isinstance(value, TYPES[key]) or isinstance(value, bool):
-            raise UserError(f"{where}: key '{key}' is {value!r}, which has the wrong type")
-    for key in NEEDED:
-        if key not in entry:
-            raise UserError(f"{where}: key '{key}' is missing")
-    values = _values(entry["values"], where)
-    sourced = any(value is not None for value in values.values())
-    if sourced != ("source" in entry):
+def _entry(entry: dict, sources: dict[str, Source], where: str) -> Published:
+    also = entry.get("also")
+    if isinstance(also, list):
+        others = (_row(Other, other, sources, f"{where}, also {i}") for i, other in enumerate(also, 1))
+        entry = {**entry, "also": tuple(others)}
+    row = _row(Published, entry, sources, where)
+    sourced = any(value is not None for value in row.values.values())
+    if sourced and not row.source:
+        raise UserError(f"{where}: key 'source' is missing; give it, or null as the value")
+    if row.source and not sourced:
         raise UserError(
-            f"{where}: key 'source' is missing; give it, or null as the value"
-            if sourced
-            else f"{where}: key 'source' is given for no value; give the value, or leave the source out"
+            f"{where}: key 'source' is given for no value; give the value, or leave the source out"
         )
-    also = tuple(
-        _other(other, sources, f"{where}, also {i}") for i, other in enumerate(entry.get("also", []), 1)
-    )
-    if any(_disagrees(other.values, values) for other in also) and "why" not in entry:
+    disagree = any(row.values.get(name) != value for own in row.also for name, value in own.values.items())
+    if disagree and row.why is None:
         raise UserError(f"{where}: sources disagree; say under key 'why' which is shown for what reason")
-    shape = entry.get("shape")
-    if shape is not None and (len(shape) != 2 or not all(type(side) is int and side > 0 for side in shape)):
-        raise UserError(f"{where}: key 'shape' is {shape!r}; give height and width in pixels")
-    return Published(
-        **{
-            **entry,
-            "values": values,
-            "source": _known(entry["source"], sources, where) if sourced else None,
-            "also": also,
-            "shape": tuple(shape) if shape else None,
-        }
-    )
+    return row
 
 
-def _other(other: object, sources: dict[str, Source], where: str) -> Other:
-    keys = {"values", "source", "schedule"}
-    if not isinstance(other, dict) or not keys - {"schedule"} <= other.keys() <= keys:
-        raise UserError(f"{where} must have the keys values and source, and may have schedule")
-    values = _values(other["values"], where)
-    if None in values.values():
-        raise UserError(f"{where}: key 'values' is {values!r}; another source must give a number")
-    return Other(values, _known(other["source"], sources, where), other.get("schedule"))
-
-
-def _values(values: object, where: str) -> dict[str, float | None]:
-    if not isinstance(values, dict) or not values:
-        raise UserError(f"{where}: key 'values' must be a mapping of names to numbers, not {values!r}")
-    for name, value in values.items():
+def _row(kind: type[T], content: object, sources: dict[str, Source], where: str) -> T:
+    """Return values with their source, which the file names by its key."""
+    if isinstance(content, dict) and "source" in content:
+        key = str(content["source"])
+        if key not in sources:
+            near = did_you_mean(key, sources)
+            raise UserError(f"{where}: key 'source' is '{key}', which is not in sources.{near}")
+        content = {**content, "source": sources[key]}
+    row = typed(kind, content, where)
+    for name in row.values:
         if name not in VALUES:
-            near = did_you_mean(str(name), VALUES)
+            near = did_you_mean(name, VALUES)
             raise UserError(f"{where}: key 'values' has an unknown name '{name}'.{near}")
-        if value is not None and (not isinstance(value, NUMBER) or isinstance(value, bool)):
-            raise UserError(f"{where}: key 'values', {name} is {value!r}; give a number, or null")
-    return values
-
-
-def _known(key: str, sources: dict[str, Source], where: str) -> Source:
-    if key not in sources:
-        near = did_you_mean(str(key), sources)
-        raise UserError(f"{where}: key 'source' is '{key}', which is not in sources.{near}")
-    return sources[key]
-
-
-def _disagrees(others: dict[str, float], values: dict[str, float | None]) -> bool:
-    return any(values.get(name) != value for name, value in others.items())
+    return row

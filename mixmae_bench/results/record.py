@@ -3,14 +3,16 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import asdict, field
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.typed import STRICT, explain
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,7 +27,7 @@ A new field has a default that says "not recorded": None, or an empty list or di
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Record:
     """The outcome of one run of a suite, one JSON line in `records.jsonl`.
 
@@ -192,7 +194,7 @@ def read_lines(
 
     Args:
         path: The file.
-        kind: The dataclass. A field without a default is one that every line has.
+        kind: The pydantic dataclass. A field without a default is one that every line has.
         schema: Its newest version.
         migrations: See `MIGRATIONS`.
 
@@ -219,29 +221,8 @@ def _parse(line: bytes, kind: type[T], schema: int, migrations: Mapping[int, Mig
     remedy = f" (a newer version wrote it, schema {written}: update this package)" if written > schema else ""
     for step in range(written, schema):
         values = migrations.get(step, dict)(values)
-    known = {own.name: own for own in fields(kind)}
-    missing = [name for name, own in known.items() if name not in values and _needed(own)]
-    if missing:
-        raise ValueError(f"fields that are missing: {', '.join(sorted(missing))}{remedy}")
-    values = {name: value for name, value in values.items() if name in known}
-    for name, value in values.items():
-        if not _is(value, known[name].type):
-            text = json.dumps(value)[:50]
-            raise ValueError(f"{name} is {text}, not of the type {known[name].type}{remedy}")
-    return kind(**values)
-
-
-def _needed(own: Field) -> bool:
-    return own.default is MISSING and own.default_factory is MISSING
-
-
-def _is(value: object, kind: type | UnionType) -> bool:
-    """Whether a value from JSON is of the type of a field."""
-    inner = get_args(kind)
-    if isinstance(kind, UnionType):
-        return any(_is(value, one) for one in inner)
-    if get_origin(kind) in (list, tuple):
-        return isinstance(value, list) and all(_is(one, inner[0]) for one in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(_is(one, inner[1]) for one in value.values())
-    return type(value) in ((int, float) if kind is float else (kind,))
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        reason = explain(error, kind, values, "{}", lambda value: json.dumps(value)[:50])
+        raise ValueError(f"{reason}{remedy}") from error

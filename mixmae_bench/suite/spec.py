@@ -4,12 +4,14 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-import yaml
+from pydantic import BaseModel, Field
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.outline import Models, Outline
 from mixmae_bench.system.shipped import find_suite, names
+from mixmae_bench.system.typed import read_yaml, typed
 
 PRETRAINING = "pretraining"
 RANDOM, CHECKPOINT = "random", "checkpoint"
@@ -134,6 +136,42 @@ class Suite:
         return self.dataset or config.stem.rpartition("_")[2]
 
 
+Entries = Annotated[dict, Field(min_length=1)]
+Tasks = Annotated[Entries, Field(description="'tasks' must be a mapping with at least one entry")]
+File = Annotated[str, Field(description="{!r} is not a path; give one relative to the suite")]
+NAMED = "name must be a string and version an integer"
+
+
+class _SuiteFile(BaseModel, strict=True):
+    """Keys of a suite file; None, as below, where a key is not given: null is refused."""
+
+    name: str = Field(description=NAMED)
+    version: int = Field(description=NAMED)
+    methods: Entries = Field(description="'methods' must be a mapping with at least one entry")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        min_length=1,
+        description="seeds must be a list of non-negative integers below 2^32, such as [0, 1, 2], not {!r}",
+    )
+    dataset: str = Field(None, description="dataset must be a string, not {!r}")
+    tasks: Tasks = None
+    minutes: object = {}
+
+
+class _MethodFile(BaseModel, strict=True):
+    """Keys of one of its methods."""
+
+    pretrain: File = None
+    checkpoint: File = None
+    tasks: Tasks = None
+
+
+class _TaskFile(BaseModel, strict=True):
+    """Keys of one of its tasks."""
+
+    config: File
+    after: object = Field(PRETRAINING, alias="from")
+
+
 def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[str] | None = None) -> Suite:
     """Read and check a suite file; `seeds` and `methods` narrow or replace what it names.
 
@@ -141,55 +179,32 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         UserError: Where the file or a config it names is missing, or a key, method or task is unknown.
     """
     path = find_suite(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: text, or a date, that is none
-        raise UserError(f"suite {path} is not YAML: {' '.join(str(error).split())}") from error
-    _check_keys(content, ("name", "version", "methods", "seeds"), ("dataset", "tasks", "minutes"), path)
-    seeds = content["seeds"] if seeds is None else seeds
-    if not isinstance(seeds, list) or not seeds or not all(type(s) is int and 0 <= s < 2**32 for s in seeds):
-        raise UserError(
-            f"suite {path}: seeds must be a list of non-negative integers below 2^32, such as [0, 1, 2], not "
-            f"{seeds!r}"
-        )
-    if len(set(seeds)) != len(seeds):
-        raise UserError(f"suite {path}: a seed is named twice in {seeds}")
-    if not isinstance(content["version"], int) or not isinstance(content["name"], str):
-        raise UserError(f"suite {path}: name must be a string and version an integer")
-    _check_name("suite", content["name"], path)
-    if not isinstance(content.get("dataset", ""), str):
-        raise UserError(f"suite {path}: dataset must be a string, not {content['dataset']!r}")
-
-    shared = _read_tasks(content["tasks"], f"suite {path}", path) if "tasks" in content else None
-    if not isinstance(content["methods"], dict) or not content["methods"]:
-        raise UserError(f"suite {path}: 'methods' must be a mapping with at least one entry")
-    known = {name: _read_method(name, value, shared, path) for name, value in content["methods"].items()}
+    content = read_yaml(path, f"suite {path}")
+    if seeds is not None and isinstance(content, dict):
+        content = {**content, "seeds": seeds}
+    file = typed(_SuiteFile, content, f"suite {path}")
+    if len(set(file.seeds)) != len(file.seeds):
+        raise UserError(f"suite {path}: a seed is named twice in {file.seeds}")
+    _check_name("suite", file.name, path)
+    shared = file.tasks and _read_tasks(file.tasks, f"suite {path}", path)
+    known = {name: _read_method(name, value, shared, path) for name, value in file.methods.items()}
     chosen = list(known) if methods is None else methods
     for name in chosen:
         if name not in known:
             raise UserError(
                 f"unknown method '{name}': suite {path} has {', '.join(known)}.{did_you_mean(name, known)}"
             )
-    minutes = content.get("minutes", {})
-    tasks = _task_names(known)
-    if "minutes" in content and (
+    minutes, tasks = file.minutes, (PRETRAINING, *_task_names(known))
+    if minutes != {} and (
         not isinstance(minutes, dict)
-        or set(minutes) != {PRETRAINING, *tasks}
+        or set(minutes) != set(tasks)
         or not all(type(value) in (int, float) and 0 < value < math.inf for value in minutes.values())
     ):
         raise UserError(
-            f"suite {path}: minutes must hold one number for each of "
-            f"{', '.join((PRETRAINING, *tasks))}, all above 0"
+            f"suite {path}: minutes must hold one number for each of {', '.join(tasks)}, all above 0"
         )
-    return Suite(
-        path,
-        content["name"],
-        content["version"],
-        content.get("dataset"),
-        {name: known[name] for name in chosen},
-        seeds,
-        minutes,
-    )
+    own = {name: known[name] for name in chosen}
+    return Suite(path, file.name, file.version, file.dataset, own, file.seeds, minutes)
 
 
 def shipped_outlines() -> dict[str, Outline]:
@@ -202,16 +217,13 @@ def _task_names(methods: dict[str, Method]) -> list[str]:
 
 
 def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, path: Path) -> Method:
-    value = {} if value is None else value
     _check_name("method", name, path)
     where = f"suite {path}, method '{name}'"
+    value = {} if value is None else value
     if not isinstance(value, dict):
         raise UserError(f"{where}: give `pretrain: CONFIG` or `checkpoint: FILE`, not {value!r}")
-    keys = ("pretrain", "checkpoint", "tasks")
-    for key in value:
-        if key not in keys:
-            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), keys)}")
-    starts = {key: _file(value[key], where, path) for key in keys[:2] if key in value}
+    own = typed(_MethodFile, value, where)
+    starts = {key: _file(value[key], where, path) for key in ("pretrain", "checkpoint") if key in value}
     if len(starts) == 2:
         raise UserError(f"{where}: give `pretrain` or `checkpoint`, not both")
     if not starts and name != "scratch" and not name.startswith("scratch-"):
@@ -219,33 +231,28 @@ def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, p
             f"unknown method '{name}' in suite {path}: only 'scratch' and 'scratch-...' start from random "
             f"weights; give it `pretrain: CONFIG` or `checkpoint: FILE`"
         )
-    tasks = _read_tasks(value["tasks"], where, path) if "tasks" in value else shared
+    tasks = _read_tasks(own.tasks, where, path) if own.tasks else shared
     if tasks is None:
         raise UserError(f"{where} has no tasks; give `tasks`, to it or to the suite")
     return Method(name, tasks, **starts)
 
 
-def _read_tasks(value: object, where: str, path: Path) -> tuple[Task, ...]:
+def _read_tasks(entries: dict, where: str, path: Path) -> tuple[Task, ...]:
     """Read tasks: a config each, or `{config: CONFIG, from: TASK}`, which starts from the result of TASK."""
-    if not isinstance(value, dict) or not value:
-        raise UserError(f"{where}: 'tasks' must be a mapping with at least one entry")
     tasks: dict[str, Task] = {}
-    for name, entry in value.items():
+    for name, entry in entries.items():
         _check_name("task", name, path)
         place = f"{where}, task '{name}'"
         if name in (PRETRAINING, RANDOM, CHECKPOINT):
             raise UserError(f"{place}: a task cannot be called that; choose another name")
-        entry = entry if isinstance(entry, dict) else {"config": entry}
-        for key in entry:
-            if key not in ("config", "from"):
-                raise UserError(f"{place}: unknown key '{key}'.{did_you_mean(str(key), ('config', 'from'))}")
-        if "config" not in entry:
-            raise UserError(f"{place}: key 'config' is missing")
-        after = entry.get("from", PRETRAINING)
-        if after not in [PRETRAINING, *tasks]:
-            near = did_you_mean(str(after), tasks)
-            raise UserError(f"{place}: `from` is '{after}'; give '{PRETRAINING}' or a task above it.{near}")
-        tasks[name] = Task(name, _file(entry["config"], place, path), None if after == PRETRAINING else after)
+        own = typed(_TaskFile, entry if isinstance(entry, dict) else {"config": entry}, place)
+        if own.after not in [PRETRAINING, *tasks]:
+            near = did_you_mean(str(own.after), tasks)
+            raise UserError(
+                f"{place}: `from` is '{own.after}'; give '{PRETRAINING}' or a task above it.{near}"
+            )
+        after = None if own.after == PRETRAINING else own.after
+        tasks[name] = Task(name, _file(own.config, place, path), after)
     return tuple(tasks.values())
 
 
@@ -255,22 +262,10 @@ def _check_name(what: str, name: object, path: Path) -> None:
         raise UserError(f"suite {path}: a {what}'s name is letters, digits and .+-_, not {name!r}")
 
 
-def _file(name: object, where: str, suite: Path) -> Path:
+def _file(name: str, where: str, suite: Path) -> Path:
     """Return a file that the suite names relative to its own folder."""
-    file = suite.parent / str(name)
+    file = suite.parent / name
     if not file.is_file():
         near = did_you_mean(file.name, [p.name for p in file.parent.glob("*")])
         raise UserError(f"{where}: {file} does not exist; check the path.{near}")
     return file
-
-
-def _check_keys(content: object, needed: tuple[str, ...], more: tuple[str, ...], path: Path) -> None:
-    if not isinstance(content, dict):
-        raise UserError(f"suite {path} must be a mapping with the keys {', '.join(needed)}")
-    for key in content:
-        if key not in (*needed, *more):
-            near = did_you_mean(str(key), (*needed, *more))
-            raise UserError(f"suite {path}: unknown key '{key}'.{near}")
-    for key in needed:
-        if key not in content:
-            raise UserError(f"suite {path}: key '{key}' is missing")

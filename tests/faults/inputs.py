@@ -112,7 +112,7 @@ INPUTS: list[Bad] = [
     Bad(RUN, "only 'scratch'", {"s.yaml": suite(methods="{mixmae: }")}),
     Bad(RUN, "not both", {"s.yaml": suite(methods=f"{{m: {{pretrain: {PRETRAIN}, checkpoint: {GOOD}}}}}")}),
     Bad(RUN, "does not exist", {"s.yaml": suite(methods="{m: {checkpoint: no.pth}}")}),
-    Bad(RUN, "does not exist", {"s.yaml": suite(methods="{m: {checkpoint: [1]}}")}),
+    Bad(RUN, "is not a path", {"s.yaml": suite(methods="{m: {checkpoint: [1]}}")}),
     Bad(
         RUN,
         "classificaton.py does not exist.*Did you mean",

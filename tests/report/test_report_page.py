@@ -102,7 +102,7 @@ def test_broken_lines_missing_runs_and_other_suites_are_told(
     text = report(suite, tmp_path)
     assert "records.jsonl line 3 is skipped" in text
     assert "1 records of another suite, or of another version of it, are not shown." in text
-    assert "14 of the suite&#x27;s 15 runs have no record" in text
+    assert "14 of the suite's 15 runs have no record" in text
     assert "<li>mixmae/seed0/detection</li>" in text
     assert "<b>" not in text
     assert main(["report", "configs/suites/digits.yaml", "--work-dir", str(tmp_path)]) == 0

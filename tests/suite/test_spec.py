@@ -209,6 +209,7 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         pytest.param({"more": "a: " + "[" * 5000}, ["is not YAML"], id="deep"),
         ({"version": "version: 1.5"}, ["version an integer"]),
         ({"version": "version: one"}, ["version an integer"]),
+        ({"version": "version: true"}, ["version an integer"]),
         # Seeds.
         ({"seeds": "seeds: 0"}, ["seeds must be a list of non-negative integers", "not 0"]),
         ({"seeds": "seeds: '0,1'"}, ["seeds must be a list", "not '0,1'"]),
@@ -248,6 +249,10 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         (
             {"methods": "methods: {m: {checkpoint: their.pth}}"},
             ["method 'm'", "their.pth does not exist", "Did you mean 'theirs.pth'?"],
+        ),
+        (
+            {"methods": "methods: {scratch: {checkpoint: }}"},
+            ["method 'scratch'", "None is not a path", "relative to the suite"],
         ),
         # Tasks.
         ({"tasks": "tasks: {}"}, ["'tasks' must be a mapping with at least one entry"]),

@@ -1,0 +1,78 @@
+"""Values of files as models or dataclasses of pydantic, and one line for what is wrong with them."""
+
+from collections.abc import Callable
+from inspect import formatannotation
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from mixmae_bench.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(strict=True)
+"""For pydantic to convert nothing: a bool is no int, and a string is no number."""
+
+
+def read_yaml(path: Path, what: str) -> object:
+    """Return the content of a YAML file.
+
+    Raises:
+        UserError: Where it is not YAML; `what` names the file.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: text, or a date, that is none
+        raise UserError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def typed(kind: type[T], content: object, where: str) -> T:
+    """Return a mapping of a file as a model or dataclass, strict as that is.
+
+    Raises:
+        UserError: Where it is none, in one line with the key; `where` names the file and the place in it.
+    """
+    fields = _fields(kind)
+    needed = [key for key, field in fields.items() if field.is_required()]
+    if not isinstance(content, dict):
+        raise UserError(f"{where} must be a mapping with the keys {', '.join(needed)}")
+    for key in content:
+        if key not in fields:
+            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), fields)}")
+    for key in needed:
+        if key not in content:
+            raise UserError(f"{where}: key '{key}' is missing")
+    try:
+        return kind(**content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error, kind, content)}") from error
+
+
+def explain(
+    error: ValidationError,
+    kind: type,
+    content: dict[str, object],
+    name: str = "key '{}'",
+    show: Callable[[object], str] = repr,
+) -> str:
+    """Return one line that says why a model or dataclass cannot be made of some content.
+
+    The `description` of a field, where it has one, is that line, with `{!r}` in place of the value. Otherwise
+    `name` and `show` write key and value.
+    """
+    places = [own["loc"] for own in error.errors(include_url=False)]
+    if missing := sorted(key for key, *_ in places if key not in content):
+        return f"fields that are missing: {', '.join(missing)}"
+    key = places[0][0]
+    field = _fields(kind)[key]
+    if field.description:
+        return field.description.format(content[key])
+    return f"{name.format(key)} is {show(content[key])}, not of the type {formatannotation(field.annotation)}"
+
+
+def _fields(kind: type) -> dict[str, FieldInfo]:
+    """Return the fields of a model or dataclass by the keys that a file has for them."""
+    return {field.alias or name: field for name, field in kind.__pydantic_fields__.items()}
