@@ -37,10 +37,10 @@ RECORD = Record(
     dataset="digits",
     seed=0,
     key="0123456789abcdef",
-    start="pretraining",
+    initialisation="pretraining",
     parent="89abcdef01234567",
     metrics={"box_ap": 31.25, "mask_ap": 30.0},
-    errors={"box_ap": 1.5, "mask_ap": 1.25},
+    stderr={"box_ap": 1.5, "mask_ap": 1.25},
     resamples=200,
     losses=[1.5, 0.75],
     grad_norms=[3.0, 2.5],
@@ -297,13 +297,14 @@ def test_real_lines_of_every_older_schema_are_read_with_all_that_they_hold() -> 
     lines = old_lines()
     assert sorted({line["schema"] for line in lines}) == list(range(1, SCHEMA))
     for record, line in zip(records, lines, strict=True):
-        assert {name: getattr(record, name) for name in line} == line
+        names = {"errors": "stderr", "start": "initialisation"}
+        assert {name: getattr(record, names.get(name, name)) for name in line} == line
 
 
 @pytest.mark.parametrize(
     ("schema", "fields"),
     [
-        (1, ["errors", "resamples", "losses", "flops", "image_shape", "data_hash"]),
+        (1, ["stderr", "resamples", "losses", "flops", "image_shape", "data_hash"]),
         (1, ["iterations", "lr", "processes", "accumulation", "code_hash"]),
         (2, ["grad_norms"]),
         (3, ["retries"]),
@@ -323,15 +324,16 @@ def test_what_an_older_schema_did_not_record_is_absent_and_not_made_up(
 
 def test_a_run_of_schema_1_from_random_weights_is_known_as_that_and_no_other() -> None:
     pretraining, transfer = [record for record in read_records(OLD)[0] if record.schema == 1]
-    assert (pretraining.checkpoint, pretraining.start) == (None, "random")
+    assert (pretraining.checkpoint, pretraining.initialisation) == (None, "random")
     assert transfer.checkpoint
-    assert (transfer.start, transfer.parent) == (None, None)
+    assert (transfer.initialisation, transfer.parent) == (None, None)
 
 
 def test_a_speed_that_counted_the_time_of_validation_is_not_taken_for_one_that_does_not(file: Path) -> None:
     by_iterations = dict(epochs=None, images_per_s=81.5)
     changes = [{}, by_iterations, dict(schema=SCHEMA, **by_iterations)]
-    lines = [{**old_lines()[-1], **own} for own in changes]
+    before = next(line for line in old_lines() if line["schema"] == 4)
+    lines = [{**before, **own} for own in changes]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     records, complaints = read_records(file)
     assert complaints == []

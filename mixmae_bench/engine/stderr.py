@@ -20,7 +20,7 @@ PREDICTIONS = "predictions"
 
 
 @HOOKS.register_module()
-class ErrorsHook(Hook):
+class StderrHook(Hook):
     """Keeps what the standard errors of the last validation's metrics are computed from.
 
     Of mIoU, the areas per class of every image; of AP, the detections, in files in the run's folder.
@@ -36,7 +36,7 @@ class ErrorsHook(Hook):
             elif isinstance(metric, CocoMetric):
                 metric.outfile_prefix = metric.outfile_prefix or str(Path(runner.work_dir) / PREDICTIONS)
 
-    def errors(self, runner: Runner, metrics: dict[str, float], images: int) -> dict[str, float]:
+    def stderr(self, runner: Runner, metrics: dict[str, float], images: int) -> dict[str, float]:
         """Return the standard error of every metric, in its unit.
 
         Args:

@@ -79,7 +79,7 @@ def export(files: Sequence[Path], name: str, folder: Path) -> int:
         for curve, values in (("loss", record.losses), ("grad_norm", record.grad_norms)):
             for epoch, value in enumerate(values, 1):
                 backend.add_scalar(curve, value, step=epoch)
-        errors = {f"{metric} standard error": error for metric, error in record.errors.items()}
+        errors = {f"{metric} standard error": error for metric, error in record.stderr.items()}
         backend.add_scalars(record.metrics | errors, step=len(record.losses))
         backend.close()
     return len(records)

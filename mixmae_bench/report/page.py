@@ -171,16 +171,16 @@ def _outcomes(records: Sequence[Record]) -> Table:
 def _with_error(record: Record, name: str) -> str:
     if name not in record.metrics:
         return ""
-    error = f" ± {record.errors[name]:.2f}" if name in record.errors else ""
+    error = f" ± {record.stderr[name]:.2f}" if name in record.stderr else ""
     return f"{record.metrics[name]:.{4 if name == 'loss' else 2}f}{error}"
 
 
 def _settings(records: Sequence[Record]) -> Table:
-    columns = ["method", "task", "seed", "start", "lr", "effective batch", "precision", "epochs"]
+    columns = ["method", "task", "seed", "initialisation", "lr", "effective batch", "precision", "epochs"]
     columns += ["iterations", "config", "config hash", "checkpoint hash", "filled (%)"]
     rows = [
         [
-            *(r.method, r.task, str(r.seed), r.start or "", "" if r.lr is None else f"{r.lr:g}"),
+            *(r.method, r.task, str(r.seed), r.initialisation or "", "" if r.lr is None else f"{r.lr:g}"),
             *(str(r.effective_batch), r.precision or "", number(r.epochs), number(r.iterations)),
             *(Path(r.config).name, r.config_hash, r.checkpoint or ""),
             "" if r.checkpoint_filled is None else f"{r.checkpoint_filled:.1f}",

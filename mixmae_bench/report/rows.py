@@ -69,7 +69,7 @@ def make_rows(records: Iterable[Record]) -> list[Row]:
 def over_seeds(records: Sequence[Record], metric: str) -> Measured | None:
     """Return the mean, with the standard error over seeds; with one seed, that over images."""
     own = [r for r in records if metric in r.metrics]
-    return measured([replace(r, errors={}) for r in own] if len(own) > 1 else own, metric)
+    return measured([replace(r, stderr={}) for r in own] if len(own) > 1 else own, metric)
 
 
 def pretraining_flops(record: Record, by_key: dict[str, Record]) -> float | None:
@@ -79,7 +79,7 @@ def pretraining_flops(record: Record, by_key: dict[str, Record]) -> float | None
     given checkpoint, or where the record of the pretraining is missing or does not tell, None.
     """
     while record.task != "pretraining":
-        if record.start == "random":
+        if record.initialisation == "random":
             return 0.0
         if record.parent not in by_key:
             return None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the record's fields: one more with every new field and every change of a meaning.
 
 A new field has a default that says "not recorded": None, or an empty list or dict. Where a meaning changes,
@@ -43,11 +43,11 @@ class Record:
         dataset: Name of the data the task is run on.
         seed: Seed of everything random in this run.
         key: Hash of all that decides the outcome: config, data, seed, and what the backbone starts from.
-        start: Where the backbone's weights come from: 'random', 'checkpoint' (a given file), or the task of
-            the run before: 'pretraining', or 'classification' with intermediate fine-tuning.
+        initialisation: Where the backbone's weights come from: 'random', 'checkpoint' (a given file), or the
+            task of the run before: 'pretraining', or 'classification' with intermediate fine-tuning.
         parent: `key` of that run, or None.
         metrics: Values by name, in the unit of `mixmae_bench.results.metrics`.
-        errors: Standard errors of metrics over the images they are computed on, by the same names: binomial
+        stderr: Standard errors of metrics over the images they are computed on, by the same names: binomial
             for top-1, bootstrap for AP and mIoU. The spread over seeds is another thing, in no single record.
         resamples: Resamples of the bootstrap, or 0 without one.
         losses: Mean training loss of every epoch, in order.
@@ -100,10 +100,10 @@ class Record:
     dataset: str
     seed: int
     key: str
-    start: str | None = None
+    initialisation: str | None = None
     parent: str | None = None
     metrics: dict[str, float]
-    errors: dict[str, float] = field(default_factory=dict)
+    stderr: dict[str, float] = field(default_factory=dict)
     resamples: int | None = None
     losses: list[float] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
@@ -150,7 +150,13 @@ def _from_4(values: dict) -> dict:
 
 Migration = Callable[[dict], dict]
 
-MIGRATIONS: dict[int, Migration] = {1: _from_1, 4: _from_4}
+
+def _from_5(values: dict) -> dict:
+    names = {"errors": "stderr", "start": "initialisation"}
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+MIGRATIONS: dict[int, Migration] = {1: _from_1, 4: _from_4, 5: _from_5}
 """Steps from the values of schema n to those of n + 1; where there is none, fields were only added."""
 
 

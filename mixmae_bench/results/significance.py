@@ -41,7 +41,7 @@ def measured(records: Sequence[Record], metric: str) -> Measured | None:
     if not own:
         return None
     values = [r.metrics[metric] for r in own]
-    over_images = [r.errors[metric] for r in own if metric in r.errors]
+    over_images = [r.stderr[metric] for r in own if metric in r.stderr]
     errors = [fmean(over_images)] if over_images else []
     if len(values) > 1:
         errors.append(stdev(values) / len(values) ** 0.5)

@@ -121,7 +121,7 @@ def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> 
             table.add_row(
                 name,
                 item.run.task,
-                item.run.start,
+                item.run.initialisation,
                 _number(item.trained / 1e6),
                 _number(item.flops / 1e9),
                 _number(item.total / 1e18),

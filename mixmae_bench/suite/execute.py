@@ -26,7 +26,7 @@ from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwra
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.engine.resume import PROCESS_COUNTS, find_on_rank_0
-from mixmae_bench.engine.stderr import ErrorsHook
+from mixmae_bench.engine.stderr import StderrHook
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.bootstrap import RESAMPLES
 from mixmae_bench.results.metrics import METRICS
@@ -119,7 +119,7 @@ def _run(job: Job) -> Record:
         checkpoint=checkpoint,
         hooks=[
             dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
-            dict(type="mixmae_bench.ErrorsHook"),
+            dict(type="mixmae_bench.StderrHook"),
         ],
         trackers=job.trackers,
         name=(job.suite, job.plan.run.name),
@@ -127,7 +127,7 @@ def _run(job: Job) -> Record:
     cfg.experiment_name = f"{job.suite}_{job.plan.run.name.replace('/', '_')}_{job.plan.key}"
     runner = train(cfg, _launcher())
 
-    progress, errors = (_hook(runner, kind) for kind in (ProgressHook, ErrorsHook))
+    progress, stderr = (_hook(runner, kind) for kind in (ProgressHook, StderrHook))
     metrics = _metrics(runner, progress)
     images = len((runner.val_loop or runner.train_loop).dataloader.dataset)
     batch = runner.train_dataloader.batch_size * get_world_size()
@@ -148,10 +148,10 @@ def _run(job: Job) -> Record:
         dataset=job.dataset,
         seed=job.plan.run.seed,
         key=job.plan.key,
-        start=job.plan.start,
+        initialisation=job.plan.initialisation,
         parent=job.plan.parent,
         metrics=metrics,
-        errors=errors.errors(runner, metrics, images) if runner.val_loop else {},
+        stderr=stderr.stderr(runner, metrics, images) if runner.val_loop else {},
         resamples=RESAMPLES if any(METRICS[name].stderr == "bootstrap" for name in metrics) else 0,
         losses=_epoch_means(runner, "train/loss"),
         grad_norms=_epoch_means(runner, "train/grad_norm"),
@@ -181,7 +181,7 @@ def _run(job: Job) -> Record:
         code_hash=job.plan.code_hash,
         packages=packages(),
         hardware=hardware(),
-        absent_classes=errors.absent_classes(runner) if runner.val_loop else [],
+        absent_classes=stderr.absent_classes(runner) if runner.val_loop else [],
         process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
     )
     append_record(job.records, record)

@@ -33,7 +33,7 @@ class Plan:
     config_hash: str
     data_hash: str
     code_hash: str
-    start: str
+    initialisation: str
     parent: str | None
 
 
@@ -88,7 +88,7 @@ def plan(
             content.config_hash,
             content.data_hash,
             content.code_hash,
-            run.start,
+            run.initialisation,
             plans[run.parent].key if run.parent else None,
         )
     return plans

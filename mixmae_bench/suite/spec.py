@@ -37,7 +37,7 @@ class Method:
     checkpoint: Path | None = None
 
     @property
-    def start(self) -> str:
+    def initialisation(self) -> str:
         """What tasks start from that follow no other."""
         if self.pretrain:
             return PRETRAINING
@@ -54,8 +54,8 @@ class Run:
         seed: Seed of everything random in it.
         config: Its config.
         dataset: Name of its data.
-        start: What its backbone starts from: 'random', 'checkpoint' (the method's), or the task of the run
-            before it, 'pretraining' or another.
+        initialisation: What its backbone starts from: 'random', 'checkpoint' (the method's), or the task of
+            the run before it, 'pretraining' or another.
     """
 
     method: Method
@@ -63,7 +63,7 @@ class Run:
     seed: int
     config: Path
     dataset: str
-    start: str
+    initialisation: str
 
     @property
     def name(self) -> str:
@@ -72,9 +72,9 @@ class Run:
     @property
     def parent(self) -> str | None:
         """Name of the run that this one starts from, if there is one."""
-        if self.start in (RANDOM, CHECKPOINT):
+        if self.initialisation in (RANDOM, CHECKPOINT):
             return None
-        return f"{self.method.name}/seed{self.seed}/{self.start}"
+        return f"{self.method.name}/seed{self.seed}/{self.initialisation}"
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Suite:
                     data = self._dataset(method.pretrain)
                     runs.append(Run(method, PRETRAINING, seed, method.pretrain, data, RANDOM))
                 for task in method.tasks:
-                    start, data = task.after or method.start, self._dataset(task.config)
-                    runs.append(Run(method, task.name, seed, task.config, data, start))
+                    initialisation, data = task.after or method.initialisation, self._dataset(task.config)
+                    runs.append(Run(method, task.name, seed, task.config, data, initialisation))
         return runs
 
     def outline(self) -> Outline:

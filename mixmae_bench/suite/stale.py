@@ -105,7 +105,7 @@ def _by_hashes(planned: Plan, record: Record) -> list[str]:
         changed.append(f"config: {planned.run.config} is another than then")
     if record.data_hash not in (None, planned.data_hash):  # schema 1 has none
         changed.append("data: the files are others than then")
-    if not changed or (record.start, record.parent) != (planned.start, planned.parent):
+    if not changed or (record.initialisation, record.parent) != (planned.initialisation, planned.parent):
         changed.append("checkpoint: it would start from other weights")
     return changed
 

@@ -310,21 +310,21 @@ def test_data_is_read_in_its_published_layout_and_goes_through_the_pipelines(
 
 @pytest.mark.parametrize("name", ["imagenet", "transfer", "controlled"])
 def test_a_suite_starts_every_backbone_from_one_of_its_kind(name: str) -> None:
-    cells = {cell.name: cell for cell in read_suite(CONFIGS / "suites" / f"{name}.yaml").cells()}
+    runs = {run.name: run for run in read_suite(CONFIGS / "suites" / f"{name}.yaml").runs()}
 
-    def backbone(cell: Cell) -> tuple[type, list[int], tuple[int, ...]]:
-        found = build(cell.config.resolve().relative_to(CONFIGS).with_suffix("").as_posix()).backbone
+    def backbone(run: Cell) -> tuple[type, list[int], tuple[int, ...]]:
+        found = build(run.config.resolve().relative_to(CONFIGS).with_suffix("").as_posix()).backbone
         return type(found), found.out_channels, found.depths
 
-    children = [cell for cell in cells.values() if cell.parent]
+    children = [run for run in runs.values() if run.parent]
     assert len(children) > 15
-    for cell in children:
-        assert backbone(cell) == backbone(cells[cell.parent])
+    for run in children:
+        assert backbone(run) == backbone(runs[run.parent])
 
 
 def test_intermediate_fine_tuning_is_where_the_recipes_have_it() -> None:
-    cells = read_suite(CONFIGS / "suites" / "transfer.yaml").cells()
-    after_imagenet = {(cell.method.name, cell.task) for cell in cells if cell.start == "in1k"}
+    runs = read_suite(CONFIGS / "suites" / "transfer.yaml").runs()
+    after_imagenet = {(run.method.name, run.task) for run in runs if run.initialisation == "in1k"}
     assert {("um-mae-swin-t", "coco-gfl"), ("um-mae-swin-t", "ade20k"), ("simmim-swin-b", "coco-lsj")} < (
         after_imagenet
     )

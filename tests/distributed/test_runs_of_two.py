@@ -151,7 +151,7 @@ def test_two_processes_record_what_one_does(
     assert record.losses == pytest.approx(expected.losses, rel=1e-4)
     assert record.grad_norms == pytest.approx(expected.grad_norms, rel=1e-3)
     assert record.metrics == pytest.approx(expected.metrics, rel=1e-4)
-    assert record.errors == pytest.approx(expected.errors, rel=1e-3)
+    assert record.stderr == pytest.approx(expected.stderr, rel=1e-3)
     assert record.images_per_s > 0
 
     found = weights(two[task])
@@ -192,6 +192,6 @@ def test_a_run_without_its_record_is_evaluated_again_by_both(pair: Pair, two: di
     job.records.unlink()
     again = pair(run_with_one_mask, job)[0]
     (before,) = [r for r in records if r.task == "segmentation"]
-    assert (again.metrics, again.errors, again.losses) == (before.metrics, before.errors, before.losses)
+    assert (again.metrics, again.stderr, again.losses) == (before.metrics, before.stderr, before.losses)
     assert again.images_per_s is None
     assert failure(job.folder) is None

@@ -45,7 +45,7 @@ def runs(method: str, pretrain: str, top1: float, seeds: int = 1) -> list[Record
             record(method, seed, loss=0.5), config=f"../pretrain/{pretrain}.py", key=f"{method}{seed}"
         )
         second = replace(record(method, seed, top1=top1 + seed), config="../classification/mixmae_ft.py")
-        records += [first, replace(second, parent=first.key, errors={"top1": 0.1})]
+        records += [first, replace(second, parent=first.key, stderr={"top1": 0.1})]
     return records
 
 
@@ -77,7 +77,7 @@ def test_a_run_from_a_checkpoint_belongs_to_the_row_that_its_method_names() -> N
     run = replace(
         record("mixmae-swin-b-300e", 0, top1=84.6),
         config="../classification/mixmae_ft.py",
-        start="checkpoint",
+        initialisation="checkpoint",
     )
     short, long = cells(paper_table("t", [SHORT, LONG], [], [run]))
     assert (short["verdict"], long["verdict"]) == ("reproduced", "not run")
@@ -94,7 +94,9 @@ def test_runs_of_another_config_are_not_joined() -> None:
 def test_the_verdict_on_several_metrics_is_the_worst() -> None:
     row = replace(LONG, values={"box_ap": 50.0, "mask_ap": 45.0})
     run = replace(
-        record("mixmae-600e", 0, box_ap=50.0, mask_ap=40.0), config="x/mixmae_ft.py", start="checkpoint"
+        record("mixmae-600e", 0, box_ap=50.0, mask_ap=40.0),
+        config="x/mixmae_ft.py",
+        initialisation="checkpoint",
     )
     (joined,) = cells(paper_table("t", [row], [], [run]))
     assert (joined["box AP difference"], joined["mask AP difference"]) == ("+0.00", "-5.00")
@@ -155,11 +157,11 @@ def test_records_are_exported_one_row_each_with_a_column_per_value(
 ) -> None:
     file = tmp_path / "records.jsonl"
     append_record(file, record("mixmae", 0, loss=0.5))
-    append_record(file, replace(record("mixmae", 0, top1=80.0), errors={"top1": 1.5}, losses=[2.0, 1.0]))
+    append_record(file, replace(record("mixmae", 0, top1=80.0), stderr={"top1": 1.5}, losses=[2.0, 1.0]))
     assert main(["table", "records", "--format", "csv", "--records", str(file)]) == 0
     first, second = csv.DictReader(capsys.readouterr().out.splitlines())
-    assert (first["metrics.loss"], first["metrics.top1"], first["errors.top1"]) == ("0.5", "", "")
-    assert (second["metrics.loss"], second["metrics.top1"], second["errors.top1"]) == ("", "80.0", "1.5")
+    assert (first["metrics.loss"], first["metrics.top1"], first["stderr.top1"]) == ("0.5", "", "")
+    assert (second["metrics.loss"], second["metrics.top1"], second["stderr.top1"]) == ("", "80.0", "1.5")
     assert (second["losses"], second["parent"], second["image_shape"]) == ("2.0 1.0", "", "64 64")
 
 

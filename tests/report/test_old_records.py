@@ -26,11 +26,11 @@ def rows_of(table: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, st
 
 def test_lines_of_every_schema_are_rows_of_the_table_of_records(capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of("records", capsys)
-    assert [row["schema"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4"]
-    assert [row["metrics.top1"] for row in rows] == ["", "88.25", "72.5", "", "", "81.125", "", "93.25"]
-    assert [row["lr"] != "" for row in rows] == [False] * 2 + [True] * 6
-    assert [row["retries"] for row in rows] == [""] * 6 + ["0"] * 2
-    assert {row["precision"] for row in rows} == {""}
+    assert [row["schema"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4", "5"]
+    assert [row["metrics.top1"] for row in rows] == ["", "88.25", "72.5", "", "", "81.125", "", "93.25", ""]
+    assert [row["lr"] != "" for row in rows] == [False] * 2 + [True] * 7
+    assert [row["retries"] for row in rows] == [""] * 6 + ["0"] * 3
+    assert [row["precision"] for row in rows] == [""] * 8 + ["float32"]
 
 
 def test_the_table_of_their_suite_has_their_values_and_no_costs_that_were_not_recorded(
@@ -60,7 +60,7 @@ def test_what_pretraining_cost_is_unknown_where_it_was_not_recorded() -> None:
     assert rows["mixmae"].pretraining_flops > 1e11
     # A later run from a pretraining whose record is of schema 1.
     pretraining, transfer = read_records(OLD)[0][:2]
-    (row,) = make_rows([pretraining, replace(transfer, start="pretraining", parent=pretraining.key)])
+    (row,) = make_rows([pretraining, replace(transfer, initialisation="pretraining", parent=pretraining.key)])
     assert row.pretraining_flops is None
 
 

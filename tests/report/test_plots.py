@@ -117,11 +117,11 @@ def test_bars_are_means_over_seeds_and_their_labels_say_so() -> None:
 
 
 def test_one_seed_has_the_error_over_images() -> None:
-    records = [replace(r, errors={"top1": 1.5}) for r in digits() if r.seed == 0]
+    records = [replace(r, stderr={"top1": 1.5}) for r in digits() if r.seed == 0]
     (scratch, *_) = make_rows(records)
     assert scratch.values["top-1"].error == 1.5
     # Of several seeds it is that over seeds: 72.5, 71.625, 75.5.
-    (scratch, *_) = make_rows([replace(r, errors={"top1": 1.5}) for r in digits()])
+    (scratch, *_) = make_rows([replace(r, stderr={"top1": 1.5}) for r in digits()])
     values = [r.metrics["top1"] for r in digits() if r.method == "scratch" and "top1" in r.metrics]
     mean = sum(values) / 3
     spread = math.sqrt(sum((v - mean) ** 2 for v in values) / 2 / 3)
@@ -136,9 +136,9 @@ def test_pretraining_flops_are_three_passes_of_every_image_seen() -> None:
     assert pretraining_flops(child, by_key) == 3 * 24707072 * 1240 * 64
     # Through intermediate fine-tuning, from random weights, and where the record is missing.
     middle = replace(child, key="middle", task="classification")
-    last = replace(child, parent="middle", start="classification")
+    last = replace(child, parent="middle", initialisation="classification")
     assert pretraining_flops(last, {**by_key, "middle": middle}) == 3 * 24707072 * 1240 * 64
-    assert pretraining_flops(replace(child, start="random", parent=None), by_key) == 0
+    assert pretraining_flops(replace(child, initialisation="random", parent=None), by_key) == 0
     assert pretraining_flops(child, {}) is None
 
 

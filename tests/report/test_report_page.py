@@ -127,7 +127,7 @@ def test_the_summary_says_who_is_ahead_by_how_many_standard_errors() -> None:
     # 80 and 82: mean 81, standard error 1; 90 and 92: 91, 1; 92 and 90.5: 91.25, 0.75.
     values = {"scratch": (80.0, 82.0), "mixmae": (90.0, 92.0), "simmim": (92.0, 90.5)}
     chosen = [
-        replace(r, metrics={"top1": values[r.method][r.seed]}, errors={}, seconds=60.0)
+        replace(r, metrics={"top1": values[r.method][r.seed]}, stderr={}, seconds=60.0)
         for r in records
         if r.method in values and r.seed < 2
     ]

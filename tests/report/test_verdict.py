@@ -11,7 +11,7 @@ from mixmae_bench.results.significance import Measured, half_unit, measured, ver
 
 
 def with_error(seed: int, top1: float, error: float) -> Record:
-    return replace(record("mixmae", seed, top1=top1), errors={"top1": error})
+    return replace(record("mixmae", seed, top1=top1), stderr={"top1": error})
 
 
 def test_errors_over_images_and_over_seeds_are_joined() -> None:

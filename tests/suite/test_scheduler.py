@@ -23,7 +23,7 @@ DIED = ProcessDied("its process was killed by signal 9 (out of memory?)")
 def planned(name: str, parent: str | None = None) -> Plan:
     run = SimpleNamespace(name=name, task=name.rpartition("/")[2], parent=parent)
     hashes = dict.fromkeys(("key", "older_key", "config_hash", "data_hash", "code_hash"), "x")
-    return Plan(run, identity={}, start="random", parent=parent, **hashes)
+    return Plan(run, identity={}, initialisation="random", parent=parent, **hashes)
 
 
 class Pretended:

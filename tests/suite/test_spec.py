@@ -396,7 +396,7 @@ def test_a_method_with_tasks_of_its_own_runs_those_instead_of_the_suites(chained
 
 
 def test_a_task_may_start_from_the_result_of_a_task_above_it(chained: Suite) -> None:
-    starts = {run.name: (run.start, run.parent) for run in chained.runs()}
+    starts = {run.name: (run.initialisation, run.parent) for run in chained.runs()}
     assert starts == {
         "scratch-b/seed0/in1k": ("random", None),
         "scratch-b/seed0/coco": ("random", None),

@@ -53,7 +53,7 @@ def test_a_run_with_its_record_is_done_and_shows_its_metrics(plans: dict[str, Pl
         (dict(config_hash="0" * 16), "config"),
         (dict(data_hash="0" * 16), "data"),
         (dict(parent="0" * 16), "checkpoint"),
-        (dict(start="random", parent=None), "checkpoint"),
+        (dict(initialisation="random", parent=None), "checkpoint"),
     ],
 )
 def test_a_run_is_stale_by_what_changed_and_by_nothing_else(
