@@ -10,11 +10,10 @@ from pathlib import Path
 import yaml
 
 from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.results.metrics import METRICS
 
 VALUES = {
-    "top1": "top-1 accuracy, %",
-    "box_ap": "COCO box AP (IoU 0.50:0.95), %",
-    "mask_ap": "COCO mask AP (IoU 0.50:0.95), %",
+    **{name: metric.meaning for name, metric in METRICS.items() if metric.of_transfer},
     "miou": "mean IoU over classes at one scale, or at a scale that the source does not tell, %",
     "miou_ms": "mean IoU over classes, several scales and flips, %",
     "hours": "wall hours of the whole pretraining",
