@@ -22,7 +22,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
 MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "engine.distributed")
-DATASETS = _child(_DATASETS, "datasets.classification")
+DATASETS = _child(_DATASETS, "datasets.catalog")
 HOOKS = _child(
     _HOOKS,
     "engine.distributed",

@@ -55,10 +55,10 @@ def _models() -> Iterator[tuple[str, str]]:
 
 
 def _datasets() -> Iterator[tuple[str, str]]:
-    from mixmae_bench.datasets.official import OFFICIAL
+    from mixmae_bench.datasets.catalog import CATALOG
 
-    for name, parts in OFFICIAL.items():
-        yield name, ", ".join(f"{part.name} {part.images:,}" for part in parts)
+    for name, entry in CATALOG.items():
+        yield name, ", ".join(f"{part.name} {part.images:,}" for part in entry.parts)
 
 
 def _metrics() -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from torch.fx.experimental import _config as fx_config
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.methods import MixMAE
@@ -100,8 +101,9 @@ def image_shape(model: nn.Module, cfg: Config) -> tuple[int, int]:
     """
     scope = cfg.get("default_scope")
     if scope == "mmdet":
-        pipeline = ((cfg.get("test_dataloader") or {}).get("dataset") or {}).get("pipeline") or []
-        width, height = next((t.scale for t in pipeline if t.type == "Resize"), (1333, 800))
+        tests = [leaf.dataset.get("pipeline", []) for leaf in leaves(cfg) if leaf.loader == "test_dataloader"]
+        steps = (step for pipeline in tests for step in pipeline)
+        width, height = next((step.scale for step in steps if step.type == "Resize"), (1333, 800))
         return (height, width) if height == width else (800, 1280)
     if scope == "mmseg":
         return tuple((cfg.model.get("data_preprocessor") or {}).get("size") or (512, 512))

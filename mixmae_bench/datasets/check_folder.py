@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mixmae_bench.datasets.catalog import CATALOG, Part
 from mixmae_bench.datasets.images import LoadImage
-from mixmae_bench.datasets.official import OFFICIAL, Part
 from mixmae_bench.datasets.seg_maps import IGNORED, LoadSegMap
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.system.environment import cores
@@ -42,7 +42,7 @@ def check_data(name: str, folder: Path, quick: bool, listing: Path, console: Con
     """Compare a data set with what is published, try every file, and print a table and some examples.
 
     Args:
-        name: One of `OFFICIAL`.
+        name: One of the catalog.
         folder: Where the data set is.
         quick: Whether to look only if files are there and not empty.
         listing: File for the list of all problems; written only where there is one.
@@ -54,13 +54,13 @@ def check_data(name: str, folder: Path, quick: bool, listing: Path, console: Con
     Raises:
         UserError: For an unknown name, or a folder that does not exist.
     """
-    if name not in OFFICIAL:
+    if name not in CATALOG:
         raise UserError(
-            f"data set '{name}' is not known; known: {', '.join(OFFICIAL)}.{did_you_mean(name, OFFICIAL)}"
+            f"data set '{name}' is not known; known: {', '.join(CATALOG)}.{did_you_mean(name, CATALOG)}"
         )
     if not folder.is_dir():
         raise UserError(f"folder {folder} does not exist; check the path")
-    parts = [_check_part(part, folder, quick, console) for part in OFFICIAL[name]]
+    parts = [_check_part(part, folder, quick, console) for part in CATALOG[name].parts]
     console.print(_table(name, parts))
     problems = [f"{found.part.name}: {problem}" for found in parts for problem in found.problems]
     for problem in problems[:EXAMPLES]:

@@ -36,6 +36,9 @@ from mixmae_bench.system.files import cache_folder
 # Raise with every change of what is written: an old cache folder is then left alone.
 VERSION = 1
 
+EMBEDDED = "data/digits"
+"""Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
+
 CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 # Stored as 1..11, for mmseg's `reduce_zero_label=True`. ADE20K's 0 (other, ignored) never occurs.
 SEG_CLASSES = ("background", *CLASSES)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mixmae_bench.datasets.leaves import wrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.system.files import cache_folder, write_atomically
 
@@ -45,11 +46,10 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
         UserError: Where the annotation file or a folder is missing, or a folder holds no file.
     """
     listings = {} if listings is None else listings
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    if "datasets" in dataset:
-        parts = [data_hash(part, listings) for part in dataset["datasets"]]
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    if inside := wrapped(dataset):
+        parts = [data_hash(part, listings) for part in inside.values()]
+        joined = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        return parts[0] if "dataset" in inside else joined
     root = Path(dataset.get("data_root") or ".")
     split = dataset.get("split") or ""
     prefix = dataset.get("data_prefix") or ""

@@ -33,13 +33,20 @@ def leaves(cfg: Mapping) -> Iterator[Leaf]:
 def _leaves(loader: str, key: str, dataset: Mapping, times: int) -> Iterator[Leaf]:
     repeats = dataset.get("times", 1)
     times *= repeats if isinstance(repeats, int) else 1
-    if isinstance(dataset.get("dataset"), Mapping):
-        yield from _leaves(loader, f"{key}.dataset", dataset["dataset"], times)
-    elif isinstance(dataset.get("datasets"), list | tuple):
-        for number, part in enumerate(dataset["datasets"]):
-            yield from _leaves(loader, f"{key}.datasets.{number}", part, times)
-    else:
+    inside = wrapped(dataset)
+    for name, part in inside.items():
+        yield from _leaves(loader, f"{key}.{name}", part, times)
+    if not inside:
         yield Leaf(loader, key, dataset, times)
+
+
+def wrapped(dataset: Mapping) -> dict[str, Mapping]:
+    """Return the data sets inside a wrapper by their keys, or nothing where the config is no wrapper's."""
+    if isinstance(dataset.get("dataset"), Mapping):
+        return {"dataset": dataset["dataset"]}
+    if isinstance(dataset.get("datasets"), list | tuple):
+        return {f"datasets.{number}": part for number, part in enumerate(dataset["datasets"])}
+    return {}
 
 
 def dicts(node: object) -> Iterator[dict]:

@@ -1,6 +1,7 @@
 """Reading lists of images as people really have them: byte order marks, tabs, commas, Windows paths."""
 
 import codecs
+import os
 import re
 from pathlib import Path
 
@@ -53,3 +54,8 @@ def clean_path(path: str) -> str:
 def is_hidden(file: str) -> bool:
     """Tell whether a file is one that systems put beside others, such as `._x.JPEG` of macOS."""
     return Path(file).name.startswith(".")
+
+
+def labelled(prefix: str, path: str, label: int) -> dict:
+    """Return the item of an image as mmpretrain's data sets hold it."""
+    return dict(img_path=os.path.join(prefix, path), gt_label=label)

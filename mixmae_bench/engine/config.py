@@ -13,14 +13,11 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
 from mixmae_bench.compat import openmmlab
-from mixmae_bench.datasets.digits import build_digits
+from mixmae_bench.datasets.digits import EMBEDDED, build_digits
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
 from mixmae_bench.system.shipped import find_config
-
-EMBEDDED = "data/digits"
-"""Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
 
 
 @openmmlab.reading_configs()
@@ -75,7 +72,7 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
     Raises:
         UserError: Where a data folder or an annotation file is missing.
     """
-    if _mentions(cfg.to_dict(), EMBEDDED):
+    if mentions(cfg, EMBEDDED):
         try:
             root = build_digits()
         except OSError as error:
@@ -84,6 +81,11 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
     for leaf in leaves(cfg):
         _check_dataset(leaf.dataset, leaf.key, cfg.filename, by_option)
     return cfg
+
+
+def mentions(cfg: Config, folder: str) -> bool:
+    """Whether a config has a path in a data folder."""
+    return _has(cfg.to_dict(), folder)
 
 
 def relocate(cfg: Config, folder: str, new: Path) -> Config:
@@ -163,11 +165,11 @@ def _check_dataset(dataset: ConfigDict, key: str, config: str, by_option: bool) 
             )
 
 
-def _mentions(node: object, text: str) -> bool:
+def _has(node: object, text: str) -> bool:
     if isinstance(node, dict):
-        return any(_mentions(v, text) for v in node.values())
+        return any(_has(v, text) for v in node.values())
     if isinstance(node, list | tuple):
-        return any(_mentions(v, text) for v in node)
+        return any(_has(v, text) for v in node)
     return isinstance(node, str) and _inside(node, text)
 
 

@@ -11,14 +11,13 @@ from pydantic import BaseModel, Field
 from pydantic.dataclasses import dataclass
 
 from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.system.typed import STRICT, read_yaml, typed
 
 T = TypeVar("T")
 
 VALUES = {
-    "top1": "top-1 accuracy, %",
-    "box_ap": "COCO box AP (IoU 0.50:0.95), %",
-    "mask_ap": "COCO mask AP (IoU 0.50:0.95), %",
+    **{name: metric.meaning for name, metric in METRICS.items() if metric.of_transfer},
     "miou": "mean IoU over classes at one scale, or at a scale that the source does not tell, %",
     "miou_ms": "mean IoU over classes, several scales and flips, %",
     "hours": "wall hours of the whole pretraining",

@@ -9,47 +9,26 @@ stand for those of random crops and whole images.
 import json
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
 from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import config_call
-from mixmae_bench.datasets.official import OFFICIAL
-from mixmae_bench.engine.config import EMBEDDED, load_config
+from mixmae_bench.datasets.catalog import CATALOG, published_images
+from mixmae_bench.datasets.leaves import leaves
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.spec import Run, Suite
 
 UTILISATION = 0.15
 FLOPS_PER_S = 989e12 / 2 * UTILISATION
 """An H100's dense bfloat16 peak (989e12, where a multiply-add counts twice), at an assumed utilisation."""
-
-ROOTS = {
-    "data/imagenet": "imagenet",
-    "data/iNaturalist2018": "inat2018",
-    "data/iNaturalist2019": "inat2019",
-    "data/places205": "places205",
-    "data/places365": "places365",
-    "data/cifar100": "cifar100",
-    "data/coco": "coco",
-    "data/ADEChallengeData2016": "ade20k",
-}
-IMAGES = {
-    **{root: tuple(part.images for part in OFFICIAL[name]) for root, name in ROOTS.items()},
-    # Shares of ImageNet's training set, by their list.
-    "data/imagenet/meta/1percent.txt": (12_811, 50_000),
-    "data/imagenet/meta/10percent.txt": (128_116, 50_000),
-    **{
-        f"{EMBEDDED}/{task}": tuple(part.images for part in OFFICIAL["digits"] if part.name.startswith(task))
-        for task in ("pretrain", "classification", "detection", "segmentation")
-    },
-}
-"""Images for training and validation by data_root, or by list."""
 
 
 @dataclass(frozen=True)
@@ -153,25 +132,30 @@ def _forward(cfg: Config) -> tuple[int, int]:
 
 def _images(cfg: Config) -> tuple[int, int]:
     """Return how many images a run trains on and how many it evaluates, each as often as it is seen."""
-    train = _size(cfg.train_dataloader.dataset, cfg)[0]
-    val = _size(cfg.val_dataloader.dataset, cfg)[1] if cfg.get("val_dataloader") else 0
+    train, val = (_size(cfg, loader) for loader in ("train_dataloader", "val_dataloader"))
     length = cfg.train_cfg.get("max_epochs") or cfg.train_cfg.max_iters
     evaluations = math.ceil(length / cfg.train_cfg.get("val_interval", 1))
     trained = length * (train if "max_epochs" in cfg.train_cfg else _batch(cfg))
     return trained, evaluations * val
 
 
-def _size(dataset: ConfigDict, cfg: Config) -> tuple[int, int]:
-    while "dataset" in dataset:  # wrappers such as RepeatDataset
-        dataset = dataset["dataset"]
-    root = Path(dataset.get("data_root") or ".")
-    found = IMAGES.get((root / dataset.get("ann_file", "")).as_posix()) or IMAGES.get(root.as_posix())
-    if found is None:
+def _size(cfg: Config, loader: str) -> int:
+    """Return how many images a loader goes through in an epoch, 0 without a loader."""
+    return sum(leaf.times * _images_of(leaf.dataset, cfg) for leaf in leaves(cfg) if leaf.loader == loader)
+
+
+def _images_of(dataset: Mapping, cfg: Config) -> int:
+    if indices := dataset.get("indices"):
+        return indices
+    images = published_images(dataset)
+    if images is None:
+        place = Path(dataset.get("data_root") or ".", dataset.get("ann_file") or "")
+        roots = ", ".join(entry.root for entry in CATALOG.values())
         raise UserError(
-            f"config {cfg.filename}: how many images {root} has is not known; known: {', '.join(IMAGES)}"
+            f"config {cfg.filename}: how many images {place} has is not known; known: {roots}; "
+            "docs/add-a-dataset.md says how to add a data set"
         )
-    indices = dataset.get("indices")
-    return (indices, indices) if indices else (found[0], found[-1])
+    return images
 
 
 def _batch(cfg: Config) -> int:

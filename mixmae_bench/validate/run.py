@@ -13,7 +13,7 @@ from mixmae_bench.compat.openmmlab import import_quietly
 from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.system.environment import cores
 from mixmae_bench.system.worker import Worker
-from mixmae_bench.validate.step import Proof, make_data, prove
+from mixmae_bench.validate.step import Proof, prove
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """How to print names and paths: whole, and as they are."""
@@ -38,9 +38,8 @@ def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: 
         raise UserError(f"checkpoint {checkpoint} does not exist; check the path")
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-validate-"))
     console.print(f"{len(configs)} configs; logs in {work}", **PLAIN)
-    make_data(work / "data")
     proofs: dict[Path, Proof] = {}
-    called = partial(_called, data=work / "data", work=work, full=full, checkpoint=checkpoint)
+    called = partial(_called, work=work, full=full, checkpoint=checkpoint)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("validating", total=len(configs))
         for side_by_side in (min(cores(), len(configs)), 1):  # who died beside others may live alone
@@ -67,7 +66,7 @@ def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: 
 
 
 def _called(
-    configs: Sequence[Path], side_by_side: int, data: Path, work: Path, full: bool, checkpoint: Path | None
+    configs: Sequence[Path], side_by_side: int, work: Path, full: bool, checkpoint: Path | None
 ) -> Iterator[tuple[Path, Proof | ProcessDied]]:
     """Prove configs in processes side by side; yield what came of each as it ends."""
     waiting, running = list(configs), {}
@@ -76,7 +75,7 @@ def _called(
         while waiting or running:
             while waiting and len(running) < side_by_side:
                 config, worker = waiting.pop(0), idle.pop() if idle else _workers(1)[0]
-                call = worker.submit(prove, config, data, work / _folder(config), full, checkpoint)
+                call = worker.submit(prove, config, work / _folder(config), full, checkpoint)
                 running[config] = worker, call
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for config in [config for config, (_, call) in running.items() if call.done()]:

@@ -2,39 +2,29 @@
 
 import copy
 import re
+import shutil
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mixmae_bench.backbones.loading import read_weights
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import built_on
-from mixmae_bench.datasets.tiny import make_tiny
+from mixmae_bench.datasets.catalog import CATALOG, make_tiny
+from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.batch import fit_lr
-from mixmae_bench.engine.config import check_model, load_config, relocate
+from mixmae_bench.engine.config import check_model, load_config, mentions, relocate
 from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 from mixmae_bench.system.redirect import printing_into
 from mixmae_bench.transfer.audit import fit_model, pretrained, try_checkpoint
 from mixmae_bench.validate.narrow import narrow
-
-TINY = {
-    "data/imagenet": "imagenet",
-    "data/iNaturalist2018": "inat2018",
-    "data/iNaturalist2019": "inat2019",
-    "data/places205": "places205",
-    "data/places365": "places365",
-    "data/cifar100": "cifar100",
-    "data/coco": "coco",
-    "data/ADEChallengeData2016": "ade20k",
-}
-"""The folders that configs name, and the tiny data set that takes the place of each."""
 
 IMAGES = 4
 """Of each half of a data set: two steps of two images."""
@@ -59,13 +49,12 @@ class Proof:
     error: str | None
 
 
-def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path | None) -> Proof:
+def prove(config: Path, folder: Path, full: bool, checkpoint: Path | None) -> Proof:
     """Build, audit, train and evaluate a config; all it prints goes to `log.txt` of its folder.
 
     Args:
         config: The config.
-        data: Folder of the tiny data sets (see `make_data`).
-        folder: Where the run writes.
+        folder: Where the tiny data sets and the run are written.
         full: Whether to take the model at its full width.
         checkpoint: One to try in the full-size backbone, or None.
     """
@@ -82,18 +71,12 @@ def prove(config: Path, data: Path, folder: Path, full: bool, checkpoint: Path |
             if checkpoint:
                 try_checkpoint(cfg, checkpoint)
             _check_named(cfg)
-            _run(cfg if full else narrow(cfg), data, folder)
+            _run(cfg if full else narrow(cfg), folder)
         except Exception as failure:  # a config can fail in any way
             traceback.print_exc()
             kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
             error = " ".join(f"{kind}{failure}".split())[:300]
     return Proof(config, params, round(time.monotonic() - started, 1), round(peak_memory() / 2**20), error)
-
-
-def make_data(data: Path) -> None:
-    """Make a tiny data set of every official layout."""
-    for name in TINY.values():
-        make_tiny(name, data / name)
 
 
 def _params(cfg: Config) -> int:
@@ -124,13 +107,13 @@ def _processes(config: Path) -> int:
     return int(told[1])
 
 
-def _run(cfg: Config, data: Path, folder: Path) -> None:
-    for root, name in TINY.items():
-        cfg = relocate(cfg, root, data / name)
+def _run(cfg: Config, folder: Path) -> None:
+    cfg = _on_tiny_data(cfg, folder / "data")
     for key in ("train_dataloader", "val_dataloader"):
         if cfg.get(key):
             cfg[key].update(batch_size=2, num_workers=0, persistent_workers=False)
-            _dataset(cfg[key]).indices = IMAGES
+    for leaf in leaves(cfg):
+        leaf.dataset["indices"] = IMAGES
     steps = IMAGES // 2
     if "max_epochs" in cfg.train_cfg:
         cfg.train_cfg.update(max_epochs=1, val_interval=1)
@@ -142,8 +125,11 @@ def _run(cfg: Config, data: Path, folder: Path) -> None:
     train(prepare(cfg, folder, processes=1))
 
 
-def _dataset(loader: ConfigDict) -> ConfigDict:
-    dataset = loader.dataset
-    while "dataset" in dataset:
-        dataset = dataset.dataset
-    return dataset
+def _on_tiny_data(cfg: Config, folder: Path) -> Config:
+    """Make tiny copies of the data sets that a config names, and return it with their folders."""
+    for name, entry in CATALOG.items():
+        if entry.make_tiny and mentions(cfg, entry.root):
+            shutil.rmtree(folder / name, ignore_errors=True)  # of a process that died with this config
+            make_tiny(name, folder / name)
+            cfg = relocate(cfg, entry.root, folder / name)
+    return cfg

@@ -24,7 +24,8 @@ from mmengine.utils import scandir
 from torch import nn
 
 from mixmae_bench.cost.models import built_on
-from mixmae_bench.datasets.tiny import make_tiny
+from mixmae_bench.datasets.catalog import CATALOG, make_tiny, published_images
+from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.config import check_model, load_config
 from mixmae_bench.registry import MODELS
 from mixmae_bench.suite.spec import Cell, read_suite
@@ -98,15 +99,9 @@ def test_the_name_tells_gpus_batch_length_and_data(name: str) -> None:
     length = schedule.split("-")[-1]
     expected = 1 if length == "knn" else lengths.get(length) or int(length.removesuffix("e"))
     assert (cfg.train_cfg.get("max_epochs") or cfg.train_cfg.max_iters) == expected
-    roots = {
-        "in1k": "data/imagenet",
-        "ade20k": "data/ADEChallengeData2016",
-        "inat2018": "data/iNaturalist2018",
-    }
-    roots["inat2019"] = "data/iNaturalist2019"
-    dataset = cfg.train_dataloader.dataset
-    dataset = dataset.get("dataset", dataset)
-    assert dataset.data_root.rstrip("/") == roots.get(data, f"data/{data}")
+    root = CATALOG["imagenet" if data == "in1k" else data].root
+    assert {leaf.dataset.data_root.rstrip("/") for leaf in leaves(cfg)} == {root}
+    assert all(published_images(leaf.dataset) for leaf in leaves(cfg))
 
 
 @pytest.mark.parametrize("name", NAMES)

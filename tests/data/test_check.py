@@ -12,8 +12,7 @@ from rich.console import Console
 
 from mixmae_bench.cli import main
 from mixmae_bench.datasets import check_folder as check
-from mixmae_bench.datasets.official import OFFICIAL
-from mixmae_bench.datasets.tiny import make_tiny
+from mixmae_bench.datasets.catalog import CATALOG, make_tiny
 from mixmae_bench.errors import UserError
 
 TINY = {
@@ -45,9 +44,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def make(name: str) -> Path:
         make_tiny(name, tmp_path / "data")
-        sizes = zip(OFFICIAL[name], TINY[name], strict=True)
+        sizes = zip(CATALOG[name].parts, TINY[name], strict=True)
         parts = tuple(replace(part, images=images, classes=some or 150) for part, (images, some) in sizes)
-        monkeypatch.setitem(OFFICIAL, name, parts)
+        monkeypatch.setitem(CATALOG, name, replace(CATALOG[name], parts=parts))
         return tmp_path / "data"
 
     return make
@@ -64,7 +63,7 @@ def test_a_whole_data_set_of_every_layout_has_no_problem(name: str, tiny) -> Non
 def test_counts_that_are_not_the_published_ones_are_problems(name: str, tmp_path: Path) -> None:
     make_tiny(name, tmp_path / "data")
     result = Result(name, tmp_path / "data")
-    for part, (images, classes) in zip(OFFICIAL[name], TINY[name], strict=True):
+    for part, (images, classes) in zip(CATALOG[name].parts, TINY[name], strict=True):
         assert f"{part.name}: {images:,} images, {part.images:,} are published" in result.problems
         told = f"{part.name}: {classes} classes, {part.classes:,} are published" in result.problems
         assert told == (classes not in (None, part.classes))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mixmae_bench.datasets.catalog import make_tiny
 from mixmae_bench.datasets.checks import allow_skips, check_datasets
-from mixmae_bench.datasets.tiny import make_tiny
 from mixmae_bench.errors import UserError
 
 COCO = dict(

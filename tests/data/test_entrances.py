@@ -105,6 +105,6 @@ def test_wrong_data_is_one_line_before_anything_is_trained(
 def test_validate_tells_it_as_a_configs_error(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     config, said = written(segmentation, tmp_path)
-    proof = prove(config, tmp_path / "tiny", tmp_path / "work", full=False, checkpoint=None)
+    proof = prove(config, tmp_path / "work", full=False, checkpoint=None)
     torch.set_num_threads(threads)
     assert re.search(said, proof.error)

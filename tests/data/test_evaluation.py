@@ -16,9 +16,10 @@ from mmseg.evaluation import IoUMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mixmae_bench.datasets.catalog import make_tiny
+from mixmae_bench.datasets.catalog.coco import CATEGORY_IDS
 from mixmae_bench.datasets.images import LoadImage
 from mixmae_bench.datasets.seg_maps import LoadSegMap
-from mixmae_bench.datasets.tiny import COCO_IDS, make_tiny
 from mixmae_bench.engine.stderr import ErrorsHook
 
 NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -84,9 +85,9 @@ def test_ap_is_what_pycocotools_gives_for_the_stored_predictions(
             assert 0.05 < own.stats[0] < 0.95, "the predictions should be neither all wrong nor all right"
 
     stored = json.loads((tmp_path / "stored.bbox.json").read_text())
-    assert {one["category_id"] for one in stored} <= set(COCO_IDS)
+    assert {one["category_id"] for one in stored} <= set(CATEGORY_IDS)
     labels = torch.cat([sample["pred_instances"]["labels"] for sample in samples]).tolist()
-    assert [one["category_id"] for one in stored] == [COCO_IDS[label] for label in labels]
+    assert [one["category_id"] for one in stored] == [CATEGORY_IDS[label] for label in labels]
 
 
 def test_detections_in_a_crowd_are_no_mistakes(coco: Path) -> None:
@@ -186,6 +187,6 @@ def test_classes_without_an_object_are_named(coco: Path) -> None:
     notes = json.loads(Path(annotations).read_text())["annotations"]
     shown = {note["category_id"] for note in notes if not note["iscrowd"]}
     absent = ErrorsHook().absent_classes(SimpleNamespace(val_evaluator=evaluator))
-    names = dict(zip(COCO_IDS, dataset.metainfo["classes"], strict=True))
-    assert absent == [names[id_] for id_ in COCO_IDS if id_ not in shown]
+    names = dict(zip(CATEGORY_IDS, dataset.metainfo["classes"], strict=True))
+    assert absent == [names[id_] for id_ in CATEGORY_IDS if id_ not in shown]
     assert 60 < len(absent) < 80

@@ -12,9 +12,9 @@ from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
+from mixmae_bench.datasets.catalog import make_tiny
 from mixmae_bench.datasets.images import LoadImage, decode
 from mixmae_bench.datasets.seg_maps import LoadSegMap
-from mixmae_bench.datasets.tiny import make_tiny
 from mixmae_bench.errors import UserError
 
 RNG = np.random.default_rng(0)

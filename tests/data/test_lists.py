@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from made_data import save
 from mmengine.config import Config
-from test_sets import build
+from test_sets import build, make_flat_imagenet
 
+from mixmae_bench.datasets.catalog import make_tiny
 from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.datasets.lists import split_label
-from mixmae_bench.datasets.tiny import make_tiny
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 
@@ -75,7 +75,7 @@ def test_a_line_without_a_class_has_no_label(line: str) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("line", ["{path} {label}", "{path}\t{label}", "{path},{label}"])
 def test_imagenets_lists_are_read(line: str, encoding: str, tmp_path: Path) -> None:
-    make_tiny("imagenet-flat", tmp_path)
+    make_flat_imagenet(tmp_path)
     lines = [text.split() for text in (tmp_path / "meta/val.txt").read_text().splitlines()]
     text = "".join(line.format(path=path, label=label) + "\n" for path, label in lines)
     (tmp_path / "meta/val.txt").write_bytes(ENCODINGS[encoding](text))

@@ -3,12 +3,14 @@
 import json
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mixmae_bench.datasets.tiny import IMAGENET_CLASSES, make_tiny
+from mixmae_bench.datasets.catalog import make_tiny
+from mixmae_bench.datasets.catalog.imagenet import TINY_CLASSES
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 
@@ -27,9 +29,21 @@ def labels(type_: str, root: Path, **arguments: object) -> list[int]:
     return [label for _, label in build(type_, root, **arguments)]
 
 
-@pytest.mark.parametrize("layout", ["imagenet", "imagenet-flat"])
-def test_imagenet_reads_class_folders_and_a_flat_val(layout: str, tmp_path: Path) -> None:
-    make_tiny(layout, tmp_path)
+def make_flat_imagenet(root: Path) -> None:
+    """Write ImageNet with `val` flat and labels in `meta/val.txt`, as its archives are unpacked."""
+    make_tiny("imagenet", root)
+    lines = []
+    for path in sorted((root / "val").rglob("*.JPEG")):
+        lines.append(f"{path.name} {TINY_CLASSES[path.parent.name]}\n")
+        path.rename(root / "val" / path.name)
+    for wordnet in TINY_CLASSES:
+        (root / "val" / wordnet).rmdir()
+    (root / "meta" / "val.txt").write_text("".join(lines))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_imagenet_reads_class_folders_and_a_flat_val(flat: bool, tmp_path: Path) -> None:
+    (make_flat_imagenet if flat else partial(make_tiny, "imagenet"))(tmp_path)
     assert labels("ImageNet", tmp_path, split="train") == [0, 0, 207, 207, 999, 999]
     val = build("ImageNet", tmp_path, split="val")
     assert [label for _, label in val] == [0, 0, 207, 207, 999, 999]
@@ -37,7 +51,7 @@ def test_imagenet_reads_class_folders_and_a_flat_val(layout: str, tmp_path: Path
 
 
 def test_imagenet_without_labels_takes_any_image(tmp_path: Path) -> None:
-    make_tiny("imagenet-flat", tmp_path)
+    make_flat_imagenet(tmp_path)
     dataset = DATASETS.build(
         dict(type="mixmae_bench.ImageNet", data_root=str(tmp_path), split="val", with_label=False)
     )
@@ -50,7 +64,7 @@ def test_imagenet_lists_of_a_share_of_the_labels(tmp_path: Path) -> None:
         build("ImageNet", tmp_path, data_prefix="train", ann_file=f"meta/{percent}percent.txt")
         for percent in (1, 10)
     )
-    assert one == [(f"train/{name}/{name}_1.JPEG", label) for name, label in IMAGENET_CLASSES.items()]
+    assert one == [(f"train/{name}/{name}_1.JPEG", label) for name, label in TINY_CLASSES.items()]
     assert len(ten) == 6
     assert set(one) < set(ten)
     (tmp_path / "meta/paths.txt").write_text("n02099601/n02099601_1.JPEG 207\n")

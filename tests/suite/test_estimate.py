@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mixmae_bench.cli import main
 from mixmae_bench.engine.config import load_config
@@ -55,8 +56,23 @@ def test_images_of_iterations_wrapped_sets_shares_and_digits(config: str, expect
 def test_data_of_unknown_size_is_named() -> None:
     cfg = load_config(ROOT / "configs" / "classification" / "mixmae-swin-small_1xb50-20e_digits.py")
     cfg.train_dataloader.dataset.data_root = "data/mine"
-    with pytest.raises(UserError, match=r"how many images data/mine has is not known; known: data/imagenet"):
+    with pytest.raises(UserError, match=r"how many images data/mine has is not known; .*data/imagenet"):
         _images(cfg)
+    with pytest.raises(UserError, match=r"how many images data/imagenet/meta/mine.txt has is not known"):
+        _images(on_imagenet(dict(data_prefix="train", ann_file="meta/mine.txt")))
+
+
+def on_imagenet(train: dict) -> Config:
+    train, val = ({"data_root": "data/imagenet", **own} for own in (train, dict(split="val")))
+    loaders = dict(train_dataloader=dict(dataset=train), val_dataloader=dict(dataset=val))
+    return Config(dict(train_cfg=dict(max_epochs=10, val_interval=5), **loaders))
+
+
+def test_repeated_and_joined_data_sets_count_as_often_as_they_are_read() -> None:
+    train = dict(data_root="data/imagenet", split="train")
+    few = dict(data_root="data/coco", ann_file="annotations/instances_val2017.json")
+    joined = dict(datasets=[dict(times=2, dataset=train), {**train, "indices": 100}, few])
+    assert _images(on_imagenet(joined)) == (10 * (2 * 1_281_167 + 100 + 5_000), 2 * 50_000)
 
 
 def test_a_dry_run_needs_no_data_and_writes_nothing(
