@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import OPTIMIZERS
+from mmengine.registry import OPTIMIZERS, DefaultScope
 from mmengine.runner import Runner
 
 from mixmae_bench.compat import openmmlab
@@ -139,7 +139,9 @@ def check_model(cfg: Config) -> None:
             )
         part = {key: value for key, value in part.items() if key != "data_preprocessor"}
         try:
-            with torch.device("meta"):
+            # Another config may have left its scope in this process.
+            scope = DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine")
+            with scope, torch.device("meta"):
                 MODELS.build(part)
         except (ValueError, TypeError, KeyError, AssertionError) as error:
             reason = " ".join(str(error).split())

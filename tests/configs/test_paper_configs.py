@@ -28,7 +28,7 @@ from mixmae_bench.datasets.catalog import CATALOG, make_tiny, published_images
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.config import check_model, load_config
 from mixmae_bench.registry import MODELS
-from mixmae_bench.suite.spec import Cell, read_suite
+from mixmae_bench.suite.spec import Run, read_suite
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FOLDERS = ("pretrain", "classification", "detection", "segmentation")
@@ -307,7 +307,7 @@ def test_data_is_read_in_its_published_layout_and_goes_through_the_pipelines(
 def test_a_suite_starts_every_backbone_from_one_of_its_kind(name: str) -> None:
     runs = {run.name: run for run in read_suite(CONFIGS / "suites" / f"{name}.yaml").runs()}
 
-    def backbone(run: Cell) -> tuple[type, list[int], tuple[int, ...]]:
+    def backbone(run: Run) -> tuple[type, list[int], tuple[int, ...]]:
         found = build(run.config.resolve().relative_to(CONFIGS).with_suffix("").as_posix()).backbone
         return type(found), found.out_channels, found.depths
 
@@ -324,3 +324,8 @@ def test_intermediate_fine_tuning_is_where_the_recipes_have_it() -> None:
         after_imagenet
     )
     assert ("mixmae-swin-b", "coco-1x") not in after_imagenet
+
+
+def test_a_model_is_checked_in_its_own_scope_whatever_another_config_has_left() -> None:
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        check_model(load("classification/mae_vit-b-p16_1xb256-knn_in1k"))
