@@ -107,14 +107,31 @@ def test_a_report_needs_results_alone() -> None:
     assert targets <= {"report", "results", "system", "errors"}
 
 
+def models() -> set[str]:
+    """Return the modules of backbones and methods, with those beside them about their official code."""
+    return {
+        name
+        for name, path in modules().items()
+        if room(name) in ("backbones", "methods")
+        and ("@MODELS.register_module" in path.read_text(encoding="utf-8") or name.endswith("_official"))
+    }
+
+
 def test_encoders_share_layers_and_no_encoder_helps_another() -> None:
     """A subclass imports the class that it extends."""
-    encoders = {"swin", "mixmae_swin", "um_swin", "um_pvt", "plain_vit"}
+    encoders = {name for name in models() if room(name) == "backbones"}
+    assert len(encoders) > 5
     extends = {("mixmae_swin", "swin")}
     beside = {
-        (name.removeprefix("backbones."), target.removeprefix("backbones."))
+        tuple(module.removeprefix("backbones.").removesuffix("_official") for module in (name, target))
         for name, own in arrows().items()
         for target in own
-        if name.removeprefix("backbones.") in encoders and target.removeprefix("backbones.") in encoders
+        if name in encoders and target in encoders
     }
-    assert beside == extends
+    assert {(name, target) for name, target in beside if name != target} == extends
+
+
+def test_conversion_knows_no_single_model() -> None:
+    """Each backbone and method registers what `convert` needs of it."""
+    used = {target for name, own in arrows().items() if room(name) == "convert" for target in own}
+    assert not used & models()

@@ -11,7 +11,7 @@ from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
 
 import mixmae_bench.timm_models  # noqa: F401 (registers the models)
-from mixmae_bench.backbones import MixMAESwin
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.verify.case import Case, read_cases
 
 SIZES = {  # of the official fine-tuning models, and their input

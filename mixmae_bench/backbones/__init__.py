@@ -1,9 +1,10 @@
-"""Hierarchical encoders that share one contract (see `mixmae_bench.backbones.encoder`)."""
+"""Hierarchical encoders that share one contract (see `mixmae_bench.backbones.encoder`).
 
-from mixmae_bench.backbones.mixmae_swin import MixMAESwin
-from mixmae_bench.backbones.plain_vit import PlainViT
-from mixmae_bench.backbones.swin import Swin
-from mixmae_bench.backbones.um_pvt import UMPVT
-from mixmae_bench.backbones.um_swin import UMSwin
+Every module of the folder is imported, so that encoders and their kinds of checkpoints register.
+"""
 
-__all__ = ["UMPVT", "MixMAESwin", "PlainViT", "Swin", "UMSwin"]
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)

@@ -1,11 +1,28 @@
 """MixMAE's encoder: a Swin with large windows that do not shift (arXiv 2205.13137, section 3.3)."""
 
+import math
+import re
+
 from torch import nn
 
-from mixmae_bench.backbones.layers.arch import named_arch
+from mixmae_bench.backbones.layers.arch import arch_name, named_arch
 from mixmae_bench.backbones.layers.init import xavier_init
-from mixmae_bench.backbones.layers.positions import sincos_table
+from mixmae_bench.backbones.layers.positions import is_sincos, sincos_table
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
+from mixmae_bench.backbones.official.layouts import MM_BLOCK, MM_EMBED, Layout, by, within
+from mixmae_bench.backbones.official.names import CLASSIFIER, HEAD, OUT_NORM, OUT_NORMS
+from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.backbones.swin import WindowTransformer
+from mixmae_bench.backbones.swin_official import (
+    APE,
+    INDEX,
+    bias_indices,
+    window_arguments,
+    window_keys,
+    window_settings,
+    windowed_arch,
+)
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
@@ -84,3 +101,71 @@ class MixMAESwin(WindowTransformer):
         table = sincos_table(arch["embed_dim"], self.grid)
         self.absolute_pos_embed = nn.Parameter(table, requires_grad=False)
         self.apply(xavier_init)
+
+
+# Checkpoints and constructors of the official code.
+
+KEYS = (*window_keys(), APE)
+_MMPRETRAIN = by(
+    *MM_EMBED,
+    *within(r"layers\.(\d+)\.blocks\.(\d+)\.", r"layers.\1.blocks.\2.", MM_BLOCK),
+    (rf"layers\.\d+\.downsample\.|norm\.|{re.escape(OUT_NORMS)}|{APE}$", r"\g<0>"),
+)
+
+
+def mixmae_arguments(a: Arguments) -> dict:
+    """Return the arguments of `MixMAESwin` for those of the official one."""
+    a.without_effect("qk_scale", "ape", "encoder_stride")  # M11; encoder_stride is 32 (M5)
+    arguments = window_arguments(a, [7, 7, 14, 7], 0.0)
+    arguments["arch"]["window_size"] = arguments.pop("window_size")
+    return arguments
+
+
+def has_sincos(encoder: State) -> bool:
+    """Return whether there is a sin-cos table, where a Swin with the same names learns its positions."""
+    return APE in encoder and is_sincos(encoder[APE])
+
+
+def _settings(encoder: State, img_size: int | None) -> dict:
+    arch, windows = windowed_arch(encoder)
+    arch = arch_name({**arch, "window_size": windows}, ARCHS)
+    return dict(arch=arch, img_size=img_size, **window_settings(encoder))
+
+
+def _is_mixmae(encoder: State) -> bool:
+    """Return whether there is a sin-cos table, or windows are not those of a Swin.
+
+    A Swin has one window, or the whole grid where that is smaller (S1). Its shift masks tell it too, but are
+    not in the checkpoint of a detector.
+    """
+    if has_sincos(encoder):
+        return True
+    windows = windowed_arch(encoder)[1]
+    side = math.isqrt(encoder[APE].shape[1])
+    return any(window != min(max(windows), side // 2**stage) for stage, window in enumerate(windows))
+
+
+CHECKPOINT = BackboneCheckpoint(
+    MixMAESwin,
+    _settings,
+    defaults=("norm_eps",),
+    layouts=(Layout("mmpretrain MixMIM", _MMPRETRAIN, beside=None, unfolds=True),),
+    buffers=(INDEX,),  # windows do not shift
+    make_buffers=bias_indices,
+)
+
+register(
+    Kind(
+        "MixMAE fine-tuning",
+        "Sense-X/MixMIM",
+        "ImageClassifier",
+        CHECKPOINT,
+        CLASSIFIER,
+        keys=KEYS,
+        maybe=(HEAD, OUT_NORM),
+        holds=_is_mixmae,
+        files=("models_mixmim_ft", "pos_embed"),  # pos_embed.py puts a pretraining checkpoint into this model
+        constructor=mixmae_arguments,
+        groups=dict(head_decays=True),  # M10
+    )
+)

@@ -9,11 +9,16 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.layers.arch import drop_path_rates, flat_layer_depth, named_arch
+from mixmae_bench.backbones.layers.arch import arch_name, drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
+from mixmae_bench.backbones.official.layouts import MM_BLOCK, MM_EMBED, Layout, by, within
+from mixmae_bench.backbones.official.names import BLOCK_PARTS, CLASSIFIER, NORM, PROJECTION, QKV
+from mixmae_bench.backbones.official.shapes import State, fc1_weights, mlp_ratio
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
@@ -117,3 +122,57 @@ class PlainViT(Encoder):
         if param_name == f"{prefix}cls_token":
             return 0, self.depths[0] + 2
         return flat_layer_depth(param_name, prefix, self.depths[0])
+
+
+# Checkpoints and constructors of the official code.
+
+KEYS = ("cls_token", "pos_embed", PROJECTION, NORM, rf"blocks\.\d+\.({BLOCK_PARTS}|{QKV})")
+_MMPRETRAIN = by(
+    *MM_EMBED,
+    *within(r"layers\.(\d+)\.", r"blocks.\1.", MM_BLOCK),
+    (r"ln1\.", "norm."),
+    (r"cls_token$|pos_embed$", r"\g<0>"),
+)
+
+
+def vit_arguments(a: Arguments) -> dict:
+    """Return the arguments of `PlainViT` for those of the official one."""
+    return dict(
+        arch=dict(
+            embed_dim=a.count("embed_dim", 1024),
+            depth=a.depth("depth", 24),
+            num_heads=a.count("num_heads", 16),
+        ),
+        img_size=a.count("img_size", 224),
+        patch_size=a.count("patch_size", 16),
+        mlp_ratio=a.real("mlp_ratio", 4.0),
+        norm_eps=a.norm_eps(),
+    )
+
+
+def _settings(encoder: State, img_size: int | None) -> dict:
+    dim = len(encoder["patch_embed.proj.weight"])
+    depth = len({name.split(".")[1] for name in encoder if name.startswith("blocks.")})
+    return dict(
+        arch=arch_name(dict(embed_dim=dim, depth=depth, num_heads=max(1, dim // 64)), ARCHS),
+        img_size=img_size,
+        mlp_ratio=mlp_ratio(fc1_weights(encoder)),
+    )
+
+
+CHECKPOINT = BackboneCheckpoint(
+    PlainViT,
+    _settings,
+    defaults=("num_heads", "norm_eps"),
+    layouts=(Layout("mmpretrain MAE", _MMPRETRAIN, beside=None),),
+    refused=(
+        (r"(.*\.)?cls_token", r"(head|fc_norm)\..*"),
+        "a fine-tuned ViT reads its class token or normalises after pooling, which PlainViT does not; "
+        "convert the pretraining checkpoint",
+    ),
+)
+
+# What MAE's authors publish for fine-tuning: no decoder, no head.
+register(
+    Kind("MAE encoder, ViT", "facebookresearch/mae", "ImageClassifier", CHECKPOINT, CLASSIFIER, keys=KEYS)
+)

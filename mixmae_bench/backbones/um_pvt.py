@@ -10,11 +10,24 @@ from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.layers.arch import drop_path_rates, flat_layer_depth, named_arch
+from mixmae_bench.backbones.layers.arch import arch_name, drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
+from mixmae_bench.backbones.official.names import (
+    BLOCK_PARTS,
+    BOTH,
+    FC_NORM,
+    HEAD,
+    NORM,
+    OUT_NORM,
+    POOL_NORM_CLASSIFIER,
+    PROJECTION,
+)
+from mixmae_bench.backbones.official.shapes import State, flat_stages, mlp_ratio
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
@@ -188,3 +201,89 @@ class UMPVT(Encoder):
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         return flat_layer_depth(param_name, prefix, sum(self.depths))
+
+
+# Checkpoints and constructors of the official code.
+
+KEYS = (
+    "pos_embed",
+    PROJECTION,
+    rf"blocks\.\d+\.{BLOCK_PARTS}",
+    rf"blocks\.\d+\.attn\.(q|kv|sr|norm){BOTH}",
+    rf"blocks\.\d+\.downsample\.proj{BOTH}",
+)
+
+
+def um_pvt_arguments(a: Arguments, packed: bool = False) -> dict:
+    """Return the arguments of `UMPVT` for those of the official one.
+
+    Args:
+        a: Arguments of the official constructor.
+        packed: Whether its pooling of keys is given for packed maps, where ours is for whole ones (U5).
+
+    Raises:
+        UserError: Where the pooling does not divide a stage's tokens.
+    """
+    img_size, patch_size = a.count("img_size", 224), a.count("patch_size", 4)
+    ratios = a.counts("sr_ratios", [4, 2, 1, 1] if packed else [8, 4, 2, 1])
+    for stage, ratio in enumerate(ratios):
+        side = img_size // patch_size // 2 ** (stage + packed)
+        if side % ratio:
+            raise UserError(
+                f"no counterpart here for sr_ratios={ratios}: {ratio} does not divide stage {stage}'s {side} "
+                "tokens, of which the official pooling leaves the rest out"
+            )
+    return dict(
+        arch=dict(
+            embed_dims=a.counts("embed_dims", [64, 128, 320, 512]),
+            depths=a.depths([3, 4, 6, 3]),
+            num_heads=a.counts("num_heads", [1, 2, 5, 8]),
+            mlp_ratios=a.reals("mlp_ratios", [8, 8, 4, 4]),
+            sr_ratios=[2 * ratio for ratio in ratios] if packed else ratios,
+        ),
+        img_size=img_size,
+        patch_size=patch_size,
+        norm_eps=a.norm_eps(),
+    )
+
+
+def _finetuned(a: Arguments) -> dict:
+    a.without_effect("global_pool")
+    return dict(
+        **um_pvt_arguments(a),
+        drop_path_rate=a.real("drop_path_rate", 0.1),
+        final_norm=False,
+        learn_positions=True,
+    )
+
+
+def _settings(encoder: State, img_size: int | None) -> dict:
+    firsts, depths = flat_stages(encoder)
+    weights = [encoder[f"blocks.{first}.mlp.fc1.weight"] for first in firsts]
+    dims = tuple(weight.shape[1] for weight in weights)
+    arch = dict(
+        embed_dims=dims,
+        depths=depths,
+        num_heads=tuple(max(1, dim // 64) for dim in dims),
+        mlp_ratios=tuple(mlp_ratio([weight]) for weight in weights),
+        sr_ratios=tuple(2**i for i in reversed(range(len(dims)))),
+    )
+    return dict(arch=arch_name(arch, ARCHS), img_size=img_size, final_norm="norm.weight" in encoder)
+
+
+CHECKPOINT = BackboneCheckpoint(UMPVT, _settings, defaults=("num_heads", "sr_ratios", "norm_eps"))
+
+register(
+    Kind(
+        "UM-MAE fine-tuning, PVT",
+        "implus/UM-MAE",
+        "ImageClassifier",
+        CHECKPOINT,
+        POOL_NORM_CLASSIFIER,
+        keys=KEYS,
+        maybe=(NORM, FC_NORM, HEAD, OUT_NORM),
+        files=("models_pvt",),
+        constructor=_finetuned,
+        groups=dict(no_decay=["pos_embed"]),
+    )
+)

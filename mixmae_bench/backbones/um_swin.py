@@ -16,10 +16,24 @@ from timm.layers import DropPath, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.layers.arch import drop_path_rates, flat_layer_depth, named_arch
+from mixmae_bench.backbones.layers.arch import arch_name, drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.attention import attend
 from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.backbones.layers.windows import Partition, run_blocks, spread, windows_are_whole
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
+from mixmae_bench.backbones.official.names import (
+    BLOCK_PARTS,
+    BOTH,
+    EMBED,
+    FC_NORM,
+    HEAD,
+    NORM,
+    OUT_NORM,
+    POOL_NORM_CLASSIFIER,
+    QKV,
+)
+from mixmae_bench.backbones.official.shapes import State, fc1_weights, flat_stages, mlp_ratio
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
@@ -256,3 +270,73 @@ class UMSwin(Encoder):
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         return flat_layer_depth(param_name, prefix, sum(self.depths))
+
+
+# Checkpoints and constructors of the official code.
+
+KEYS = (
+    EMBED,
+    rf"blocks\.\d+\.({BLOCK_PARTS}|{QKV})",
+    rf"blocks\.\d+\.attn\.posmlp\.[02]{BOTH}",
+    rf"blocks\.\d+\.downsample\.(norm|proj){BOTH}",
+)
+
+
+def um_swin_arguments(a: Arguments, window_size: int = 8) -> dict:
+    """Return the arguments of `UMSwin` for those of the official one, with its default window."""
+    return dict(
+        arch=dict(
+            embed_dim=a.count("embed_dim", 96),
+            depths=a.depths([2, 2, 6, 2]),
+            num_heads=a.counts("num_heads", [3, 6, 12, 24]),
+            posmlp_dim=a.count("posmlp_dim", 32),
+        ),
+        window_size=a.count("window_size", window_size),
+        img_size=a.count("img_size", 256),
+        patch_size=a.count("patch_size", 4),
+        mlp_ratio=a.real("mlp_ratio", 4.0),
+        norm_eps=a.norm_eps(),
+    )
+
+
+def _finetuned(a: Arguments) -> dict:
+    a.without_effect("global_pool")
+    return dict(
+        **um_swin_arguments(a, window_size=16),
+        drop_path_rate=a.real("drop_path_rate", 0.1),
+        final_norm=False,
+        with_cp=a.flag("with_cp", False),
+    )
+
+
+def _settings(encoder: State, img_size: int | None) -> dict:
+    firsts, depths = flat_stages(encoder)
+    posmlps = [encoder[f"blocks.{first}.attn.posmlp.2.weight"] for first in firsts]
+    arch = dict(
+        embed_dim=len(encoder["patch_embed.proj.weight"]),
+        depths=depths,
+        num_heads=tuple(len(weight) for weight in posmlps),
+        posmlp_dim=posmlps[0].shape[1],
+    )
+    return dict(
+        arch=arch_name(arch, ARCHS),
+        final_norm="norm.weight" in encoder,
+        mlp_ratio=mlp_ratio(fc1_weights(encoder)),
+    )
+
+
+CHECKPOINT = BackboneCheckpoint(UMSwin, _settings, defaults=("window_size", "norm_eps"))
+
+register(
+    Kind(
+        "UM-MAE fine-tuning, Swin",
+        "implus/UM-MAE",
+        "ImageClassifier",
+        CHECKPOINT,
+        POOL_NORM_CLASSIFIER,
+        keys=KEYS,
+        maybe=(NORM, FC_NORM, HEAD, OUT_NORM),
+        files=("models_swin",),
+        constructor=_finetuned,
+    )
+)

@@ -1,9 +1,10 @@
 """The command `mixmae-bench convert`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -12,11 +13,13 @@ from torch import Tensor
 from mixmae_bench import __version__
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.loading import read_weights
+from mixmae_bench.backbones.official.kinds import Kind
+from mixmae_bench.backbones.official.layouts import refold
+from mixmae_bench.backbones.official.names import OUT_NORMS, official_name, our_name
+from mixmae_bench.backbones.official.shapes import under
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.convert.fits import BROKEN, check, model_config, snippet, untold
-from mixmae_bench.convert.layouts import Match, left_out, recognise, shorten
-from mixmae_bench.convert.official import KINDS, OUT_NORMS, Kind, our_name
-from mixmae_bench.convert.tables import has_windows_of_swin, image_side, is_sincos, official_buffers, refold
+from mixmae_bench.convert.fits import BROKEN, check, defaults, model_config, snippet
+from mixmae_bench.convert.recognise import Match, left_out, recognise, shorten
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
@@ -24,8 +27,6 @@ from mixmae_bench.system.files import atomic_path
 
 KIND, IMG_SIZE = "kind", "img_size"
 """Entries of a converted checkpoint's meta: kind, and pixels per side, as parameters may not tell them."""
-
-SWIN = next(kind for kind in KINDS if kind.name == "Swin fine-tuning")
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Report:
         recomputed: Official buffers that follow from sizes, left out.
         added: The same, written for the official code.
         fits: Config of the model that the result is for.
-        untold: Settings in it that the file does not tell.
+        defaults: Settings in it that the file does not tell.
     """
 
     found: str
@@ -53,7 +54,7 @@ class Report:
     recomputed: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     fits: str = ""
-    untold: list[str] = field(default_factory=list)
+    defaults: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
@@ -70,8 +71,8 @@ class Report:
             if names:
                 lines.append(f"{what}: {shorten(names)}")
         lines.append(f"fits: {self.fits}")
-        if self.untold:
-            lines.append(f"not told by the file, so as published: {', '.join(self.untold)}")
+        if self.defaults:
+            lines.append(f"not told by the file, so as published: {', '.join(self.defaults)}")
         return lines
 
 
@@ -79,7 +80,7 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
     """Write a checkpoint under this package's names, or under the official ones.
 
     Args:
-        file: Checkpoint of one of `KINDS`, in one of `LAYOUTS`.
+        file: Checkpoint of a registered kind, in any layout of its backbone.
         out: File to write, .safetensors or .pth.
         to_official: Whether to write the official names and buffers.
         fit: Config of a model to whose backbone tables are resized, or None to leave them.
@@ -96,48 +97,46 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         raise UserError(f"folder {out.parent} does not exist; make it first")
     if img_size is not None and img_size < 1:
         raise UserError(f"--img-size is {img_size}; give pixels per side")
+    fit_config = None if fit is None else load_config(fit)  # its custom_imports may register kinds
     weights = read_weights(file)
     state = dict(weights.state)
     dropped = left_out(list(state))
     for name in dropped:
         del state[name]
-    known = str(_read_meta(file).get(KIND))
-    match = recognise(list(state), known)
-    if isinstance(match, str):
-        raise UserError(f"checkpoint {file} is of no known kind; {match}")
-    report = Report(_found(match), len(match.names), notes=weights.notes)
-    report.dropped = dropped
-    report.recomputed = list(match.buffers)
+    matches = recognise(list(state), str(_read_meta(file).get(KIND)))
+    if isinstance(matches, str):
+        raise UserError(f"checkpoint {file} is of no known kind; {matches}")
     _check_stored(state, file)
+    match = matches[0]
     try:
-        official = _official(state, match, report)
-        if _is_swin(match, official, known):
-            match = replace(match, kind=SWIN)
-            report.found = _found(match)
-        # SimMIM on MixMAE's encoder has the keys of SimMIM on a Swin that learns its positions.
-        sincos = match.kind.backbone == "Swin" and is_sincos(official)
-        kind = replace(match.kind, backbone="MixMAESwin") if sincos else match.kind
-        img_size = img_size or image_side(official, state) or _noted_size(file)
-        _check_buffers(official, state, match, img_size)
-        if fit is not None:
-            backbone = _backbone_of(fit)
-            if type(backbone).__name__ != kind.backbone:
-                raise ValueError(f"it is of a {kind.backbone}, not of a {type(backbone).__name__}")
+        match = next((match for match in matches if _holds(match, state)), match)
+        kind, ours = match.kind, _ours(state, match)
+        report = Report(_found(match), len(ours), notes=weights.notes, dropped=dropped)
+        report.permuted = _unfolded(match)
+        report.recomputed = list(match.buffers)
+        buffers = {name.removeprefix(kind.prefix): state[theirs] for theirs, name in match.buffers.items()}
+        encoder = under("backbone.", ours)
+        img_size = img_size or kind.backbone.img_size(encoder, buffers) or _noted_size(file)
+        _check_buffers(buffers, kind.backbone.make_buffers(encoder, img_size), match)
+        if fit_config is not None:
+            backbone = _backbone_of(fit_config)
+            if type(backbone) is not kind.backbone.model:
+                raise ValueError(f"it is of a {kind.backbone.name}, not of a {type(backbone).__name__}")
             img_size = backbone.grid[0] * backbone.out_strides[0]
-            report.resized = _resize(official, match, backbone)
-        ours = {our_name(name, match.kind.rules): tensor for name, tensor in official.items()}
+            report.resized = _resize(ours, backbone)
         config = model_config(kind, ours, img_size)
         check(config, ours)
     except BROKEN as error:
-        where = f"does not fit {fit}" if fit else f"looks like {report.found}, but does not fit"
+        where = f"does not fit {fit}" if fit else f"looks like {_found(match)}, but does not fit"
         raise UserError(f"checkpoint {file} {where}: {' '.join(str(error).split())}") from error
-    report.fits, report.untold = snippet(config), untold(config)
+    report.fits, report.defaults = snippet(config), defaults(kind, config)
 
     if to_official:
-        if kind != match.kind:
-            raise UserError(f"{file} holds {kind.fits} on {kind.backbone}, which {kind.source} does not have")
-        official = _for_official(official, kind, img_size, report)
-        _write(official, out, "model", {})
+        if not kind.published:
+            raise UserError(
+                f"{file} holds {kind.fits} on {kind.backbone.name}, which {kind.source} does not have"
+            )
+        _write(_for_official(ours, kind, img_size, report), out, "model", {})
     else:
         meta = {"converted_from": report.found, "mixmae_bench": __version__, KIND: kind.name}
         _write(ours, out, "state_dict", {**meta, IMG_SIZE: str(img_size)} if img_size else meta)
@@ -150,57 +149,55 @@ def _found(match: Match) -> str:
     return f"{match.kind.name} ({match.kind.source}), {match.layout.name} names{within}"
 
 
-def _is_swin(match: Match, official: dict[str, Tensor], known: str) -> bool:
-    """Tell a Swin that learns its positions from MixMAE's encoder, where no shift mask does.
+def _holds(match: Match, state: dict[str, Tensor]) -> bool:
+    """Return whether the tensors are of a kind. Names in a layout of one backbone tell that already."""
+    own_layout = match.layout in match.kind.backbone.layouts
+    return own_layout or match.kind.holds(under("backbone.", _ours(state, match)))
 
-    MixMAE's positions are fixed sines. A detector's checkpoint has no shift masks.
-    """
-    if match.kind.name != "MixMAE fine-tuning" or match.kind.name == known or match.layout.kinds:
-        return False
-    return not is_sincos(official) and has_windows_of_swin(official)
+
+def _unfolded(match: Match) -> list[str]:
+    """Return the names of the tensors that take the inputs of patch merging in mmcv's order."""
+    return [name for name, theirs in match.names.items() if match.layout.unfolds and ".downsample." in theirs]
+
+
+def _ours(state: dict[str, Tensor], match: Match) -> dict[str, Tensor]:
+    """Bring parameters to our names and order."""
+    unfolded = _unfolded(match)
+    return {
+        our_name(theirs, match.kind.rules): refold(state[name]) if name in unfolded else state[name]
+        for name, theirs in match.names.items()
+    }
 
 
 def _for_official(
-    official: dict[str, Tensor], kind: Kind, img_size: int | None, report: Report
+    ours: dict[str, Tensor], kind: Kind, img_size: int | None, report: Report
 ) -> dict[str, Tensor]:
     """Add what a strict load by the official code wants, and drop what it does not know."""
-    shifted = kind.backbone == "Swin"
-    if shifted and img_size is None:
+    if kind.backbone.sized and img_size is None:
         raise UserError("official shift masks depend on the size of the images; say it with --img-size N")
     try:
-        buffers = official_buffers(official, shifted, img_size)
+        buffers = kind.backbone.make_buffers(under("backbone.", ours), img_size)
     except ValueError as error:
         raise UserError(f"the official code takes no images of {img_size} px here: {error}") from error
+    official = {official_name(name, kind.rules): tensor for name, tensor in ours.items()}
     norms = [name for name in official if name.startswith(OUT_NORMS)]
-    report.added = list(buffers)
+    report.added = [kind.prefix + name for name in buffers]
     report.dropped += norms
-    return {**{name: tensor for name, tensor in official.items() if name not in norms}, **buffers}
+    return {
+        **{name: tensor for name, tensor in official.items() if name not in norms},
+        **{kind.prefix + name: tensor for name, tensor in buffers.items()},
+    }
 
 
-def _official(state: dict[str, Tensor], match: Match, report: Report) -> dict[str, Tensor]:
-    """Bring parameters to their official names and order."""
-    official = {}
-    for name, theirs in match.names.items():
-        tensor = state[name]
-        if match.layout.unfolds and ".downsample." in theirs:
-            tensor = refold(tensor)
-            report.permuted.append(name)
-        official[theirs] = tensor
-    return official
-
-
-def _check_buffers(
-    official: dict[str, Tensor], state: dict[str, Tensor], match: Match, img_size: int | None
-) -> None:
+def _check_buffers(theirs: dict[str, Tensor], ours: dict[str, Tensor], match: Match) -> None:
     """Compare the buffers of a file with what its sizes say, as they are not kept.
 
     Raises:
         ValueError: Where one differs, so that the file is not what its names say.
     """
-    expected = official_buffers(official, match.kind.backbone == "Swin" and img_size is not None, img_size)
-    for name, tensor in state.items():
-        ours = expected.get(match.buffers.get(name, ""))
-        if ours is not None and not torch.equal(ours.float(), tensor.float()):
+    for name, official in match.buffers.items():
+        bare = official.removeprefix(match.kind.prefix)
+        if bare in ours and not torch.equal(ours[bare].float(), theirs[bare].float()):
             raise ValueError(f"'{name}' is not what its sizes say")
 
 
@@ -212,36 +209,33 @@ def _check_stored(state: dict[str, Tensor], file: Path) -> None:
             raise UserError(f"checkpoint {file} does not store '{name}' as a plain tensor; save it as one")
 
 
-def _backbone_of(config: Path) -> Encoder:
-    cfg = load_config(config)
+def _backbone_of(cfg: Config) -> Encoder:
     backbone = (cfg.get("model") or {}).get("backbone")
     if not backbone:
-        raise UserError(f"--fit: config {config} has no model with a backbone")
+        raise UserError(f"--fit: config {cfg.filename} has no model with a backbone")
     backbone.pop("init_cfg", None)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         backbone = MODELS.build(backbone)
     if not isinstance(backbone, Encoder):
-        raise UserError(f"--fit: the backbone of {config} is none of this package")
+        raise UserError(f"--fit: the backbone of {cfg.filename} is none of this package")
     return backbone
 
 
-def _resize(official: dict[str, Tensor], match: Match, backbone: Encoder) -> list[str]:
-    """Resize tables, in place, as the official codes do; return our names of those resized.
+def _resize(ours: dict[str, Tensor], backbone: Encoder) -> list[str]:
+    """Resize tables, in place, as the official codes do; return the names of those resized.
 
     Raises:
         ValueError: Where a tensor does not fit the backbone then.
     """
-    names = {our_name(name, match.kind.rules): name for name in official}
-    names = {ours.removeprefix("backbone."): n for ours, n in names.items() if ours.startswith("backbone.")}
-    state = {ours: official[name] for ours, name in names.items()}
+    state = under("backbone.", ours)
     resized = backbone.resize_tables(state)
     own = backbone.state_dict()
-    for ours, tensor in state.items():
-        if ours not in own:
-            raise ValueError(f"its backbone has no '{ours}'")
-        if own[ours].shape != tensor.shape:
-            raise ValueError(f"'{ours}' has shape {tuple(tensor.shape)}, there {tuple(own[ours].shape)}")
-        official[names[ours]] = tensor
+    for name, tensor in state.items():
+        if name not in own:
+            raise ValueError(f"its backbone has no '{name}'")
+        if own[name].shape != tensor.shape:
+            raise ValueError(f"'{name}' has shape {tuple(tensor.shape)}, there {tuple(own[name].shape)}")
+        ours[f"backbone.{name}"] = tensor
     # Norms differ between pretraining, classifiers and dense tasks.
     missing = [name for name in own if name not in state and not name.startswith(("norm.", OUT_NORMS))]
     if missing:

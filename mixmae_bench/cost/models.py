@@ -16,7 +16,6 @@ from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError, did_you_mean
-from mixmae_bench.methods import MixMAE
 from mixmae_bench.methods.method import Method
 from mixmae_bench.registry import MODELS
 
@@ -142,8 +141,8 @@ def _plain(model: nn.Module, images: Tensor) -> Call:
 
 def pretraining_call(method: Method, images: Tensor) -> Call:
     """Return the prediction of a pretraining method under a mask, from images (1, 3, H, W)."""
-    # MixMAE mixes images of a batch with each other: two are the fewest.
-    images = images.repeat(2 if isinstance(method, MixMAE) else 1, 1, 1, 1)
+    # Where images of a batch are mixed with each other, two are the fewest.
+    images = images.repeat(2 if method.mixes_batch else 1, 1, 1, 1)
     mask = method.draw_mask(torch.empty(images.shape)).to(images.device)  # drawing reads values
     return Call(method, (images, mask), method.predict, "pretraining, decoder included")
 

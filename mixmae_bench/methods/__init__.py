@@ -1,8 +1,10 @@
-"""Pretraining methods, one file each: how tokens are hidden, what is predicted, the loss."""
+"""Pretraining methods, one file each: how tokens are hidden, what is predicted, the loss.
 
-from mixmae_bench.methods.mixmae import MixMAE
-from mixmae_bench.methods.simmim import SimMIM
-from mixmae_bench.methods.um_mae import UMMAE, UMMAEViT
-from mixmae_bench.methods.um_simmim import UMSimMIM
+Every module of the folder is imported, so that methods and their kinds of checkpoints register.
+"""
 
-__all__ = ["UMMAE", "MixMAE", "SimMIM", "UMMAEViT", "UMSimMIM"]
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)

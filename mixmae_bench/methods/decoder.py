@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import sincos_table
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.layouts import MM_BLOCK, by, within
+from mixmae_bench.backbones.official.names import BLOCK_PARTS, BOTH, QKV, Rules
+from mixmae_bench.backbones.official.shapes import State, fc1_weights, mlp_ratio, under
 
 
 class Decoder(nn.Module):
@@ -86,3 +90,50 @@ class Decoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.pred(self.norm(tokens[:, 0 if first is None else 1 :]))
+
+
+# Checkpoints and constructors of the official codes.
+
+DECODER_KEYS = (
+    "mask_token",
+    "decoder_pos_embed",
+    rf"decoder_(embed|norm|pred){BOTH}",
+    rf"decoder_blocks\.\d+\.({BLOCK_PARTS}|{QKV})",
+)
+DECODER_RULES: Rules = (("mask_token", "decoder.mask_token"), ("decoder_", "decoder."), ("", "backbone."))
+DECODER_MMPRETRAIN = by(
+    (r"neck\.ln1\.", "decoder_norm."),
+    *within(r"neck\.decoder_blocks\.(\d+)\.", r"decoder_blocks.\1.", MM_BLOCK),
+    (r"neck\.(decoder_(?:embed|pred)\.|decoder_pos_embed$|mask_token$)", r"\1"),
+)
+DECODER_DEFAULTS = ("num_heads of the decoder", "norm_eps of the decoder")
+"""What no shape tells."""
+
+
+def decoder_settings(state: State) -> dict:
+    """Return the arguments of the decoder of a method that shapes tell."""
+    decoder = under("decoder.", state)
+    dim = decoder["mask_token"].shape[-1]
+    depth = len({name.split(".")[1] for name in decoder if name.startswith("blocks.")})
+    settings = dict(dim=dim, depth=depth, num_heads=max(1, dim // 32))  # published: 32 channels per head
+    if depth and (ratio := mlp_ratio(fc1_weights(decoder))) != 4:
+        settings["mlp_ratio"] = ratio
+    return settings
+
+
+def decoder_arguments(a: Arguments, dim: str, depth: int, mlp_ratio: float) -> dict:
+    """Return the arguments of the decoder for those of an official constructor.
+
+    Args:
+        a: Arguments of the official constructor.
+        dim: What the official code calls the width.
+        depth: Default number of blocks.
+        mlp_ratio: Ratio of the MLPs. Which argument says it differs between the official codes.
+    """
+    return dict(
+        dim=a.count(dim, 512),
+        depth=a.depth("decoder_depth", depth, least=0),
+        num_heads=a.count("decoder_num_heads", 16),
+        mlp_ratio=mlp_ratio,
+        norm_eps=a.norm_eps(),
+    )

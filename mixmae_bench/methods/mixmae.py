@@ -3,9 +3,21 @@
 import torch
 from torch import Tensor
 
+from mixmae_bench.backbones import mixmae_swin
 from mixmae_bench.backbones.layers.windows import spread
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import Kind, register
+from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.decoder import Decoder
+from mixmae_bench.methods.decoder import (
+    DECODER_DEFAULTS,
+    DECODER_KEYS,
+    DECODER_MMPRETRAIN,
+    DECODER_RULES,
+    Decoder,
+    decoder_arguments,
+    decoder_settings,
+)
 from mixmae_bench.methods.masks import whole_cells
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
@@ -108,3 +120,39 @@ class MixMAE(Method):
             "reconstruction": torch.where(from_partner, first, second.flip(0)),
         }
         return {title: from_cells(picture, tuple(mask.shape)) for title, picture in shown.items()}
+
+
+# Checkpoints and the constructor of the official code.
+
+
+def _settings(state: State, backbone: dict) -> dict:
+    return dict(decoder=decoder_settings(state))
+
+
+def _arguments(a: Arguments) -> dict:
+    a.without_effect("num_classes")  # M11
+    a.only(in_chans=3, range_mask_ratio=0.0)
+    backbone = mixmae_swin.mixmae_arguments(a)
+    return dict(
+        backbone=backbone,
+        decoder=decoder_arguments(a, "decoder_dim", 8, backbone["mlp_ratio"]),
+        mask_ratio=a.says("mask_ratio"),
+        norm_pix=a.flag("norm_pix_loss", True),
+    )
+
+
+register(
+    Kind(
+        "MixMAE pretraining",
+        "Sense-X/MixMIM",
+        "MixMAE",
+        mixmae_swin.CHECKPOINT,
+        DECODER_RULES,
+        keys=(*mixmae_swin.KEYS, *DECODER_KEYS),
+        mmpretrain=DECODER_MMPRETRAIN,
+        settings=_settings,
+        defaults=DECODER_DEFAULTS,
+        files=("models_mixmim",),
+        constructor=_arguments,
+    )
+)

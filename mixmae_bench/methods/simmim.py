@@ -5,6 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixmae_bench.backbones import mixmae_swin, swin_official
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import Kind, register
+from mixmae_bench.backbones.official.layouts import by
+from mixmae_bench.backbones.official.names import BOTH, Rules
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import enlarge, random_cells
 from mixmae_bench.methods.method import Method
@@ -84,3 +89,55 @@ class SimMIM(Method):
     def _pixels(self, mask: Tensor) -> Tensor:
         """Enlarge a mask of tokens (B, h, w) to one of pixels (B, 1, H, W)."""
         return enlarge(mask, self.backbone.out_strides[0])[:, None]
+
+
+# Checkpoints and the constructor of the official code.
+
+_RULES: Rules = (
+    ("encoder.mask_token", "mask_token"),
+    ("encoder.", "backbone."),
+    ("decoder.0.", "decoder."),
+)
+_KEYS = (*swin_official.window_keys("encoder."), r"encoder\.mask_token", rf"decoder\.0{BOTH}")
+_APE = rf"encoder\.{swin_official.APE}"
+_MMPRETRAIN = by((r"neck\.(decoder\.)", r"\1"))
+
+
+def _arguments(a: Arguments) -> dict:
+    a.only(in_chans=3, num_classes=0)
+    backbone = swin_official.swin_arguments(a)
+    a.only(encoder_stride=backbone["patch_size"] * 2 ** (len(backbone["arch"]["depths"]) - 1))
+    return dict(
+        backbone=backbone,
+        cell=a.says("mask_generator", "mask_patch_size"),
+        mask_ratio=a.says("mask_generator", "mask_ratio"),
+    )
+
+
+register(
+    Kind(
+        "SimMIM pretraining",
+        "microsoft/SimMIM",
+        "SimMIM",
+        swin_official.CHECKPOINT,
+        _RULES,
+        keys=_KEYS,
+        maybe=(_APE,),
+        mmpretrain=_MMPRETRAIN,
+        files=("simmim",),
+        constructor=_arguments,
+        # S3: the script means to spare the bias tables too, but looks for a name that never occurs.
+        groups=dict(no_decay=["absolute_pos_embed", "mask_token"]),
+    ),
+    # With MixMAE's encoder, the names are those of a Swin that learns its positions.
+    Kind(
+        "SimMIM pretraining",
+        "microsoft/SimMIM",
+        "SimMIM",
+        mixmae_swin.CHECKPOINT,
+        _RULES,
+        keys=(*_KEYS, _APE),
+        holds=mixmae_swin.has_sincos,
+        published=False,
+    ),
+)

@@ -1,12 +1,27 @@
 """UM-MAE: one visible cell of every 2x2 block, packed into a map of half the side (arXiv 2205.10063)."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mixmae_bench.backbones import plain_vit, um_pvt, um_swin
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import Kind, register
+from mixmae_bench.backbones.official.names import NORM, Rules
+from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.backbones.plain_vit import PlainViT
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.decoder import Decoder
+from mixmae_bench.methods.decoder import (
+    DECODER_DEFAULTS,
+    DECODER_KEYS,
+    DECODER_MMPRETRAIN,
+    DECODER_RULES,
+    Decoder,
+    decoder_arguments,
+    decoder_settings,
+)
 from mixmae_bench.methods.masks import enlarge, regular_cells, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
@@ -231,3 +246,89 @@ def packed_places(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     rows = enlarge(rows, scale) * scale + inside.repeat(h)[:, None]
     cols = enlarge(cols, scale) * scale + inside.repeat(w)
     return rows, cols
+
+
+# Checkpoints and constructors of the official code.
+
+_SECONDARY = "vis_mask_token"
+_RULES: Rules = ((_SECONDARY, _SECONDARY), *DECODER_RULES)
+
+
+def _settings(state: State, backbone: dict) -> dict:
+    cell = math.isqrt(len(state["decoder.pred.weight"]) // 3)
+    ratio = 0.25 if _SECONDARY in state else 0.0
+    told = dict(decoder=decoder_settings(state), cell=cell, secondary_ratio=ratio)
+    if "img_size" not in backbone:  # UM-MAE's Swin has no table of a size. Published: window 8 on packed maps
+        img_size = math.isqrt(state["decoder.pos_embed"].shape[1]) * cell
+        told["backbone"] = {**backbone, "img_size": img_size, "window_size": 8}
+    return told
+
+
+def _arguments(a: Arguments, backbone: dict, depth: int, mlp_ratio: float) -> dict:
+    a.only(in_chans=3)
+    return dict(
+        backbone=backbone,
+        decoder=decoder_arguments(a, "decoder_embed_dim", depth, mlp_ratio),
+        secondary_ratio=a.real("vis_mask_ratio", 0.0),
+        norm_pix=a.flag("norm_pix_loss", False),
+    )
+
+
+def _on_swin(a: Arguments) -> dict:
+    backbone = um_swin.um_swin_arguments(a)
+    return dict(_arguments(a, backbone, 2, backbone["mlp_ratio"]), cell=a.count("stride", 16))
+
+
+def _on_pvt(a: Arguments) -> dict:
+    ratio = a.real("decoder_mlp_ratio", 4.0)
+    return dict(_arguments(a, um_pvt.um_pvt_arguments(a, packed=True), 2, ratio), cell=a.count("stride", 16))
+
+
+def _on_vit(a: Arguments) -> dict:
+    a.without_effect("asymmetric_decoder", "mask_ratio")
+    backbone = plain_vit.vit_arguments(a)
+    return dict(_arguments(a, backbone, 8, backbone["mlp_ratio"]), cell=backbone["patch_size"])
+
+
+register(
+    Kind(
+        "UM-MAE pretraining, Swin",
+        "implus/UM-MAE",
+        "UMMAE",
+        um_swin.CHECKPOINT,
+        _RULES,
+        keys=(*um_swin.KEYS, NORM, *DECODER_KEYS),
+        maybe=(_SECONDARY,),
+        settings=_settings,
+        defaults=DECODER_DEFAULTS,
+        files=("models_mae_swin",),
+        constructor=_on_swin,
+    ),
+    Kind(
+        "UM-MAE pretraining, PVT",
+        "implus/UM-MAE",
+        "UMMAE",
+        um_pvt.CHECKPOINT,
+        _RULES,
+        keys=(*um_pvt.KEYS, NORM, *DECODER_KEYS),
+        maybe=(_SECONDARY,),
+        settings=_settings,
+        defaults=DECODER_DEFAULTS,
+        files=("models_mae_pvt",),
+        constructor=_on_pvt,
+    ),
+    Kind(
+        "UM-MAE or MAE pretraining, ViT",
+        "implus/UM-MAE",
+        "UMMAEViT",
+        plain_vit.CHECKPOINT,
+        _RULES,
+        keys=(*plain_vit.KEYS, *DECODER_KEYS),
+        maybe=(_SECONDARY,),
+        mmpretrain=DECODER_MMPRETRAIN,
+        settings=_settings,
+        defaults=DECODER_DEFAULTS,
+        files=("models_mae",),
+        constructor=_on_vit,
+    ),
+)

@@ -1,11 +1,18 @@
 """The SimMIM baseline of UM-MAE's repository (U10), which is not SimMIM's own recipe."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixmae_bench.backbones import um_pvt, um_swin
 from mixmae_bench.backbones.layers.init import um_mae_init
+from mixmae_bench.backbones.official.arguments import Arguments
+from mixmae_bench.backbones.official.kinds import Kind, register
+from mixmae_bench.backbones.official.names import BOTH, NORM, Rules
+from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import enlarge, shuffled_cells
 from mixmae_bench.methods.method import Method
@@ -85,3 +92,49 @@ class UMSimMIM(Method):
             predicted = restore_cells(predicted, cells)
         shown = {"masked input": cells * ~masked, "reconstruction": torch.where(masked, predicted, cells)}
         return {title: from_cells(picture, tuple(mask.shape[1:])) for title, picture in shown.items()}
+
+
+# Checkpoints and constructors of the official code.
+
+_RULES: Rules = (("mask_token", "mask_token"), ("decoder_pred.", "pred."), ("", "backbone."))
+_KEYS = (NORM, "mask_token", rf"decoder_pred{BOTH}")
+
+
+def _settings(state: State, backbone: dict) -> dict:
+    return dict(cell=math.isqrt(len(state["pred.weight"]) // 12))
+
+
+def _arguments(a: Arguments, backbone: dict) -> dict:
+    a.only(in_chans=3)
+    return dict(
+        backbone=backbone,
+        cell=a.count("stride", 16),
+        mask_ratio=a.says("mask_generator", "mask_ratio"),
+        norm_pix=a.flag("norm_pix_loss", False),
+    )
+
+
+register(
+    Kind(
+        "UM-MAE's SimMIM pretraining, Swin",
+        "implus/UM-MAE",
+        "UMSimMIM",
+        um_swin.CHECKPOINT,
+        _RULES,
+        keys=(*um_swin.KEYS, *_KEYS),
+        settings=_settings,
+        files=("models_simmim_swin",),
+        constructor=lambda a: _arguments(a, um_swin.um_swin_arguments(a)),
+    ),
+    Kind(
+        "UM-MAE's SimMIM pretraining, PVT",
+        "implus/UM-MAE",
+        "UMSimMIM",
+        um_pvt.CHECKPOINT,
+        _RULES,
+        keys=(*um_pvt.KEYS, *_KEYS),
+        settings=_settings,
+        files=("models_simmim_pvt",),
+        constructor=lambda a: _arguments(a, um_pvt.um_pvt_arguments(a)),
+    ),
+)

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.backbones.layers.windows import RECOMPUTED, spread
-from mixmae_bench.convert.official import our_name
-from mixmae_bench.convert.tables import bias_index, shift_mask
+from mixmae_bench.backbones.layers.windows import spread
+from mixmae_bench.backbones.official.kinds import Kind
+from mixmae_bench.backbones.official.names import our_name
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
     random_cells,
@@ -28,9 +28,7 @@ from mixmae_bench.methods.masks import (
 )
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.mixmae import MixMAE
-from mixmae_bench.methods.simmim import SimMIM
-from mixmae_bench.methods.um_mae import REMOVED, REPLACED, UMMAEViT
-from mixmae_bench.methods.um_simmim import UMSimMIM
+from mixmae_bench.methods.um_mae import REMOVED, REPLACED, UMMAE, UMMAEViT
 from mixmae_bench.verify.case import Case, NotBuilt
 from mixmae_bench.verify.models import Classifier, build, renamed
 
@@ -84,10 +82,10 @@ def compare(name: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Check:
 
 
 def _pretrain(case: Case, device: str) -> Iterator[Check]:
-    model, rules = build(case)
+    model, kind = build(case)
     if not isinstance(model, Method):
         raise UserError(f"{case.says('official', 'file')} is no file of a pretraining method")
-    yield from _load(model, case, rules)
+    yield from _load(model, case, kind)
     model.to(device)
     images, mask = _images(case, model.backbone).to(device), None
     seen = _record_stages(model.backbone)
@@ -101,18 +99,15 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
             side = round(len(theirs) ** 0.5)
             yield compare(f"mask/s{stage}", spread(mask, (side, side)).flatten(), theirs, 0)
         prediction = {"x_rec": model.predict(images, mask.to(device))}
-    elif isinstance(model, SimMIM):
+    elif isinstance(model, UMMAE):
+        mask, prediction = yield from _um_prediction(model, case, images)
+    else:  # a mask per image, true where a patch is hidden
         mask = case.tensors["mask/mask"].bool()
-        yield compare("mask count", model.draw_mask(images).flatten(1).sum(1), mask.flatten(1).sum(1), 0)
-        prediction = {"x_rec": model.predict(images, mask.to(device))}
-    elif isinstance(model, UMSimMIM):
-        mask = case.tensors["mask/mask"]
-        side = round(mask.shape[1] ** 0.5)
+        side = round(mask[0].numel() ** 0.5)
         mask = mask.view(-1, side, side)
         yield compare("mask count", model.draw_mask(images).flatten(1).sum(1), mask.flatten(1).sum(1), 0)
-        prediction = {"pred": model.predict(images, mask.to(device))}
-    else:
-        mask, prediction = yield from _um_prediction(model, case, images)
+        name = "x_rec" if "out/x_rec" in case.tensors else "pred"
+        prediction = {name: model.predict(images, mask.to(device))}
     if isinstance(model, UMMAEViT) and "out/encoder" in case.tensors:
         seen["encoder"] = _row_major(seen["encoder"], case.tensors["mask/mask"])
     for name, ours in prediction.items():
@@ -126,7 +121,7 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
     loss = model.loss(images, mask.to(device))
     yield compare("out/loss", loss, case.tensors["out/loss"], LOSS)
     loss.backward()
-    yield from _gradients(model, case, rules)
+    yield from _gradients(model, case, kind)
     if "alt/loss_corrected_positions" in case.tensors:
         model.official_positions = False
         corrected = model.loss(images, mask.to(device))
@@ -170,10 +165,10 @@ def _packed_order(side: int) -> Tensor:
 
 
 def _finetune(case: Case, device: str) -> Iterator[Check]:
-    model, rules = build(case)
+    model, kind = build(case)
     if not isinstance(model, Classifier):
         raise UserError(f"{case.says('official', 'file')} is no file of a classifier")
-    yield from _load(model, case, rules)
+    yield from _load(model, case, kind)
     model.to(device)
     seen = _record_stages(model.backbone)
     outputs = {**model(_images(case, model.backbone).to(device)), **seen}
@@ -183,20 +178,20 @@ def _finetune(case: Case, device: str) -> Iterator[Check]:
     loss = F.cross_entropy(outputs["logits"], case.tensors["in/labels"].long().to(device))
     yield compare("out/ce_loss", loss, case.tensors["out/ce_loss"], LOSS)
     loss.backward()
-    yield from _gradients(model, case, rules)
+    yield from _gradients(model, case, kind)
 
 
 def _interpolation(case: Case, device: str) -> Iterator[Check]:
     """Put the pretraining tables into the recorded weights and let the encoder resize them."""
-    model, rules = build(case)
-    state = renamed(case, rules)
+    model, kind = build(case)
+    state = renamed(case, kind)
     prefix = "encoder." if case.says("method") == "SimMIM" else ""
     before = {f"backbone.{k.removeprefix(prefix)}": v for k, v in case.group("ckpt_before").items()}
     after = {f"backbone.{k.removeprefix(prefix)}": v for k, v in case.group("ckpt_after").items()}
     tables = {k.removeprefix("backbone."): v for k, v in {**state, **before}.items()}
     model.backbone.resize_tables(tables)
     for name, theirs in after.items():
-        if not name.endswith(RECOMPUTED):
+        if not kind.is_buffer(kind.prefix + name.removeprefix("backbone.")):
             yield compare(name, tables[name.removeprefix("backbone.")], theirs, TABLES)
     model.load_state_dict({k: tables.get(k.removeprefix("backbone."), v) for k, v in state.items()})
     model.to(device)
@@ -256,31 +251,25 @@ KINDS: dict[str, Callable[[Case, str], Iterator[Check]]] = {
 }
 
 
-def _load(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
+def _load(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
     """Fill the model; compare, and keep, the tables that this package computes itself."""
-    yield from _recomputed(model, case, rules)
+    yield from _recomputed(model, case, kind)
     own = model.state_dict()
-    state = renamed(case, rules)
+    state = renamed(case, kind)
     for name in case.info.get("frozen_tables_kept", []):
-        name = our_name(name, rules)
+        name = our_name(name, kind.rules)
         yield compare(name, own[name], state[name], TABLES)
         state[name] = own[name]
     model.load_state_dict(state)
 
 
-def _recomputed(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
+def _recomputed(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
     """Compare the indices and shift masks that this package computes with the official buffers."""
+    backbone = model.backbone
+    ours = kind.backbone.make_buffers(backbone.state_dict(), backbone.grid[0] * backbone.out_strides[0])
     for name, theirs in case.group("sd").items():
-        if not name.endswith(RECOMPUTED):
-            continue
-        attn = model.get_submodule(our_name(name, rules).rpartition(".")[0].removesuffix(".attn") + ".attn")
-        size = attn.window_size
-        if name.endswith("relative_position_index"):
-            ours = bias_index(attn.relative_position_bias_table)
-        else:
-            stage = int(name.split("layers.")[1].split(".")[0])
-            ours = shift_mask(tuple(side // 2**stage for side in model.backbone.grid), size)
-        yield compare(name, ours, theirs, 0)
+        if kind.is_buffer(name):
+            yield compare(name, ours[name.removeprefix(kind.prefix)], theirs, 0)
 
 
 def _record_stages(backbone: Encoder) -> dict[str, Tensor]:
@@ -298,14 +287,14 @@ def _record_stages(backbone: Encoder) -> dict[str, Tensor]:
     return seen
 
 
-def _gradients(model: nn.Module, case: Case, rules: tuple) -> Iterator[Check]:
+def _gradients(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
     """Compare the recorded gradients, and the norm of every other one."""
     own = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     for name, theirs in case.group("grad").items():
-        if our_name(name, rules) in own:
+        if our_name(name, kind.rules) in own:
             largest = theirs.abs().max().item() if theirs.numel() else 0.0
-            yield compare(f"grad/{name}", own[our_name(name, rules)], theirs, GRADIENTS * largest)
-    norms = {our_name(name, rules): norm for name, norm in case.says("grad_norms").items()}
+            yield compare(f"grad/{name}", own[our_name(name, kind.rules)], theirs, GRADIENTS * largest)
+    norms = {our_name(name, kind.rules): norm for name, norm in case.says("grad_norms").items()}
     strange = next((name for name in norms if name not in own), None)
     if strange is not None:
         raise UserError(f"'grad_norms' has {strange} under our names, which has no gradient here")

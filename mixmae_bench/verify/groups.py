@@ -3,39 +3,25 @@
 import math
 from collections.abc import Iterator
 
-from mixmae_bench.convert.official import our_name
+from mixmae_bench.backbones.official.names import our_name
 from mixmae_bench.errors import UserError
 from mixmae_bench.transfer.layer_decay import LayerDecayOptimWrapperConstructor
 from mixmae_bench.verify.case import Case, Groups
 from mixmae_bench.verify.checks import Check
 from mixmae_bench.verify.models import build
 
-RECIPES = {
-    ("MixMAE", "pretrain"): {},
-    ("MixMAE", "finetune"): dict(head_decays=True),  # M10
-    # S3: pretraining means to spare the bias tables too, but looks for a name that never occurs.
-    ("SimMIM", "pretrain"): dict(no_decay=["absolute_pos_embed", "mask_token"]),
-    ("SimMIM", "finetune"): dict(no_decay=["absolute_pos_embed", "relative_position_bias_table"]),
-    ("UM-MAE", "pretrain"): {},
-    ("UM-MAE", "finetune"): dict(no_decay=["pos_embed"]),
-}
-"""Options of the published recipes, by method and kind of case, the layer decay apart."""
-
 
 def check_groups(case: Case) -> Iterator[Check]:
     """Compare lr scale and weight decay of every parameter; the error is how many parameters differ.
 
     Raises:
-        UserError: Where the groups are not written as pairs, or there is no recipe for the method.
+        UserError: Where the groups are not written as pairs.
     """
     for groups in case.groups:
         _check_pairs(groups)
-        recipe = case.says("method"), case.kind
-        if recipe not in RECIPES:
-            raise UserError(f"no parameter groups here for {recipe[0]} {recipe[1]}")
-        model, rules = build(case)
-        names = {our_name(name, rules): name for name in groups.parameters}
-        options = dict(RECIPES[recipe], layer_decay_rate=groups.layer_decay)
+        model, kind = build(case)
+        names = {our_name(name, kind.rules): name for name in groups.parameters}
+        options = dict(kind.groups, layer_decay_rate=groups.layer_decay)
         # A name that a model lacks is no mistake in the official codes, which list those of all their models.
         options["no_decay"] = [
             end

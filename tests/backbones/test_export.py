@@ -14,8 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import mixmae_bench.timm_models  # noqa: F401 (registers the models)
-from mixmae_bench.backbones import UMPVT, MixMAESwin, PlainViT, Swin, UMSwin
 from mixmae_bench.backbones.layers import windows
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
+from mixmae_bench.backbones.plain_vit import PlainViT
+from mixmae_bench.backbones.swin import Swin
+from mixmae_bench.backbones.um_pvt import UMPVT
+from mixmae_bench.backbones.um_swin import UMSwin
 
 SIZE = (40, 24)  # no multiple of the windows, and not what tables are made for
 SWIN = dict(embed_dim=8, depths=(2, 1), num_heads=(2, 2))

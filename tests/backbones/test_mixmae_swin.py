@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from on_map import attend_on_map
 from torch import Tensor, nn
 
-from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.backbones.layers.positions import (
     resize_grid,
     resize_square_table,
@@ -18,6 +17,7 @@ from mixmae_bench.backbones.layers.positions import (
     table_positions,
 )
 from mixmae_bench.backbones.layers.windows import spread
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.registry import MODELS
 
 THREE = dict(embed_dim=8, depths=(1, 2, 1), num_heads=(2, 2, 4), window_size=(4, 4, 2))

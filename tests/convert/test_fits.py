@@ -11,8 +11,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.loading import load_backbone, load_model, read_state_dict
+from mixmae_bench.backbones.official.kinds import registered
+from mixmae_bench.backbones.official.shapes import mlp_ratio
 from mixmae_bench.cli import main
-from mixmae_bench.convert.fits import _mlp_ratio
+from mixmae_bench.convert.fits import model_config
 from mixmae_bench.registry import MODELS
 from mixmae_bench.verify.case import read_cases
 from mixmae_bench.verify.models import Classifier
@@ -91,13 +93,10 @@ def test_the_printed_config_builds_the_model_that_the_result_fills(
 
 @pytest.mark.parametrize("config", PUBLISHED, ids=lambda c: f"{c['type']} {c.get('img_size', '')}")
 def test_published_backbones_are_told_by_name(config: dict) -> None:
-    from mixmae_bench.convert.fits import model_config
-    from mixmae_bench.convert.official import KINDS
-
     with torch.device("meta"):
         state = {f"backbone.{k}": v for k, v in MODELS.build(config).state_dict().items()}
     name = config["type"].removeprefix("mixmae_bench.")
-    kind = next(k for k in KINDS if k.backbone == name and k.fits == "ImageClassifier")
+    kind = next(k for k in registered() if k.backbone.name == name and k.fits == "ImageClassifier")
     tables = name in ("MixMAESwin", "UMPVT", "PlainViT")  # a Swin's size is told by its windows
     assert model_config(kind, state, config["img_size"] if tables else None) == config
 
@@ -193,12 +192,12 @@ def test_channels_of_the_images_are_told(channels: int, capsys: pytest.CaptureFi
     [(((8, 32),), 4), (((8, 18), (16, 36), (32, 73)), 2.3), (((7, 17),), 2.5), (((3, 8),), 2.7)],
 )
 def test_a_ratio_is_told_that_gives_all_widths(widths: tuple, ratio: float) -> None:
-    assert _mlp_ratio([torch.empty(out, width) for width, out in widths]) == ratio
+    assert mlp_ratio([torch.empty(out, width) for width, out in widths]) == ratio
 
 
 def test_widths_that_no_one_ratio_gives_are_refused() -> None:
     with pytest.raises(ValueError, match="which no one ratio gives"):
-        _mlp_ratio([torch.empty(16, 8), torch.empty(48, 16)])
+        mlp_ratio([torch.empty(16, 8), torch.empty(48, 16)])
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

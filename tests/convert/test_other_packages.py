@@ -13,8 +13,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.loading import load_model, read_state_dict
+from mixmae_bench.backbones.official.layouts import refold
 from mixmae_bench.cli import main
-from mixmae_bench.convert.tables import refold
 from mixmae_bench.registry import MODELS
 from mixmae_bench.verify.models import Classifier
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from mixmae_bench.backbones import MixMAESwin
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.cli import main
 from mixmae_bench.cost import Cost, count
 from mixmae_bench.cost.models import Call, built_on, load_call

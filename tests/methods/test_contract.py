@@ -9,11 +9,13 @@ from mmengine.runner import set_random_seed
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
-import mixmae_bench.methods
-from mixmae_bench.backbones import MixMAESwin, Swin, UMSwin
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
+from mixmae_bench.backbones.swin import Swin
+from mixmae_bench.backbones.um_swin import UMSwin
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.um_mae import VISIBLE, packed_places
+from mixmae_bench.methods.mixmae import MixMAE
+from mixmae_bench.methods.um_mae import UMMAE, VISIBLE, packed_places
 from mixmae_bench.registry import MODELS
 
 SIZE = 32
@@ -69,13 +71,13 @@ def in_pixels(mask: Tensor) -> Tensor:
 
 def shown(model: Method, mask: Tensor, batch: int) -> Tensor:
     """Which pixels each row of a prediction may hear: bool (rows, batch, H, W)."""
-    if isinstance(model, mixmae_bench.methods.MixMAE):
+    if isinstance(model, MixMAE):
         out = torch.zeros(2 * batch, batch, SIZE, SIZE, dtype=torch.bool)
         for b in range(batch):  # mixture b holds image b where the mask is 0, its partner where it is 1
             out[b, b] = in_pixels(mask == 0)
             out[batch + b, batch - 1 - b] = in_pixels(mask == 1)
         return out
-    visible = mask == VISIBLE if isinstance(model, mixmae_bench.methods.UMMAE) else ~mask
+    visible = mask == VISIBLE if isinstance(model, UMMAE) else ~mask
     return torch.eye(batch, dtype=torch.bool)[..., None, None] & in_pixels(visible)
 
 

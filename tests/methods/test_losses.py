@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixmae_bench.methods import UMMAE, SimMIM, UMSimMIM
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import to_cells
+from mixmae_bench.methods.simmim import SimMIM
+from mixmae_bench.methods.um_mae import UMMAE
+from mixmae_bench.methods.um_simmim import UMSimMIM
 
 SWIN = dict(embed_dim=16, depths=(1, 1), num_heads=(2, 2))
 BACKBONE = dict(type="mixmae_bench.Swin", arch=SWIN, window_size=4, img_size=16)

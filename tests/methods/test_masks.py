@@ -6,9 +6,10 @@ import torch
 from mmengine.runner import set_random_seed
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods import UMMAE, SimMIM, UMMAEViT, UMSimMIM
 from mixmae_bench.methods.masks import random_cells, regular_cells, secondary_mask, secondary_mask_vit
-from mixmae_bench.methods.um_mae import REMOVED, REPLACED, VISIBLE
+from mixmae_bench.methods.simmim import SimMIM
+from mixmae_bench.methods.um_mae import REMOVED, REPLACED, UMMAE, VISIBLE, UMMAEViT
+from mixmae_bench.methods.um_simmim import UMSimMIM
 
 SWIN = dict(
     type="mixmae_bench.Swin",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods import MixMAE
+from mixmae_bench.methods.mixmae import MixMAE
 from mixmae_bench.methods.pixels import normalise_cells, to_cells
 
 CELL = 8

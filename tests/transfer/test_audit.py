@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
-from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.backbones import loading as load
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.errors import UserError
 from mixmae_bench.transfer import audit
 

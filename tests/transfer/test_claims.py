@@ -23,7 +23,7 @@ from mmengine.visualization import Visualizer
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from mixmae_bench.backbones import MixMAESwin
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.engine.config import find_data, load_config
 
 SMOKE = Path(__file__).parents[1] / "smoke"

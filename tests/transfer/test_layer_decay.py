@@ -14,10 +14,10 @@ from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mixmae_bench.backbones import Swin
+from mixmae_bench.backbones.swin import Swin
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods import SimMIM
+from mixmae_bench.methods.simmim import SimMIM
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.layer_decay import LayerDecayOptimWrapperConstructor, summary
 

@@ -19,11 +19,11 @@ from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.backbones.loading import load_backbone, load_model, read_state_dict
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods import MixMAE
+from mixmae_bench.methods.mixmae import MixMAE
 from mixmae_bench.registry import MODELS
 
 ARCH = dict(embed_dim=8, depths=(1, 2, 1), num_heads=(2, 2, 4), window_size=(4, 4, 2))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from mixmae_bench.convert.official import UM_CLASSIFIER, our_name
+from mixmae_bench.backbones.official.names import POOL_NORM_CLASSIFIER, our_name
 from mixmae_bench.transfer.neck import PoolNorm
 from mixmae_bench.verify.case import Case, read_cases
 
@@ -36,7 +36,7 @@ def test_an_mmpretrain_classifier_gives_the_recorded_logits(case: Case) -> None:
             neck=dict(type="mixmae_bench.PoolNorm", in_channels=channels),
             head=dict(type="LinearClsHead", num_classes=official["num_classes"], in_channels=channels),
         ).eval()
-    model.load_state_dict({our_name(k, UM_CLASSIFIER): v for k, v in case.group("sd").items()})
+    model.load_state_dict({our_name(k, POOL_NORM_CLASSIFIER): v for k, v in case.group("sd").items()})
     with torch.no_grad():
         logits = model(case.tensors["in/x"], mode="tensor")
         pooled = model.extract_feat(case.tensors["in/x"])[-1]

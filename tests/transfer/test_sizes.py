@@ -10,10 +10,13 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from torch import Tensor, nn
 
-from mixmae_bench.backbones import UMPVT, MixMAESwin, Swin, UMSwin
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.positions import resize_geometric
 from mixmae_bench.backbones.loading import load_backbone
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
+from mixmae_bench.backbones.swin import Swin
+from mixmae_bench.backbones.um_pvt import UMPVT
+from mixmae_bench.backbones.um_swin import UMSwin
 from mixmae_bench.compat import openmmlab
 
 SLIM = dict(embed_dim=8, depths=(2, 2, 18, 2), num_heads=(1, 2, 2, 2))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mixmae_bench.backbones import MixMAESwin
 from mixmae_bench.backbones import loading as load
 from mixmae_bench.backbones.loading import load_backbone, load_model, read_state_dict, read_weights
+from mixmae_bench.backbones.mixmae_swin import MixMAESwin
 from mixmae_bench.backbones.weights import unwrap
 from mixmae_bench.cli import main
 from mixmae_bench.errors import UserError

@@ -14,6 +14,17 @@ def named_arch(arch: str | dict, known: dict[str, dict]) -> dict:
     return known[arch] if isinstance(arch, str) else arch
 
 
+def arch_name(arch: dict, known: dict[str, dict]) -> str | dict:
+    """Return the name of an architecture, or the architecture where it has none.
+
+    Args:
+        arch: The architecture, or the part of it that is known.
+        known: Architectures by name.
+    """
+    same = (name for name, other in known.items() if {key: other.get(key) for key in arch} == arch)
+    return next(same, arch)
+
+
 def drop_path_rates(last: float, num_blocks: int) -> list[float]:
     """Return the stochastic depth of every block: from 0 at the first, linearly, to `last`."""
     return np.linspace(0, last, num_blocks).tolist()

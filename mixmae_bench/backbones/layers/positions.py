@@ -24,6 +24,14 @@ def sincos_table(dim: int, size: tuple[int, int]) -> Tensor:
     return torch.cat([f(a) for a in angles for f in (torch.sin, torch.cos)], dim=1)[None].float()
 
 
+def is_sincos(table: Tensor) -> bool:
+    """Return whether a position table (1, L, C), resized or not, is a sin-cos one: sin^2 + cos^2 is 1."""
+    if table.shape[-1] % 4:
+        return False
+    sines, cosines = table.float().unflatten(-1, (2, 2, -1)).unbind(-2)
+    return bool((sines**2 + cosines**2 - 1).abs().max() < 0.2)
+
+
 def resize_grid(table: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
     """Resize a table (H*W, C) on a grid `size` (H, W) to `new_size`, bicubic without aligned corners (M9)."""
     return resample_abs_pos_embed(table[None], new_size, size, num_prefix_tokens=0, antialias=False)[0]
