@@ -391,3 +391,32 @@ def test_a_number_of_the_training_that_is_none_is_one_line(option: dict, part: s
         cfg.merge_from_dict({key: value})
     with pytest.raises(UserError, match=re.escape(part)):
         check_training(cfg)
+
+
+# Old names.
+
+
+def test_a_config_of_old_names_is_read_under_the_new_ones_and_says_so_once(
+    config: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixmae_bench.engine.config, "_told", set())
+    new = load_config("um-mae_swin-t_16xb256-200e_in1k-256px")
+    base = mixmae_bench.engine.config.find_config("um-mae_swin-t_16xb256-200e_in1k-256px")
+    path = config(f"_base_ = {str(base)!r}\nmodel = dict(cell=8, secondary_ratio=0.5, norm_pix=False)\n")
+    for _ in range(2):
+        old = load_config(path)
+        model = old.model
+        assert (model.mask_patch_size, model.secondary_mask_ratio, model.norm_pix_loss) == (8, 0.5, False)
+        assert not {"cell", "secondary_ratio", "norm_pix"} & model.keys()
+    err = capsys.readouterr().err
+    assert [line.partition(": ")[2] for line in err.splitlines()] == [
+        "'cell' is 'mask_patch_size' now; both work",
+        "'norm_pix' is 'norm_pix_loss' now; both work",
+        "'secondary_ratio' is 'secondary_mask_ratio' now; both work",
+    ]
+    renamed = load_config(path, {"model.cell": 16})
+    assert renamed.model.mask_patch_size == 16
+    # By the hash that records have, a config is the same under old and new names.
+    names = "mask_patch_size=8, secondary_mask_ratio=0.5, norm_pix_loss=False"
+    same = config(f"_base_ = {str(base)!r}\nmodel = dict({names})\n")
+    assert content_hash(load_config(same)) == content_hash(old) != content_hash(new)

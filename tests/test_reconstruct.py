@@ -14,7 +14,7 @@ from mixmae_bench.cli import main
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.engine.pictures import draw_grid
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
+from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.methods.um_mae import REMOVED, VISIBLE
 from mixmae_bench.registry import MODELS
 
@@ -30,10 +30,10 @@ PREPROCESSOR = dict(
 )
 METHODS = {
     "mixmae": dict(type="mixmae_bench.MixMAE", decoder=DECODER),
-    "mixmae-raw": dict(type="mixmae_bench.MixMAE", decoder=DECODER, norm_pix=False),
-    "simmim": dict(type="mixmae_bench.SimMIM", cell=8),
-    "ummae": dict(type="mixmae_bench.UMMAE", decoder=DECODER, cell=4),
-    "um-simmim": dict(type="mixmae_bench.UMSimMIM", cell=4),
+    "mixmae-raw": dict(type="mixmae_bench.MixMAE", decoder=DECODER, norm_pix_loss=False),
+    "simmim": dict(type="mixmae_bench.SimMIM", mask_patch_size=8),
+    "ummae": dict(type="mixmae_bench.UMMAE", decoder=DECODER, mask_patch_size=4),
+    "um-simmim": dict(type="mixmae_bench.UMSimMIM", mask_patch_size=4),
 }
 
 
@@ -54,21 +54,23 @@ def perfect(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
     def predict(images: Tensor, mask: Tensor) -> Tensor:
         if name == "SimMIM":
             return images
-        cells = to_cells(images, method.cell)
-        cells = normalise_cells(cells) if method.norm_pix else cells
-        return torch.cat([cells, cells.flip(0)]) if name == "MixMAE" else cells
+        patches = patchify(images, method.mask_patch_size)
+        patches = normalise_patches(patches) if method.norm_pix_loss else patches
+        return torch.cat([patches, patches.flip(0)]) if name == "MixMAE" else patches
 
     return predict
 
 
-def test_cells_go_back_into_images(images: Tensor) -> None:
+def test_patches_go_back_into_images(images: Tensor) -> None:
     wide = images[:, :, :16]
-    assert torch.equal(from_cells(to_cells(wide, 8), (2, 4)), wide)
+    assert torch.equal(unpatchify(patchify(wide, 8), (2, 4)), wide)
 
 
-def test_normalisation_of_cells_is_undone_exactly(images: Tensor) -> None:
-    cells = to_cells(images.double(), 8)
-    torch.testing.assert_close(restore_cells(normalise_cells(cells), cells), cells, rtol=0, atol=1e-12)
+def test_normalisation_of_patches_is_undone_exactly(images: Tensor) -> None:
+    patches = patchify(images.double(), 8)
+    torch.testing.assert_close(
+        denormalise_patches(normalise_patches(patches), patches), patches, rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -94,7 +96,7 @@ def test_the_reconstruction_shows_predictions_in_hidden_places_only(
     wrong = torch.full_like(perfect(method)(images, mask), 9.0)
     monkeypatch.setattr(method, "predict", lambda images, mask: wrong)
     changed = (method.pictures(images, mask)["reconstruction"] != images).all(1)
-    if name == "mixmae":  # every cell was hidden once
+    if name == "mixmae":  # every patch was hidden once
         assert changed.float().mean() > 0.99
         return
     hidden = {"simmim": mask, "um-simmim": mask, "ummae": mask == REMOVED}.get(
@@ -104,7 +106,7 @@ def test_the_reconstruction_shows_predictions_in_hidden_places_only(
     assert torch.equal(changed, hidden.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
 
 
-def test_the_mixed_input_has_the_partners_cells_where_the_mask_is_one(images: Tensor) -> None:
+def test_the_mixed_input_has_the_partners_patches_where_the_mask_is_one(images: Tensor) -> None:
     method = build("mixmae")
     mask = torch.zeros(4, 4, dtype=torch.long)
     mask[0, 1] = 1
@@ -114,7 +116,7 @@ def test_the_mixed_input_has_the_partners_cells_where_the_mask_is_one(images: Te
     assert torch.equal(mixed, expected)
 
 
-def test_the_packed_picture_has_the_visible_cell_of_every_block(images: Tensor) -> None:
+def test_the_packed_picture_has_the_visible_patch_of_every_block(images: Tensor) -> None:
     method = build("ummae")
     mask = method.draw_mask(images)
     shown = method.pictures(images, mask)

@@ -16,6 +16,6 @@ model = dict(
     backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32),
     decoder=dict(dim=64, depth=2, num_heads=4),
     mask_ratio=0.5,
-    norm_pix=True,
+    norm_pix_loss=True,
     data_preprocessor=_base_.data_preprocessor,
 )

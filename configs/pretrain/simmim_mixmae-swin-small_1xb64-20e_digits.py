@@ -14,7 +14,7 @@ default_scope = "mmpretrain"
 model = dict(
     type="mixmae_bench.SimMIM",
     backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32),
-    cell=8,
+    mask_patch_size=8,
     mask_ratio=0.6,
     data_preprocessor=_base_.data_preprocessor,
 )

@@ -16,9 +16,9 @@ model = dict(
     type="mixmae_bench.UMMAE",
     backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32),
     decoder=dict(dim=64, depth=2, num_heads=4),
-    cell=4,
-    secondary_ratio=0.25,
-    norm_pix=True,
+    mask_patch_size=4,
+    secondary_mask_ratio=0.25,
+    norm_pix_loss=True,
     official_positions=False,
     data_preprocessor=_base_.data_preprocessor,
 )

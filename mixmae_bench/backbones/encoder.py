@@ -66,27 +66,27 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         return token
 
     def encode(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> list[Tensor]:
         """Turn tokens (B, h, w, C) into one map (B, h_i, w_i, C_i) per stage, the last one normalised.
 
         Arguments as of `stage_maps`.
         """
-        maps = list(self.stage_maps(tokens, groups, positions))
+        maps = list(self.stage_maps(tokens, segment_ids, coords))
         maps[-1] = self.norm(maps[-1])
         return maps
 
     @abstractmethod
     def stage_maps(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
         """Give one map (B, h_i, w_i, C_i) after the other, none of them normalised.
 
         Args:
             tokens: What `embed` gave, after a method hid, mixed or packed some of it.
-            groups: Integer map of who may see whom, shared by the batch, on a grid that divides the grid
+            segment_ids: Integer map of who may see whom, shared by the batch, on a grid that divides the grid
                 of every stage; None lets all tokens of a window see each other.
-            positions: Where packed tokens come from, (row, column) in tokens of the whole image,
+            coords: Where packed tokens come from, (row, column) in tokens of the whole image,
                 int64 (B, h, w, 2); None where the map is a whole image.
         """
 

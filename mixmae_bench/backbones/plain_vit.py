@@ -85,22 +85,22 @@ class PlainViT(Encoder):
         return self.patch_embed(images)
 
     def stage_maps(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
-        if groups is not None:
+        if segment_ids is not None:
             raise UserError(
-                "PlainViT does not keep groups apart; use it with UM-MAE, or MixMAE on a MixMAESwin"
+                "PlainViT does not keep segment_ids apart; use it with UM-MAE, or MixMAE on a MixMAESwin"
             )
-        yield self.sequence(tokens, positions)[:, 1:].view(tokens.shape)
+        yield self.sequence(tokens, coords)[:, 1:].view(tokens.shape)
 
-    def encode_sequence(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+    def encode_sequence(self, tokens: Tensor, coords: Tensor | None = None) -> Tensor:
         """Encode a map (B, h, w, C) as a sequence (B, 1 + h*w, C), class token first, normalised."""
-        return self.norm(self.sequence(tokens, positions))
+        return self.norm(self.sequence(tokens, coords))
 
-    def sequence(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
+    def sequence(self, tokens: Tensor, coords: Tensor | None) -> Tensor:
         """As `encode_sequence`, before the norm."""
         size = map_size(tokens)
-        table = table_positions(self.pos_embed[:, 1:], self.grid, size, positions)
+        table = table_positions(self.pos_embed[:, 1:], self.grid, size, coords)
         tokens = tokens + table
         first = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         sequence = torch.cat([first, tokens.flatten(1, 2)], dim=1)

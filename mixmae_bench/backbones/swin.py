@@ -149,13 +149,13 @@ class WindowTransformer(Encoder):
         return self.patch_embed(images)
 
     def stage_maps(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
         if self.absolute_pos_embed is not None:
-            tokens = tokens + table_positions(self.absolute_pos_embed, self.grid, map_size(tokens), positions)
+            tokens = tokens + table_positions(self.absolute_pos_embed, self.grid, map_size(tokens), coords)
         for stage in self.layers:
-            stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-            tokens = run_blocks(stage.blocks, tokens, stage_groups, with_cp=self.with_cp)
+            stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
+            tokens = run_blocks(stage.blocks, tokens, stage_segment_ids, with_cp=self.with_cp)
             yield tokens
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens)

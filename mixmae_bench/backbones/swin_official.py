@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mixmae_bench.backbones.layers.arch import arch_name
-from mixmae_bench.backbones.layers.windows import partition, relative_position_index
+from mixmae_bench.backbones.layers.windows import partition_map, relative_position_index
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
 from mixmae_bench.backbones.official.layouts import (
@@ -123,13 +123,13 @@ def _settings(encoder: State, img_size: int | None) -> dict:
 def bias_index(table: Tensor) -> Tensor:
     """Return the official `relative_position_index` of a bias table ((2W-1)^2, heads): int64 (W*W, W*W)."""
     window = window_of(table)
-    (bunch,) = partition((window, window), window, False, None, CPU).bunches
-    return relative_position_index(bunch.offsets[0], window)
+    (bucket,) = partition_map((window, window), window, False, None, CPU).buckets
+    return relative_position_index(bucket.relative_coords[0], window)
 
 
 def shift_mask(size: tuple[int, int], window: int) -> Tensor:
     """Return the official `attn_mask` of shifted windows on a map that they divide (S1): (windows, n, n)."""
-    segments = partition(size, window, True, None, CPU).segments
+    segments = partition_map(size, window, True, None, CPU).segments
     rolled = segments.roll((-(window // 2), -(window // 2)), (0, 1))
     windows = rolled.unfold(0, window, window).unfold(1, window, window).reshape(-1, window**2)
     return (windows[:, :, None] != windows[:, None]) * -100.0

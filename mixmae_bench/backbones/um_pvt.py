@@ -176,19 +176,19 @@ class UMPVT(Encoder):
         return self.patch_embed(images)
 
     def stage_maps(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
-        if groups is not None:
+        if segment_ids is not None:
             raise UserError(
-                "UMPVT attends to pooled keys and cannot keep groups apart; use it with SimMIM or UM-MAE"
+                "UMPVT attends to pooled keys and cannot keep segment_ids apart; use it with SimMIM or UM-MAE"
             )
         size = map_size(tokens)
-        table = table_positions(self.pos_embed, self.grid, size, positions)
+        table = table_positions(self.pos_embed, self.grid, size, coords)
         tokens = tokens + table
         blocks = iter(self.blocks)
         for depth in self.depths:
             for _ in range(depth):
-                tokens = call(next(blocks), tokens, positions is not None, with_cp=self.with_cp)
+                tokens = call(next(blocks), tokens, coords is not None, with_cp=self.with_cp)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

@@ -1,4 +1,4 @@
-"""UM-MAE's Swin: relative positions go through a small MLP, so packed tokens keep theirs (arXiv 2205.10063).
+"""UM-MAE's Swin: an MLP over relative coordinates gives the bias of packed tokens too (arXiv 2205.10063).
 
 Parameter names are the official ones (implus/UM-MAE models_swin.py and models_mae_swin.py at cb7776b):
 flat `blocks`, the downsample inside the first block of a stage. Differences: any input size (windows are
@@ -45,8 +45,8 @@ FAR = 4096
 
 
 @dataclass(frozen=True)
-class Offsets:
-    """Offsets of key minus query in one bunch of segments, few of which are different.
+class RelativeCoords:
+    """Coordinates of key minus query in one bucket of segments, few of which are different.
 
     Attributes:
         values: (row, column), (u, 2), as integers or in units of whole tokens of the stage.
@@ -58,30 +58,31 @@ class Offsets:
 
 
 @torch.compiler.disable  # as `windows.partition`
-def offsets_of(cut: Partition, positions: Tensor | None) -> list[Offsets]:
-    """Return the offsets of every bunch of a partition.
+def relative_coords_of(partition: Partition, coords: Tensor | None) -> list[RelativeCoords]:
+    """Return the relative coordinates of every bucket of a partition.
 
     Args:
-        cut: The partition.
-        positions: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
+        partition: The partition.
+        coords: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
     """
-    if positions is None:
-        return [_all(bunch.offsets[None]) for bunch in cut.bunches]
-    offsets = [place[:, :, None] - place[:, :, :, None] for place in cut.split(cut.arrange(positions))]
+    if coords is None:
+        return [_all(bucket.relative_coords[None]) for bucket in partition.buckets]
+    buckets = partition.split(partition.arrange(coords))
+    relative_coords = [own[:, :, None] - own[:, :, :, None] for own in buckets]
     # The official code computes the bias of every query and key of every image: so are FLOPs counted.
-    return [_all(away) if windows_are_whole() else _distinct(away) for away in offsets]
+    return [_all(away) if windows_are_whole() else _distinct(away) for away in relative_coords]
 
 
-def _all(offsets: Tensor) -> Offsets:
-    index = torch.arange(offsets.shape[:-1].numel(), device=offsets.device)
-    return Offsets(offsets.flatten(0, -2), index.view(offsets.shape[:-1]))
+def _all(relative_coords: Tensor) -> RelativeCoords:
+    index = torch.arange(relative_coords.shape[:-1].numel(), device=relative_coords.device)
+    return RelativeCoords(relative_coords.flatten(0, -2), index.view(relative_coords.shape[:-1]))
 
 
-def _distinct(offsets: Tensor) -> Offsets:
-    every = offsets.flatten(0, -2)
+def _distinct(relative_coords: Tensor) -> RelativeCoords:
+    every = relative_coords.flatten(0, -2)
     codes, index = (every[:, 0] * FAR + every[:, 1]).unique(return_inverse=True)
     values = every.new_empty(len(codes), 2).index_copy_(0, index, every)
-    return Offsets(values, index.view(offsets.shape[:-1]))
+    return RelativeCoords(values, index.view(relative_coords.shape[:-1]))
 
 
 class PositionAttention(nn.Module):
@@ -101,30 +102,30 @@ class PositionAttention(nn.Module):
             nn.Conv2d(2, posmlp_dim, 1), nn.ReLU(), nn.Conv2d(posmlp_dim, num_heads, 1)
         )
 
-    def forward(self, tokens: Tensor, cut: Partition, offsets: list[Offsets]) -> Tensor:
-        """Attend inside the segments of `cut`: arranged tokens (B, L, C) to the same.
+    def forward(self, tokens: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
+        """Attend inside the segments of `partition`: arranged tokens (B, L, C) to the same.
 
         Args:
             tokens: Arranged tokens.
-            cut: The segments.
-            offsets: Those of every bunch.
+            partition: The segments.
+            relative_coords: Those of every bucket.
         """
-        return self.proj(self._inside(self.qkv(tokens), cut, offsets))
+        return self.proj(self._inside(self.qkv(tokens), partition, relative_coords))
 
     @torch.compiler.disable  # as `windows.partition`
-    def _inside(self, qkv: Tensor, cut: Partition, offsets: list[Offsets]) -> Tensor:
+    def _inside(self, qkv: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
         out = [
             attend(part, self.num_heads, self.bias(away)).flatten(1, 2)
-            for part, away in zip(cut.split(qkv), offsets, strict=True)
+            for part, away in zip(partition.split(qkv), relative_coords, strict=True)
         ]
         return torch.cat(out, dim=1)
 
-    def bias(self, offsets: Offsets) -> Tensor:
-        """Return the biases (b, k, heads, n, n) of offsets: of each value once, then looked up."""
-        values = offsets.values.to(self.posmlp[0].weight.dtype)
+    def bias(self, relative_coords: RelativeCoords) -> Tensor:
+        """Return the biases (b, k, heads, n, n) of relative_coords: of each value once, then looked up."""
+        values = relative_coords.values.to(self.posmlp[0].weight.dtype)
         values = (values.sign() * values.abs().log1p()).T[None, :, None]
         table = self.posmlp(values)[0, :, 0].T
-        return F.embedding(offsets.index, table).permute(0, 1, 4, 2, 3)
+        return F.embedding(relative_coords.index, table).permute(0, 1, 4, 2, 3)
 
 
 class Block(nn.Module):
@@ -149,8 +150,8 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, tokens: Tensor, cut: Partition, offsets: list[Offsets]) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), cut, offsets))
+    def forward(self, tokens: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), partition, relative_coords))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
@@ -250,22 +251,22 @@ class UMSwin(Encoder):
         return self.patch_embed.norm(token)
 
     def stage_maps(
-        self, tokens: Tensor, groups: Tensor | None = None, positions: Tensor | None = None
+        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
         ends = list(accumulate(self.depths))
         for start, end in pairwise([0, *ends]):
             blocks = self.blocks[start:end]
             if blocks[0].downsample is not None:
                 tokens = blocks[0].downsample(tokens)
-                # The top-left token stands for the four; half positions are not rounded.
-                positions = None if positions is None else positions[:, ::2, ::2] / 2
-            stage_groups = None if groups is None else spread(groups, tokens.shape[1:3])
-            of_cut = partial(offsets_of, positions=positions)
-            tokens = run_blocks(blocks, tokens, stage_groups, of_cut, self.with_cp)
+                # The top-left token stands for the four; half coordinates are not rounded.
+                coords = None if coords is None else coords[:, ::2, ::2] / 2
+            stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
+            of_partition = partial(relative_coords_of, coords=coords)
+            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_partition, self.with_cp)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
-        """Nothing to resize: positions are computed."""
+        """Return nothing: biases are computed from coordinates."""
         return []
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:

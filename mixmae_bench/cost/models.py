@@ -159,15 +159,15 @@ def _mmpretrain(model: nn.Module, images: Tensor) -> Call:
 def mmpretrain_samples(images: Tensor) -> list:
     """Return what mmpretrain's models take with images (B, 3, H, W) in training: labels, SimMIM's masks.
 
-    60 % of cells of 32 px are masked, on tokens of 4 px.
+    60 % of patches of 32 px are masked, on tokens of 4 px.
     """
     from mmpretrain.structures import DataSample
 
     samples = []
     for _ in images:
         h, w = (side // 32 for side in images.shape[-2:])
-        cells = (torch.rand(h * w).argsort() < 0.6 * h * w).float().view(h, w)
-        mask = cells.repeat_interleave(8, 0).repeat_interleave(8, 1).to(images.device)
+        patches = (torch.rand(h * w).argsort() < 0.6 * h * w).float().view(h, w)
+        mask = patches.repeat_interleave(8, 0).repeat_interleave(8, 1).to(images.device)
         sample = DataSample().set_gt_label(0)
         sample.set_field(mask, "mask")
         samples.append(sample.to(images.device))

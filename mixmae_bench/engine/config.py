@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import math
+import sys
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from mmengine.runner import Runner
 from mixmae_bench.compat import openmmlab
 from mixmae_bench.datasets.digits import EMBEDDED, build_digits
 from mixmae_bench.datasets.leaves import leaves
+from mixmae_bench.engine.old_names import KEYS, with_new_names, with_old_names
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
 from mixmae_bench.system.shipped import find_config
@@ -39,7 +41,21 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
             cfg.merge_from_dict({key: value})
         except Exception as error:  # of many types, as options are merged into anything
             raise UserError(f"config {path} has no place for {key}={value!r}: {_reason(error)}") from error
-    return cfg
+    return _with_new_names(cfg)
+
+
+def _with_new_names(cfg: Config) -> Config:
+    """Rename keys that this package has renamed, and say so once per process and name."""
+    content, old = with_new_names(cfg._cfg_dict.to_dict())
+    if not old:
+        return cfg
+    for name in sorted(old - _told):
+        print(f"config {cfg.filename}: '{name}' is '{KEYS[name]}' now; both work", file=sys.stderr)
+    _told.update(old)
+    return Config(content, filename=cfg.filename)
+
+
+_told: set[str] = set()
 
 
 def _reason(error: Exception) -> str:
@@ -58,7 +74,7 @@ def _check_key(cfg: Config, key: str) -> None:
 
 def content_hash(cfg: Config) -> str:
     """Return the first 16 hex digits of the SHA-256 of a config's content, whatever file it came from."""
-    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    text = json.dumps(with_old_names(cfg.to_dict()), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

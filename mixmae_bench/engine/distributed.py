@@ -104,7 +104,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     """Build the Runner of a config, or what its `runner_type` names, for the processes that have joined.
 
     With several of them each draws masks and augmentations from a seed of its own, unless the config says
-    otherwise (`randomness.diff_rank_seed`): they would hide the same cells in the same way. What is logged
+    otherwise (`randomness.diff_rank_seed`): they would hide the same patches in the same way. What is logged
     is the mean over all, and running averages of batch norm are averaged before they are used or saved.
     """
     cfg.launcher = launcher

@@ -16,6 +16,37 @@ TYPES: dict[str, str] = {}
 """Types of this package, without `mixmae_bench.`."""
 
 
+def with_new_names(node: object) -> tuple[object, set[str]]:
+    """Return a config's node with today's names of keys, and the old names that were replaced.
+
+    Only dicts whose `type` is one of this package are renamed.
+    """
+    if isinstance(node, list | tuple):
+        parts = [with_new_names(part) for part in node]
+        return type(node)(own for own, _ in parts), set().union(*(old for _, old in parts))
+    if not isinstance(node, dict):
+        return node, set()
+    ours = str(node.get("type")).startswith("mixmae_bench.")
+    renamed, found = {}, {key for key in node if ours and key in KEYS}
+    for key, value in node.items():
+        renamed[KEYS[key] if key in found else key], inside = with_new_names(value)
+        found |= inside
+    return type(node)(renamed), found
+
+
+def with_old_names(node: object) -> object:
+    """Return a config's node under the names that hashes of whole configs have always been computed with."""
+    if isinstance(node, list | tuple):
+        return type(node)(with_old_names(part) for part in node)
+    if not isinstance(node, dict):
+        return node
+    names = OLD_KEYS if str(node.get("type")).startswith("mixmae_bench.") else {}
+    return {names.get(key, key): with_old_names(value) for key, value in node.items()}
+
+
+OLD_KEYS = {new: old for old, new in KEYS.items()}
+
+
 def canonical_type(name: str) -> str:
     """Return the name under which a type is hashed; those of other packages stay as they are.
 

@@ -1,4 +1,4 @@
-"""The plain transformer decoder of MixMAE and UM-MAE: visible features in, pixels of every cell out."""
+"""The plain transformer decoder of MixMAE and UM-MAE: visible features in, pixels of every patch out."""
 
 from functools import partial
 
@@ -16,20 +16,20 @@ from mixmae_bench.backbones.official.shapes import State, fc1_weights, mlp_ratio
 
 
 class Decoder(nn.Module):
-    """Transformer decoder on a grid of cells.
+    """Transformer decoder on a grid of patches.
 
     Official names differ by an underscore: `decoder_embed` is `embed` here, and so on.
 
     Args:
         in_channels: Width of the encoder's last stage.
-        grid: Cells (rows, columns) of the images it is made for.
-        out_channels: Values predicted per cell.
+        grid: Patches (rows, columns) of the images it is made for.
+        out_channels: Values predicted per patch.
         dim: Width.
         depth: Number of blocks.
         num_heads: Heads of every block.
         mlp_ratio: Hidden width of the MLPs in units of `dim`.
         norm_eps: Epsilon of the norms (published: MixMAE 1e-5, M5; UM-MAE 1e-6, U3).
-        expand: Cells per side that one feature stands for (UM-MAE: 2).
+        expand: Patches per side that one feature stands for (UM-MAE: 2).
         class_token: Whether a class token comes first; its position is zero.
     """
 
@@ -64,20 +64,20 @@ class Decoder(nn.Module):
         self.apply(xavier_init)
 
     def embed_map(self, features: Tensor) -> Tensor:
-        """Embed a map of features (B, h, w, in_channels) as cells (B, h*expand * w*expand, dim)."""
+        """Embed a map of features (B, h, w, in_channels) as patches (B, h*expand * w*expand, dim)."""
         tokens = self.embed(features).permute(0, 3, 1, 2)
         # Channel d * 4 + 2 * i + j goes to d, row i, column j.
         return F.pixel_shuffle(tokens, self.expand).flatten(2).transpose(1, 2)
 
     def complete(
-        self, tokens: Tensor, hidden: Tensor, positions: Tensor | None = None, first: Tensor | None = None
+        self, tokens: Tensor, hidden: Tensor, pos_embed: Tensor | None = None, first: Tensor | None = None
     ) -> Tensor:
-        """Predict every cell of images of which some cells are hidden.
+        """Predict every patch of images of which some patches are hidden.
 
         Args:
-            tokens: Embedded cells (B, L, dim); those of hidden cells are not read.
-            hidden: Bool (B, L) or broadcastable; True puts the mask token in the cell's place.
-            positions: Position of every token (B, L, dim), or None for the table's own.
+            tokens: Embedded patches (B, L, dim); those of hidden patches are not read.
+            hidden: Bool (B, L) or broadcastable; True puts the mask token in the patch's place.
+            pos_embed: Position embedding of every token (B, L, dim), or None for the table's own.
             first: Embedded class token (B, 1, dim), where there is one.
 
         Returns:
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
         tokens = torch.where(hidden[..., None], self.mask_token, tokens)
         if first is not None:
             tokens = torch.cat([first, tokens], dim=1)
-        tokens = tokens + (self.pos_embed if positions is None else positions)
+        tokens = tokens + (self.pos_embed if pos_embed is None else pos_embed)
         for block in self.blocks:
             tokens = block(tokens)
         return self.pred(self.norm(tokens[:, 0 if first is None else 1 :]))

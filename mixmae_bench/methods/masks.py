@@ -8,22 +8,22 @@ from torch import Tensor
 from mixmae_bench.errors import UserError
 
 
-def whole_cells(cells: int, share: float) -> int:
-    """Return a share of a number of cells, rounded down.
+def whole_patches(patches: int, share: float) -> int:
+    """Return a share of a number of patches, rounded down.
 
     Raises:
-        UserError: Where that is no cell: nothing would be hidden, or nothing shown.
+        UserError: Where that is no patch: nothing would be hidden, or nothing shown.
     """
-    count = int(cells * share)
+    count = int(patches * share)
     if not count:
         raise UserError(
-            f"{share:.3g} of {cells} cells is less than one cell; choose another ratio or larger images"
+            f"{share:.3g} of {patches} patches is less than one patch; choose another ratio or larger images"
         )
     return count
 
 
-def random_cells(h: int, w: int, ratio: float) -> np.ndarray:
-    """Draw a mask (h, w) of 0 and 1 (masked): ceil(h*w * ratio) random cells (S5).
+def random_mask(h: int, w: int, ratio: float) -> np.ndarray:
+    """Draw a mask (h, w) of 0 and 1 (masked): ceil(h*w * ratio) random patches (S5).
 
     As SimMIM's MaskGenerator (data/data_simmim.py at d3e29bc), from numpy's legacy generator.
     """
@@ -32,16 +32,19 @@ def random_cells(h: int, w: int, ratio: float) -> np.ndarray:
     return mask.reshape(h, w)
 
 
-def shuffled_cells(h: int, w: int, ratio: float) -> np.ndarray:
-    """Draw a mask (h, w) of bools: int(h*w * ratio) random cells, as UM-MAE's irregular mask_transform.py."""
-    count = whole_cells(h * w, ratio)
+def shuffled_mask(h: int, w: int, ratio: float) -> np.ndarray:
+    """Draw a mask (h, w) of bools: int(h*w * ratio) random patches.
+
+    As UM-MAE's mask_transform.py, irregular.
+    """
+    count = whole_patches(h * w, ratio)
     mask = np.repeat([False, True], [h * w - count, count])
     np.random.shuffle(mask)
     return mask.reshape(h, w)
 
 
-def regular_cells(h: int, w: int) -> np.ndarray:
-    """Draw a mask (h, w) of bools, True = removed, that keeps one cell of every 2x2 block (U7).
+def regular_mask(h: int, w: int) -> np.ndarray:
+    """Draw a mask (h, w) of bools, True = removed, that keeps one patch of every 2x2 block (U7).
 
     The places come from a shuffled pool that holds each of the four equally often, so they are nearly
     balanced, not independent. As UM-MAE's mask_transform.py at cb7776b, from numpy's legacy generator.
@@ -50,7 +53,7 @@ def regular_cells(h: int, w: int) -> np.ndarray:
         UserError: Where a side is odd.
     """
     if h % 2 or w % 2:
-        raise UserError(f"UM-MAE needs an even grid of cells, not {h}x{w}; choose another image size")
+        raise UserError(f"UM-MAE needs an even grid of patches, not {h}x{w}; choose another image size")
     pool = np.tile(~np.eye(4, dtype=bool), (math.ceil(h * w / 8), 1))
     np.random.shuffle(pool)
     blocks = pool[: h * w // 4].reshape(h // 2, w // 2, 2, 2)
@@ -58,16 +61,16 @@ def regular_cells(h: int, w: int) -> np.ndarray:
 
 
 def secondary_mask(removed: Tensor, noise: Tensor, ratio: float) -> Tensor:
-    """Choose which cells are not really seen: bool (B, L), False for the real visible ones.
+    """Choose which patches are not really seen: bool (B, L), False for the real visible ones.
 
-    int(visible * (1 - ratio)) visible cells, those of the lowest noise, stay real.
+    int(visible * (1 - ratio)) visible patches, those of the lowest noise, stay real.
 
     Args:
-        removed: Cells that are not encoded, bool (B, L), equally many per image.
+        removed: Patches that are not encoded, bool (B, L), equally many per image.
         noise: Uniform numbers in [0, 1), (B, L).
-        ratio: Share of visible cells to replace.
+        ratio: Share of visible patches to replace.
     """
-    kept = whole_cells(int((~removed[0]).sum()), 1 - ratio)  # of a tensor, a product in single precision
+    kept = whole_patches(int((~removed[0]).sum()), 1 - ratio)  # of a tensor, a product in single precision
     return (removed + noise).argsort(1).argsort(1) >= kept
 
 
@@ -78,9 +81,9 @@ def secondary_mask_vit(noise: Tensor, ratio: float) -> Tensor:
         noise: Uniform numbers, one per visible token in row-major order, (B, visible).
         ratio: Share of visible tokens to replace.
     """
-    return noise.argsort(1) >= whole_cells(noise.shape[1], 1 - ratio)
+    return noise.argsort(1) >= whole_patches(noise.shape[1], 1 - ratio)
 
 
-def enlarge(cells: Tensor, scale: int) -> Tensor:
-    """Repeat the cells of maps (B, h, w) `scale` times along both axes."""
-    return cells.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+def enlarge(patches: Tensor, scale: int) -> Tensor:
+    """Repeat the patches of maps (B, h, w) `scale` times along both axes."""
+    return patches.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

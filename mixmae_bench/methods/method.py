@@ -18,12 +18,12 @@ class Method(BaseModel, metaclass=ABCMeta):
     `predict` and `loss`, so that tests and pictures can choose it.
 
     Attributes:
-        cell: Side in pixels of what is hidden or shown as one; subclasses set it.
+        mask_patch_size: Side in pixels of what is hidden or shown as one; subclasses set it.
         mixes_batch: Whether the images that a process trains on are mixed with each other. Its part of the
             batch then decides the outcome, beside the effective batch.
     """
 
-    cell: int
+    mask_patch_size: int
     mixes_batch: bool = False
 
     def __init__(self, backbone: dict, data_preprocessor: dict | None, init_cfg: dict | None) -> None:
@@ -56,8 +56,8 @@ class Method(BaseModel, metaclass=ABCMeta):
             encoder sees it, what is hidden being 0; last the reconstruction, pixel normalisation undone.
         """
 
-    def check_cell(self, scale: int) -> None:
-        """Refuse an encoder whose last-stage tokens are not of `scale` cells, or whose tokens are larger.
+    def check_mask_patch_size(self, scale: int) -> None:
+        """Refuse an encoder whose last-stage tokens are not of `scale` patches, or whose tokens are larger.
 
         Raises:
             UserError: Where that is so.
@@ -66,26 +66,29 @@ class Method(BaseModel, metaclass=ABCMeta):
         name, encoder, wanted = type(self).__name__, type(self.backbone).__name__, last // scale
         if wanted % first:
             raise UserError(
-                f"{name} has cells of {wanted} px on this {encoder}, whose tokens are of {first} px; "
+                f"{name} has mask patches of {wanted} px on this {encoder}, whose tokens are of {first} px; "
                 "use an encoder with more stages"
             )
-        if self.cell != wanted:
-            raise UserError(f"cell of {name} is {self.cell} px; with this {encoder} it must be {wanted}")
+        if self.mask_patch_size != wanted:
+            raise UserError(
+                f"mask_patch_size of {name} is {self.mask_patch_size} px; with this {encoder} it must be "
+                f"{wanted}"
+            )
 
-    def cell_grid(self, images: Tensor) -> tuple[int, int]:
-        """Return the rows and columns of cells of images (B, 3, H, W).
+    def mask_grid(self, images: Tensor) -> tuple[int, int]:
+        """Return the rows and columns of patches of images (B, 3, H, W).
 
         Raises:
-            UserError: Where cells, or tokens of the last stage, do not divide the images.
+            UserError: Where patches, or tokens of the last stage, do not divide the images.
         """
-        side = math.lcm(self.cell, self.backbone.out_strides[-1])
+        side = math.lcm(self.mask_patch_size, self.backbone.out_strides[-1])
         H, W = images.shape[-2:]
         if H % side or W % side:
             raise UserError(
                 f"{type(self).__name__} got images of {H}x{W} px, which are not multiples of {side} px; "
                 "change the pipeline"
             )
-        return H // self.cell, W // self.cell
+        return H // self.mask_patch_size, W // self.mask_patch_size
 
     def check_size(self, images: Tensor) -> None:
         """Refuse images (B, 3, H, W) of another size than the decoder's position table is made for.

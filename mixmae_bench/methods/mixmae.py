@@ -18,9 +18,9 @@ from mixmae_bench.methods.decoder import (
     decoder_arguments,
     decoder_settings,
 )
-from mixmae_bench.methods.masks import whole_cells
+from mixmae_bench.methods.masks import whole_patches
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
+from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
 
 
@@ -28,18 +28,18 @@ from mixmae_bench.registry import MODELS
 class MixMAE(Method):
     """MixMAE on any encoder; equals Sense-X/MixMIM models_mixmim.py at 2b2f5a9.
 
-    One mask (h, w) on the grid of last-stage cells is shared by the batch of this process. Mixture b
+    One mask (h, w) on the grid of last-stage patches is shared by the batch of this process. Mixture b
     holds the tokens of image b where the mask is 0 and those of its partner, image B-1-b, where it is 1
     (the official `flip(0)`; with an odd batch the middle image is mixed with itself). In every window
     the tokens of the two images do not see each other. The decoder completes both images of every
-    mixture, so each cell of each image is predicted once, from a mixture in which it was hidden.
+    mixture, so each patch of each image is predicted once, from a mixture in which it was hidden.
 
     Args:
         backbone: Config of an `Encoder`; its `grid` gives the size of the images.
         decoder: `dim`, `depth`, `num_heads` and, where they are not published, `mlp_ratio` and `norm_eps` of
             the `Decoder`.
-        mask_ratio: Share of cells taken from the partner, in (0, 1); rounded down to whole cells.
-        norm_pix: Whether targets are normalised per cell (M8: the published recipe does).
+        mask_ratio: Share of patches taken from the partner, in (0, 1); rounded down to whole patches.
+        norm_pix_loss: Whether targets are normalised per patch (M8: the published recipe does).
 
     Raises:
         UserError: Where `mask_ratio` is outside (0, 1), or a batch has one image (it would be mixed
@@ -53,7 +53,7 @@ class MixMAE(Method):
         backbone: dict,
         decoder: dict,
         mask_ratio: float = 0.5,
-        norm_pix: bool = True,
+        norm_pix_loss: bool = True,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -63,23 +63,23 @@ class MixMAE(Method):
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
         self.mask_ratio = mask_ratio
-        self.norm_pix = norm_pix
-        self.cell = self.backbone.out_strides[-1]
-        scale = self.cell // self.backbone.out_strides[0]
+        self.norm_pix_loss = norm_pix_loss
+        self.mask_patch_size = self.backbone.out_strides[-1]
+        scale = self.mask_patch_size // self.backbone.out_strides[0]
         grid = (self.backbone.grid[0] // scale, self.backbone.grid[1] // scale)
-        self.decoder = Decoder(self.backbone.out_channels[-1], grid, self.cell**2 * 3, **decoder)
+        self.decoder = Decoder(self.backbone.out_channels[-1], grid, self.mask_patch_size**2 * 3, **decoder)
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw the mask (h, w), int64: 1 where the partner's token is shown."""
-        h, w = self.cell_grid(images)
+        h, w = self.mask_grid(images)
         order = torch.rand(h * w, device=images.device).argsort().argsort()
-        return (order < whole_cells(h * w, self.mask_ratio)).long().view(h, w)
+        return (order < whole_patches(h * w, self.mask_ratio)).long().view(h, w)
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct both images of every mixture.
 
         Returns:
-            Predictions (2B, h*w, cell*cell*3): the first B complete the image whose tokens were kept
+            Predictions (2B, h*w, p*p*3): the first B complete the image whose tokens were kept
             where the mask is 0, the last B its partner.
         """
         if len(images) == 1:
@@ -90,36 +90,36 @@ class MixMAE(Method):
         tokens = self.backbone.embed(images)
         from_partner = spread(mask, tokens.shape[1:3]).bool()
         mixed = torch.where(from_partner[..., None], tokens.flip(0), tokens)
-        cells = self.decoder.embed_map(self.backbone.encode(mixed, groups=mask)[-1])
+        patches = self.decoder.embed_map(self.backbone.encode(mixed, segment_ids=mask)[-1])
 
         partner = mask.flatten().bool()
         hidden = torch.stack([partner, ~partner]).repeat_interleave(len(images), 0)
-        return self.decoder.complete(cells.repeat(2, 1, 1), hidden)
+        return self.decoder.complete(patches.repeat(2, 1, 1), hidden)
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over all cells of all images."""
+        """Mean squared error over all patches of all images."""
         first, second = self.predict(images, mask).float().chunk(2)
         pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0))
-        target = to_cells(images, self.cell)
-        if self.norm_pix:
-            target = normalise_cells(target)
+        target = patchify(images, self.mask_patch_size)
+        if self.norm_pix_loss:
+            target = normalise_patches(target)
         return (pred - target).square().mean()
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the mixtures, both images of each completed, and every cell predicted where it was hidden."""
-        cells = to_cells(images, self.cell)
-        partners = cells.flip(0)
+        """Show the mixtures, both images of each completed, and every patch predicted where it was hidden."""
+        patches = patchify(images, self.mask_patch_size)
+        partners = patches.flip(0)
         first, second = self.predict(images, mask).float().chunk(2)
-        if self.norm_pix:
-            first, second = restore_cells(first, cells), restore_cells(second, partners)
+        if self.norm_pix_loss:
+            first, second = denormalise_patches(first, patches), denormalise_patches(second, partners)
         from_partner = mask.view(1, -1, 1).bool()
         shown = {
-            "mixed input": torch.where(from_partner, partners, cells),
-            "un-mixed: image": torch.where(from_partner, first, cells),
+            "mixed input": torch.where(from_partner, partners, patches),
+            "un-mixed: image": torch.where(from_partner, first, patches),
             "un-mixed: partner": torch.where(from_partner, partners, second),
             "reconstruction": torch.where(from_partner, first, second.flip(0)),
         }
-        return {title: from_cells(picture, tuple(mask.shape)) for title, picture in shown.items()}
+        return {title: unpatchify(picture, tuple(mask.shape)) for title, picture in shown.items()}
 
 
 # Checkpoints and the constructor of the official code.
@@ -137,7 +137,7 @@ def _arguments(a: Arguments) -> dict:
         backbone=backbone,
         decoder=decoder_arguments(a, "decoder_dim", 8, backbone["mlp_ratio"]),
         mask_ratio=a.says("mask_ratio"),
-        norm_pix=a.flag("norm_pix_loss", True),
+        norm_pix_loss=a.flag("norm_pix_loss", True),
     )
 
 

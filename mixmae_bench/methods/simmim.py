@@ -1,4 +1,4 @@
-"""SimMIM: predict the raw pixels of masked cells from visible and mask tokens (arXiv 2111.09886)."""
+"""SimMIM: predict the raw pixels of masked patches from visible and mask tokens (arXiv 2111.09886)."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from mixmae_bench.backbones.official.kinds import Kind, register
 from mixmae_bench.backbones.official.layouts import by
 from mixmae_bench.backbones.official.names import BOTH, Rules
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import enlarge, random_cells
+from mixmae_bench.methods.masks import enlarge, random_mask
 from mixmae_bench.methods.method import Method
 from mixmae_bench.registry import MODELS
 
@@ -21,22 +21,22 @@ class SimMIM(Method):
     """SimMIM on any encoder; equals microsoft/SimMIM models/simmim.py at d3e29bc.
 
     Every image has a mask of its own. The mask token replaces tokens after the patch norm. A linear
-    head predicts the pixels of every last-stage cell; the loss is the mean absolute error over the
+    head predicts the pixels of every last-stage patch; the loss is the mean absolute error over the
     masked pixels, on images normalised by the data set's mean and deviation.
 
     Args:
         backbone: Config of an `Encoder`.
-        cell: Side of a masked cell in pixels, a multiple of the encoder's first stride.
-        mask_ratio: Share of masked cells, in (0, 1); rounded up to whole cells.
+        mask_patch_size: Side of a mask patch in pixels, a multiple of the encoder's first stride.
+        mask_ratio: Share of masked patches, in (0, 1); rounded up to whole patches.
 
     Raises:
-        UserError: Where `mask_ratio` is outside (0, 1) or `cell` does not fit the encoder.
+        UserError: Where `mask_ratio` is outside (0, 1) or `mask_patch_size` does not fit the encoder.
     """
 
     def __init__(
         self,
         backbone: dict,
-        cell: int = 32,
+        mask_patch_size: int = 32,
         mask_ratio: float = 0.6,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -46,12 +46,13 @@ class SimMIM(Method):
                 f"mask_ratio of SimMIM is {mask_ratio}; give a number between 0 and 1, published: 0.6"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
-        if cell < 1 or cell % self.backbone.out_strides[0]:
+        first = self.backbone.out_strides[0]
+        if mask_patch_size < 1 or mask_patch_size % first:
             raise UserError(
-                f"cell of SimMIM is {cell} px; give a multiple of {self.backbone.out_strides[0]} px, a token"
+                f"mask_patch_size of SimMIM is {mask_patch_size} px; give a multiple of {first} px, a token"
             )
         self.mask_ratio = mask_ratio
-        self.cell = cell
+        self.mask_patch_size = mask_patch_size
         stride, channels = self.backbone.out_strides[-1], self.backbone.out_channels
         self.mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
         self.decoder = nn.Conv2d(channels[-1], stride**2 * 3, 1)
@@ -59,17 +60,17 @@ class SimMIM(Method):
 
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw a mask (B, H/s, W/s) of bools on the grid of first-stage tokens, True = masked."""
-        h, w = self.cell_grid(images)
-        cells = np.stack([random_cells(h, w, self.mask_ratio) for _ in images])
-        mask = torch.from_numpy(cells).bool().to(images.device)
-        return enlarge(mask, self.cell // self.backbone.out_strides[0])
+        h, w = self.mask_grid(images)
+        patches = np.stack([random_mask(h, w, self.mask_ratio) for _ in images])
+        mask = torch.from_numpy(patches).bool().to(images.device)
+        return enlarge(mask, self.mask_patch_size // self.backbone.out_strides[0])
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Predict all pixels: (B, 3, H, W)."""
         tokens = self.backbone.embed(images)
         tokens = torch.where(mask[..., None], self.mask_token, tokens)
         features = self.backbone.encode(tokens)[-1].permute(0, 3, 1, 2)
-        # Channel c * s*s + i * s + j is colour c, row i, column j of a cell.
+        # Channel c * s*s + i * s + j is colour c, row i, column j of a patch.
         return F.pixel_shuffle(self.decoder(features), self.backbone.out_strides[-1])
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
@@ -109,7 +110,7 @@ def _arguments(a: Arguments) -> dict:
     a.only(encoder_stride=backbone["patch_size"] * 2 ** (len(backbone["arch"]["depths"]) - 1))
     return dict(
         backbone=backbone,
-        cell=a.says("mask_generator", "mask_patch_size"),
+        mask_patch_size=a.says("mask_generator", "mask_patch_size"),
         mask_ratio=a.says("mask_generator", "mask_ratio"),
     )
 

@@ -1,4 +1,4 @@
-"""UM-MAE: one visible cell of every 2x2 block, packed into a map of half the side (arXiv 2205.10063)."""
+"""UM-MAE: one visible patch of every 2x2 block, packed into a map of half the side (arXiv 2205.10063)."""
 
 import math
 
@@ -22,122 +22,126 @@ from mixmae_bench.methods.decoder import (
     decoder_arguments,
     decoder_settings,
 )
-from mixmae_bench.methods.masks import enlarge, regular_cells, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.masks import enlarge, regular_mask, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
+from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
 
 VISIBLE, REPLACED, REMOVED = 0, 1, 2
-"""What a mask says of a cell: encoded, encoded as the mask token (secondary masking), or not encoded."""
+"""What a mask says of a patch: encoded, encoded as the mask token (secondary masking), or not encoded."""
 
 
 @MODELS.register_module()
 class UMMAE(Method):
     """UM-MAE on any encoder; equals implus/UM-MAE models_mae_swin.py and models_mae_pvt.py at cb7776b.
 
-    Uniform sampling keeps one cell of every 2x2 block, packed so that the encoder sees a map of half the
-    side, every token with its original position; secondary masking replaces some of the visible cells
-    by a token. The decoder completes the image; the loss is on the removed cells.
+    Uniform sampling keeps one patch of every 2x2 block, packed so that the encoder sees a map of half the
+    side, every token with its original position; secondary masking replaces some of the visible patches
+    by a token. The decoder completes the image; the loss is on the removed patches.
 
     Args:
-        backbone: Config of an `Encoder` whose last stride is twice `cell`.
+        backbone: Config of an `Encoder` whose last stride is twice `mask_patch_size`.
         decoder: `dim`, `depth`, `num_heads` and, where they are not published, `mlp_ratio` and `norm_eps` of
             the `Decoder`.
-        cell: Side of a cell in pixels.
-        secondary_ratio: Share of visible cells that are replaced, in [0, 1).
-        norm_pix: Whether targets are normalised per cell.
-        official_positions: The official decoder gives visible cells, which come in packed order, the
-            positions of visible cells in row-major order (U1): 75 % of them are another cell's. True
-            reproduces that, and fits official checkpoints; False gives every cell its own.
+        mask_patch_size: Side of a mask patch in pixels.
+        secondary_mask_ratio: Share of visible patches that are replaced, in [0, 1).
+        norm_pix_loss: Whether targets are normalised per patch.
+        official_positions: The official decoder gives visible patches, which come in packed order, the
+            positions of visible patches in row-major order (U1): 75 % of them are another patch's. True
+            reproduces that, and fits official checkpoints; False gives every patch its own.
 
     Raises:
-        UserError: Where `secondary_ratio` is outside [0, 1), or `cell` or the image size does not fit the
-            encoder.
+        UserError: Where `secondary_mask_ratio` is outside [0, 1), or where `mask_patch_size` or the image
+            size does not fit the encoder.
     """
 
-    expand = 2  # visible cells per side that a feature of the last stage stands for
+    expand = 2  # visible patches per side that a feature of the last stage stands for
     class_token = False
 
     def __init__(
         self,
         backbone: dict,
         decoder: dict,
-        cell: int = 16,
-        secondary_ratio: float = 0.25,
-        norm_pix: bool = True,
+        mask_patch_size: int = 16,
+        secondary_mask_ratio: float = 0.25,
+        norm_pix_loss: bool = True,
         official_positions: bool = True,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if not 0 <= secondary_ratio < 1:
+        if not 0 <= secondary_mask_ratio < 1:
             raise UserError(
-                f"secondary_ratio of {type(self).__name__} is {secondary_ratio}; give a number in [0, 1), "
-                "published: 0.25"
+                f"secondary_mask_ratio of {type(self).__name__} is {secondary_mask_ratio}; give a number in "
+                "[0, 1), published: 0.25"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
-        self.cell = cell
-        self.check_cell(self.expand)
+        self.mask_patch_size = mask_patch_size
+        self.check_mask_patch_size(self.expand)
         first, last = self.backbone.out_strides[0], self.backbone.out_strides[-1]
-        for side in (cells * first for cells in self.backbone.grid):
+        for side in (patches * first for patches in self.backbone.grid):
             if side % (2 * last):
                 raise UserError(
                     f"{type(self).__name__} packs images of {side} px into maps of {side // 2} px, which the "
                     f"last stride of {type(self.backbone).__name__} ({last} px) does not divide; "
                     f"make backbone.img_size a multiple of {2 * last}"
                 )
-        self.secondary_ratio = secondary_ratio
-        self.norm_pix = norm_pix
+        self.secondary_mask_ratio = secondary_mask_ratio
+        self.norm_pix_loss = norm_pix_loss
         self.official_positions = official_positions
-        scale = cell // self.backbone.out_strides[0]
+        scale = mask_patch_size // self.backbone.out_strides[0]
         grid = (self.backbone.grid[0] // scale, self.backbone.grid[1] // scale)
         channels = self.backbone.out_channels
         self.decoder = Decoder(
             channels[-1],
             grid,
-            cell**2 * 3,
+            mask_patch_size**2 * 3,
             **{"norm_eps": 1e-6, **decoder},
             expand=self.expand,
             class_token=self.class_token,
         )
-        if secondary_ratio:
+        if secondary_mask_ratio:
             self.vis_mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
             nn.init.trunc_normal_(self.vis_mask_token, std=0.02)
 
     def draw_mask(self, images: Tensor) -> Tensor:
-        """Draw a mask (B, H/cell, W/cell), int64, per image; numpy's generator for the removed cells."""
-        h, w = self.cell_grid(images)
-        removed = torch.from_numpy(np.stack([regular_cells(h, w) for _ in images])).to(images.device)
-        if not self.secondary_ratio:
+        """Draw a mask (B, H/p, W/p), int64, per image; numpy's generator for the removed patches."""
+        h, w = self.mask_grid(images)
+        removed = torch.from_numpy(np.stack([regular_mask(h, w) for _ in images])).to(images.device)
+        if not self.secondary_mask_ratio:
             return removed * REMOVED
         replaced = self.draw_replaced(removed.flatten(1)).view(removed.shape)
         return torch.where(removed, REMOVED, replaced * REPLACED)
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
-        """Draw the secondary mask: bool (B, L) for the removed cells (B, L)."""
-        return secondary_mask(removed, torch.rand(removed.shape, device=removed.device), self.secondary_ratio)
+        """Draw the secondary mask: bool (B, L) for the removed patches (B, L)."""
+        return secondary_mask(
+            removed, torch.rand(removed.shape, device=removed.device), self.secondary_mask_ratio
+        )
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Predict the pixels of every cell: (B, cells, cell*cell*3), row-major."""
-        packed, positions, index = self.pack(images, mask)
-        cells = self.decoder.embed_map(self.backbone.encode(packed, positions=positions)[-1])
-        spot = index[..., None].expand_as(cells)
-        tokens = cells.new_zeros(len(cells), mask[0].numel(), cells.shape[-1]).scatter(1, spot, cells)
-        decoder_positions = None
+        """Predict the pixels of every patch: (B, patches, p*p*3), row-major."""
+        packed, coords, index = self.pack(images, mask)
+        patches = self.decoder.embed_map(self.backbone.encode(packed, coords=coords)[-1])
+        target = index[..., None].expand_as(patches)
+        tokens = patches.new_zeros(len(patches), mask[0].numel(), patches.shape[-1]).scatter(
+            1, target, patches
+        )
+        pos_embed = None
         if self.official_positions:
-            table = self.decoder.pos_embed.expand(len(cells), -1, -1)
-            row_major = index.sort(1).values[..., None].expand_as(spot)
-            decoder_positions = table.scatter(1, spot, table.gather(1, row_major))
-        return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), decoder_positions)
+            table = self.decoder.pos_embed.expand(len(patches), -1, -1)
+            row_major = index.sort(1).values[..., None].expand_as(target)
+            pos_embed = table.scatter(1, target, table.gather(1, row_major))
+        return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), pos_embed)
 
     def pack(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embed images and pack the visible cells into maps of half the side.
+        """Embed images and pack the visible patches into maps of half the side.
 
         Returns:
             The packed tokens (B, h, w, C), their (row, column) in the whole map (B, h, w, 2), and the
-            index of every visible cell, in packed order (B, cells / 4).
+            index of every visible patch, in packed order (B, patches / 4).
 
         Raises:
-            UserError: Where the mask does not keep one cell of every 2x2 block (U6).
+            UserError: Where the mask does not keep one patch of every 2x2 block (U6).
         """
         visible = mask != REMOVED
         B, h, w = mask.shape
@@ -145,47 +149,47 @@ class UMMAE(Method):
         # On the meta device, where costs are counted, there are no values to look at.
         if not mask.is_meta and not bool((blocks.sum(-1) == 1).all()):
             raise UserError(
-                "UM-MAE packs masks that keep exactly one cell of every 2x2 block; this one does not"
+                "UM-MAE packs masks that keep exactly one patch of every 2x2 block; this one does not"
             )
 
         self.check_size(images)
         tokens = self.backbone.embed(images)
         scale = tokens.shape[1] // h
-        if self.secondary_ratio:
+        if self.secondary_mask_ratio:
             token = self.backbone.embed_token(self.vis_mask_token)
             replaced = enlarge(mask == REPLACED, scale)
             tokens = torch.where(replaced[..., None], token, tokens)
-        rows, cols = packed_places(blocks, scale)
+        rows, cols = packed_coords(blocks, scale)
         image = torch.arange(B, device=mask.device)[:, None, None]
-        cell_rows, cell_cols = packed_places(blocks, 1)
-        index = (cell_rows * w + cell_cols).flatten(1)
+        patch_rows, patch_cols = packed_coords(blocks, 1)
+        index = (patch_rows * w + patch_cols).flatten(1)
         return tokens[image, rows, cols], torch.stack([rows, cols], dim=-1), index
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over the removed cells."""
-        target = to_cells(images, self.cell)
-        if self.norm_pix:
-            target = normalise_cells(target)
+        """Mean squared error over the removed patches."""
+        target = patchify(images, self.mask_patch_size)
+        if self.norm_pix_loss:
+            target = normalise_patches(target)
         errors = (self.predict(images, mask).float() - target).square().mean(-1)
         removed = (mask == REMOVED).flatten(1)
         return (errors * removed).sum() / removed.sum()
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the visible cells, the packed maps of those really seen, and the removed cells predicted."""
+        """Show the visible patches, the packed maps of those that are encoded, and the predicted ones."""
         grid = tuple(mask.shape[1:])
-        cells = to_cells(images, self.cell)
+        patches = patchify(images, self.mask_patch_size)
         predicted = self.predict(images, mask).float()
-        if self.norm_pix:
-            predicted = restore_cells(predicted, cells)
+        if self.norm_pix_loss:
+            predicted = denormalise_patches(predicted, patches)
         removed = (mask == REMOVED).flatten(1)[..., None]
-        seen = cells * (mask == VISIBLE).flatten(1)[..., None]
-        # Of every 2x2 block only one cell is not zero, so the sum is that cell.
+        seen = patches * (mask == VISIBLE).flatten(1)[..., None]
+        # Of every 2x2 block only one patch is not zero, so the sum is that patch.
         h, w = grid[0] // 2, grid[1] // 2
         packed = seen.view(len(seen), h, 2, w, 2, -1).sum((2, 4)).flatten(1, 2)
         return {
-            "visible input": from_cells(seen, grid),
-            "as packed": from_cells(packed, (h, w)),
-            "reconstruction": from_cells(torch.where(removed, predicted, cells), grid),
+            "visible input": unpatchify(seen, grid),
+            "as packed": unpatchify(packed, (h, w)),
+            "reconstruction": unpatchify(torch.where(removed, predicted, patches), grid),
         }
 
 
@@ -193,7 +197,7 @@ class UMMAE(Method):
 class UMMAEViT(UMMAE):
     """UM-MAE on a `PlainViT`; equals implus/UM-MAE models_mae.py at cb7776b.
 
-    The class token goes through the decoder too; positions are right here (U1 does not apply), and the
+    The class token goes through the decoder too; coords are right here (U1 does not apply), and the
     secondary mask takes one argsort where the others take two (U11). Arguments as of `UMMAE`.
     """
 
@@ -203,36 +207,38 @@ class UMMAEViT(UMMAE):
     def __init__(self, backbone: dict, decoder: dict, **kwargs: object) -> None:
         super().__init__(backbone, decoder, official_positions=False, **kwargs)
 
-    def check_cell(self, scale: int) -> None:
+    def check_mask_patch_size(self, scale: int) -> None:
         if not isinstance(self.backbone, PlainViT):
             raise UserError(
                 "UMMAEViT runs on a PlainViT, whose class token it decodes; "
                 f"with {type(self.backbone).__name__} use UMMAE"
             )
-        super().check_cell(scale)
+        super().check_mask_patch_size(scale)
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
         visible = int((~removed[0]).sum())
         noise = torch.rand(len(removed), visible, device=removed.device)
         replaced = torch.zeros_like(removed)
-        replaced[~removed] = secondary_mask_vit(noise, self.secondary_ratio).flatten()
+        replaced[~removed] = secondary_mask_vit(noise, self.secondary_mask_ratio).flatten()
         return replaced
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
-        packed, positions, index = self.pack(images, mask)
-        sequence = self.decoder.embed(self.backbone.encode_sequence(packed, positions))
-        first, cells = sequence[:, :1], sequence[:, 1:]
-        spot = index[..., None].expand_as(cells)
-        tokens = cells.new_zeros(len(cells), mask[0].numel(), cells.shape[-1]).scatter(1, spot, cells)
+        packed, coords, index = self.pack(images, mask)
+        sequence = self.decoder.embed(self.backbone.encode_sequence(packed, coords))
+        first, patches = sequence[:, :1], sequence[:, 1:]
+        target = index[..., None].expand_as(patches)
+        tokens = patches.new_zeros(len(patches), mask[0].numel(), patches.shape[-1]).scatter(
+            1, target, patches
+        )
         return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), first=first)
 
 
-def packed_places(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+def packed_coords(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """Say where the tokens of a packed map come from.
 
     Args:
-        blocks: Which cell of every 2x2 block is visible, bool (B, h/2, w/2, 4), row-major in the block.
-        scale: Tokens per side of a cell.
+        blocks: Which patch of every 2x2 block is visible, bool (B, h/2, w/2, 4), row-major in the block.
+        scale: Tokens per side of a patch.
 
     Returns:
         Row and column in the whole image's map, int64, both (B, h/2 * scale, w/2 * scale).
@@ -255,11 +261,11 @@ _RULES: Rules = ((_SECONDARY, _SECONDARY), *DECODER_RULES)
 
 
 def _settings(state: State, backbone: dict) -> dict:
-    cell = math.isqrt(len(state["decoder.pred.weight"]) // 3)
+    patch = math.isqrt(len(state["decoder.pred.weight"]) // 3)
     ratio = 0.25 if _SECONDARY in state else 0.0
-    told = dict(decoder=decoder_settings(state), cell=cell, secondary_ratio=ratio)
+    told = dict(decoder=decoder_settings(state), mask_patch_size=patch, secondary_mask_ratio=ratio)
     if "img_size" not in backbone:  # UM-MAE's Swin has no table of a size. Published: window 8 on packed maps
-        img_size = math.isqrt(state["decoder.pos_embed"].shape[1]) * cell
+        img_size = math.isqrt(state["decoder.pos_embed"].shape[1]) * patch
         told["backbone"] = {**backbone, "img_size": img_size, "window_size": 8}
     return told
 
@@ -269,25 +275,28 @@ def _arguments(a: Arguments, backbone: dict, depth: int, mlp_ratio: float) -> di
     return dict(
         backbone=backbone,
         decoder=decoder_arguments(a, "decoder_embed_dim", depth, mlp_ratio),
-        secondary_ratio=a.real("vis_mask_ratio", 0.0),
-        norm_pix=a.flag("norm_pix_loss", False),
+        secondary_mask_ratio=a.real("vis_mask_ratio", 0.0),
+        norm_pix_loss=a.flag("norm_pix_loss", False),
     )
 
 
 def _on_swin(a: Arguments) -> dict:
     backbone = um_swin.um_swin_arguments(a)
-    return dict(_arguments(a, backbone, 2, backbone["mlp_ratio"]), cell=a.count("stride", 16))
+    return dict(_arguments(a, backbone, 2, backbone["mlp_ratio"]), mask_patch_size=a.count("stride", 16))
 
 
 def _on_pvt(a: Arguments) -> dict:
     ratio = a.real("decoder_mlp_ratio", 4.0)
-    return dict(_arguments(a, um_pvt.um_pvt_arguments(a, packed=True), 2, ratio), cell=a.count("stride", 16))
+    return dict(
+        _arguments(a, um_pvt.um_pvt_arguments(a, packed=True), 2, ratio),
+        mask_patch_size=a.count("stride", 16),
+    )
 
 
 def _on_vit(a: Arguments) -> dict:
     a.without_effect("asymmetric_decoder", "mask_ratio")
     backbone = plain_vit.vit_arguments(a)
-    return dict(_arguments(a, backbone, 8, backbone["mlp_ratio"]), cell=backbone["patch_size"])
+    return dict(_arguments(a, backbone, 8, backbone["mlp_ratio"]), mask_patch_size=backbone["patch_size"])
 
 
 register(

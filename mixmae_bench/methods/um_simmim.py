@@ -14,9 +14,9 @@ from mixmae_bench.backbones.official.kinds import Kind, register
 from mixmae_bench.backbones.official.names import BOTH, NORM, Rules
 from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import enlarge, shuffled_cells
+from mixmae_bench.methods.masks import enlarge, shuffled_mask
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import from_cells, normalise_cells, restore_cells, to_cells
+from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
 
 
@@ -24,25 +24,25 @@ from mixmae_bench.registry import MODELS
 class UMSimMIM(Method):
     """SimMIM as in implus/UM-MAE models_simmim_swin.py and models_simmim_pvt.py at cb7776b.
 
-    Random 16-px cells are replaced by a token, after any norm of the patch embedding (U2); every feature
-    of the last stage predicts 2x2 cells; mean absolute error over the masked cells.
+    Random 16-px patches are replaced by a token, after any norm of the patch embedding (U2); every feature
+    of the last stage predicts 2x2 patches; mean absolute error over the masked patches.
 
     Args:
-        backbone: Config of an `Encoder` whose last stride is twice `cell`.
-        cell: Side of a cell in pixels.
-        mask_ratio: Share of masked cells, in (0, 1); rounded down to whole cells.
-        norm_pix: Whether targets are normalised per cell (the repository's recipe does not).
+        backbone: Config of an `Encoder` whose last stride is twice `mask_patch_size`.
+        mask_patch_size: Side of a mask patch in pixels.
+        mask_ratio: Share of masked patches, in (0, 1); rounded down to whole patches.
+        norm_pix_loss: Whether targets are normalised per patch (the repository's recipe does not).
 
     Raises:
-        UserError: Where `mask_ratio` is outside (0, 1) or `cell` does not fit the encoder.
+        UserError: Where `mask_ratio` is outside (0, 1) or `mask_patch_size` does not fit the encoder.
     """
 
     def __init__(
         self,
         backbone: dict,
-        cell: int = 16,
+        mask_patch_size: int = 16,
         mask_ratio: float = 0.75,
-        norm_pix: bool = False,
+        norm_pix_loss: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -51,24 +51,24 @@ class UMSimMIM(Method):
                 f"mask_ratio of UMSimMIM is {mask_ratio}; give a number between 0 and 1, published: 0.75"
             )
         super().__init__(backbone, data_preprocessor, init_cfg)
-        self.cell = cell
-        self.check_cell(2)
+        self.mask_patch_size = mask_patch_size
+        self.check_mask_patch_size(2)
         channels = self.backbone.out_channels
         self.mask_ratio = mask_ratio
-        self.norm_pix = norm_pix
+        self.norm_pix_loss = norm_pix_loss
         self.mask_token = nn.Parameter(torch.empty(1, 1, channels[0]))
-        self.pred = nn.Linear(channels[-1], 4 * cell**2 * 3)
+        self.pred = nn.Linear(channels[-1], 4 * mask_patch_size**2 * 3)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.pred.apply(um_mae_init)
 
     def draw_mask(self, images: Tensor) -> Tensor:
-        """Draw a mask (B, H/cell, W/cell) of bools per image, True = masked."""
-        h, w = self.cell_grid(images)
-        cells = np.stack([shuffled_cells(h, w, self.mask_ratio) for _ in images])
-        return torch.from_numpy(cells).to(images.device)
+        """Draw a mask (B, H/p, W/p) of bools per image, True = masked."""
+        h, w = self.mask_grid(images)
+        patches = np.stack([shuffled_mask(h, w, self.mask_ratio) for _ in images])
+        return torch.from_numpy(patches).to(images.device)
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Predict the pixels of every cell: (B, cells, cell*cell*3), row-major."""
+        """Predict the pixels of every patch: (B, patches, p*p*3), row-major."""
         tokens = self.backbone.embed(images)
         masked = enlarge(mask, tokens.shape[1] // mask.shape[1])
         tokens = torch.where(masked[..., None], self.mask_token, tokens)
@@ -76,22 +76,22 @@ class UMSimMIM(Method):
         return F.pixel_shuffle(features.permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean absolute error over the masked cells."""
-        target = to_cells(images, self.cell)
-        if self.norm_pix:
-            target = normalise_cells(target)
+        """Mean absolute error over the masked patches."""
+        target = patchify(images, self.mask_patch_size)
+        if self.norm_pix_loss:
+            target = normalise_patches(target)
         errors = (self.predict(images, mask).float() - target).abs().mean(-1)
         masked = mask.flatten(1)
         return (errors * masked).sum() / masked.sum()
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the images without, and with predicted, masked cells."""
-        cells, masked = to_cells(images, self.cell), mask.flatten(1)[..., None]
+        """Show the images without, and with predicted, masked patches."""
+        patches, masked = patchify(images, self.mask_patch_size), mask.flatten(1)[..., None]
         predicted = self.predict(images, mask).float()
-        if self.norm_pix:
-            predicted = restore_cells(predicted, cells)
-        shown = {"masked input": cells * ~masked, "reconstruction": torch.where(masked, predicted, cells)}
-        return {title: from_cells(picture, tuple(mask.shape[1:])) for title, picture in shown.items()}
+        if self.norm_pix_loss:
+            predicted = denormalise_patches(predicted, patches)
+        shown = {"masked input": patches * ~masked, "reconstruction": torch.where(masked, predicted, patches)}
+        return {title: unpatchify(picture, tuple(mask.shape[1:])) for title, picture in shown.items()}
 
 
 # Checkpoints and constructors of the official code.
@@ -101,16 +101,16 @@ _KEYS = (NORM, "mask_token", rf"decoder_pred{BOTH}")
 
 
 def _settings(state: State, backbone: dict) -> dict:
-    return dict(cell=math.isqrt(len(state["pred.weight"]) // 12))
+    return dict(mask_patch_size=math.isqrt(len(state["pred.weight"]) // 12))
 
 
 def _arguments(a: Arguments, backbone: dict) -> dict:
     a.only(in_chans=3)
     return dict(
         backbone=backbone,
-        cell=a.count("stride", 16),
+        mask_patch_size=a.count("stride", 16),
         mask_ratio=a.says("mask_generator", "mask_ratio"),
-        norm_pix=a.flag("norm_pix_loss", False),
+        norm_pix_loss=a.flag("norm_pix_loss", False),
     )
 
 

@@ -20,11 +20,11 @@ from mixmae_bench.backbones.official.kinds import Kind
 from mixmae_bench.backbones.official.names import our_name
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
-    random_cells,
-    regular_cells,
+    random_mask,
+    regular_mask,
     secondary_mask,
     secondary_mask_vit,
-    shuffled_cells,
+    shuffled_mask,
 )
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.mixmae import MixMAE
@@ -131,24 +131,24 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
 def _um_prediction(model: nn.Module, case: Case, images: Tensor) -> Iterator[Check]:
     """Check the secondary mask and put the prediction into the recorded order: visible, then removed."""
     removed = case.tensors["mask/mask"].bool()
-    if model.class_token and not model.secondary_ratio:  # nothing is drawn
+    if model.class_token and not model.secondary_mask_ratio:  # nothing is drawn
         replaced = torch.zeros_like(removed)
     elif model.class_token:
-        drawn = secondary_mask_vit(case.tensors["mask/noise"], model.secondary_ratio)
+        drawn = secondary_mask_vit(case.tensors["mask/noise"], model.secondary_mask_ratio)
         yield compare("mask/vis_mask", drawn.int(), case.tensors["mask/vis_mask"].int(), 0)
         replaced = torch.zeros_like(removed)
         replaced[~removed] = drawn.flatten()
     else:
-        replaced = secondary_mask(removed, case.tensors["mask/noise"], model.secondary_ratio)
+        replaced = secondary_mask(removed, case.tensors["mask/noise"], model.secondary_mask_ratio)
         yield compare("mask/secondary", replaced.int(), case.tensors["mask/secondary"].int(), 0)
     side = round(removed.shape[1] ** 0.5)
     mask = torch.where(removed, REMOVED, replaced * REPLACED).view(-1, side, side)
-    cells = model.predict(images, mask.to(images.device))
+    patches = model.predict(images, mask.to(images.device))
     visible = torch.arange(side**2) if model.class_token else _packed_order(side)  # the ViT does not pack
     packed = torch.stack([visible[~gone[visible]] for gone in removed])
     hidden = torch.stack([gone.nonzero().flatten() for gone in removed])
-    order = torch.cat([packed, hidden], dim=1).to(cells.device)
-    return mask, {"pred": cells.gather(1, order[..., None].expand_as(cells))}
+    order = torch.cat([packed, hidden], dim=1).to(patches.device)
+    return mask, {"pred": patches.gather(1, order[..., None].expand_as(patches))}
 
 
 def _row_major(sequence: Tensor, removed: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def _row_major(sequence: Tensor, removed: Tensor) -> Tensor:
 
 
 def _packed_order(side: int) -> Tensor:
-    """Return the cells of a grid (side, side), 2x2 block by block."""
+    """Return the patches of a grid (side, side), 2x2 block by block."""
     return torch.arange(side**2).view(side // 2, 2, side // 2, 2).transpose(1, 2).flatten()
 
 
@@ -212,26 +212,24 @@ def _mask_generator(case: Case, device: str) -> Iterator[Check]:
             about = info["setting"]
             side = about["input_size"] // about["mask_patch_size"]
             scale = about["mask_patch_size"] // about["model_patch_size"]
-            _check_cells((side * scale) ** 2, theirs, i)
-            masks = [random_cells(side, side, about["mask_ratio"]) for _ in theirs]
+            _check_patches((side * scale) ** 2, theirs, i)
+            masks = [random_mask(side, side, about["mask_ratio"]) for _ in theirs]
             masks = [np.kron(mask, np.ones((scale, scale), int)) for mask in masks]
         else:
             side = info["input_size"]
-            _check_cells(side**2, theirs, i)
+            _check_patches(side**2, theirs, i)
             masks = [
-                regular_cells(side, side)
-                if info["regular"]
-                else shuffled_cells(side, side, info["mask_ratio"])
+                regular_mask(side, side) if info["regular"] else shuffled_mask(side, side, info["mask_ratio"])
                 for _ in theirs
             ]
             masks = [mask.ravel() for mask in masks]
         yield compare(f"out/first{i}", torch.from_numpy(np.stack(masks)).int(), theirs, 0)
 
 
-def _check_cells(count: int, theirs: Tensor, number: int) -> None:
+def _check_patches(count: int, theirs: Tensor, number: int) -> None:
     """Refuse a setting whose masks are not as large as the recorded ones, before it is drawn."""
     if not theirs.ndim or count * len(theirs) != theirs.numel():
-        raise UserError(f"statistics {number} is of masks of {count} cells, not of those recorded")
+        raise UserError(f"statistics {number} is of masks of {count} patches, not of those recorded")
 
 
 def _images(case: Case, backbone: Encoder) -> Tensor:

@@ -15,6 +15,6 @@ class Alone:
         return self.attn(tokens, cut)
 
 
-def attend_on_map(attn: nn.Module, tokens: Tensor, groups: Tensor | None = None) -> Tensor:
+def attend_on_map(attn: nn.Module, tokens: Tensor, segment_ids: Tensor | None = None) -> Tensor:
     """Attend on a map (B, H, W, C)."""
-    return run_blocks([Alone(attn)], tokens, groups)
+    return run_blocks([Alone(attn)], tokens, segment_ids)

@@ -65,13 +65,13 @@ def test_without_gradients_every_block_runs_once() -> None:
     [
         ("MixMAE", "MixMAESwin", dict(decoder=dict(dim=16, depth=1, num_heads=2))),
         ("MixMAE", "UMSwin", dict(decoder=dict(dim=16, depth=1, num_heads=2))),
-        ("UMMAE", "UMSwin", dict(decoder=dict(dim=16, depth=1, num_heads=2), cell=8)),
-        ("UMMAE", "UMPVT", dict(decoder=dict(dim=16, depth=1, num_heads=2), cell=8)),
-        ("SimMIM", "Swin", dict(cell=16)),
+        ("UMMAE", "UMSwin", dict(decoder=dict(dim=16, depth=1, num_heads=2), mask_patch_size=8)),
+        ("UMMAE", "UMPVT", dict(decoder=dict(dim=16, depth=1, num_heads=2), mask_patch_size=8)),
+        ("SimMIM", "Swin", dict(mask_patch_size=16)),
     ],
 )
 def test_pretraining_has_the_same_loss_and_gradients(method: str, kind: str, kwargs: dict) -> None:
-    """With groups and with the positions of packed tokens."""
+    """With segment_ids and with the positions of packed tokens."""
     models = []
     for with_cp in (False, True):
         torch.manual_seed(0)

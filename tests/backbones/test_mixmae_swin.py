@@ -1,4 +1,4 @@
-"""The MixMAE encoder beyond its recorded outputs: groups, any input size, tables, depths, sizes."""
+"""The MixMAE encoder beyond its recorded outputs: segment_ids, any input size, tables, depths, sizes."""
 
 import functools
 import math
@@ -44,17 +44,19 @@ def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias
 
 
-def slow_encode(backbone: MixMAESwin, tokens: Tensor, groups: Tensor | None = None) -> list[Tensor]:
+def slow_encode(backbone: MixMAESwin, tokens: Tensor, segment_ids: Tensor | None = None) -> list[Tensor]:
     """`encode` step by step; only the window attention, which has tests of its own, is the module's."""
     maps = []
     for i, stage in enumerate(backbone.layers):
         H, W = tokens.shape[1:3]
-        if groups is not None:
-            rows, cols = groups.shape
-            own = torch.tensor([[groups[y * rows // H, x * cols // W] for x in range(W)] for y in range(H)])
+        if segment_ids is not None:
+            rows, cols = segment_ids.shape
+            own = torch.tensor(
+                [[segment_ids[y * rows // H, x * cols // W] for x in range(W)] for y in range(H)]
+            )
         for block in stage.blocks:
             tokens = tokens + attend_on_map(
-                block.attn, layer_norm(block.norm1, tokens), None if groups is None else own
+                block.attn, layer_norm(block.norm1, tokens), None if segment_ids is None else own
             )
             hidden = layer_norm(block.norm2, tokens) @ block.mlp.fc1.weight.T + block.mlp.fc1.bias
             hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
@@ -70,7 +72,7 @@ def slow_encode(backbone: MixMAESwin, tokens: Tensor, groups: Tensor | None = No
 
 
 def slow_bicubic(table: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
-    """Bicubic interpolation (a = -0.75) between the centres of cells, borders repeated."""
+    """Bicubic interpolation (a = -0.75) between the centres of patches, borders repeated."""
 
     def weights(length: int, new_length: int) -> np.ndarray:
         out = np.zeros((new_length, length))
@@ -87,7 +89,7 @@ def slow_bicubic(table: Tensor, size: tuple[int, int], new_size: tuple[int, int]
     return torch.einsum("ih,jw,hwc->ijc", rows, cols, grid).flatten(0, 1)
 
 
-# --- groups ---------------------------------------------------------------------------------------
+# --- segment_ids ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grad", [True, False])
@@ -97,34 +99,36 @@ def test_changing_one_group_leaves_the_other_unchanged_bit_by_bit_at_every_stage
     group: int, dtype: torch.dtype, grad: bool
 ) -> None:
     backbone = make(FOUR, img_size=128).to(dtype)
-    groups = torch.tensor([[0, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]])
+    segment_ids = torch.tensor([[0, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]])
     tokens = torch.randn(2, 32, 32, 8, generator=torch.Generator().manual_seed(1)).to(dtype)
-    own = groups.repeat_interleave(8, 0).repeat_interleave(8, 1) == group
+    own = segment_ids.repeat_interleave(8, 0).repeat_interleave(8, 1) == group
     changed = torch.where(own[..., None], tokens.flip(0) * 3 + 1, tokens)
 
     with torch.set_grad_enabled(grad):
-        before, after = backbone.encode(tokens, groups), backbone.encode(changed, groups)
+        before, after = backbone.encode(tokens, segment_ids), backbone.encode(changed, segment_ids)
     assert [m.shape[1] for m in before] == [32, 16, 8, 4]
     for a, b in zip(before, after, strict=True):
-        inside = groups.repeat_interleave(a.shape[1] // 4, 0).repeat_interleave(a.shape[2] // 4, 1) == group
+        inside = (
+            segment_ids.repeat_interleave(a.shape[1] // 4, 0).repeat_interleave(a.shape[2] // 4, 1) == group
+        )
         assert torch.equal(a[:, ~inside], b[:, ~inside])
         assert ((a - b).abs().amax(-1) > 1e-3)[:, inside].all()
 
 
-def test_a_changed_cell_reaches_its_group_and_window_and_nothing_else() -> None:
+def test_a_changed_patch_reaches_its_group_and_window_and_nothing_else() -> None:
     """Windows do not shift (M1): stage 0 has four of 8x8 tokens, stage 2 is one window."""
     backbone = make(dict(FOUR, depths=(2, 1, 1), num_heads=(1, 2, 2), window_size=(8, 8, 8)), img_size=64)
-    groups = torch.tensor([[0, 1, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
+    segment_ids = torch.tensor([[0, 1, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
     tokens = torch.randn(1, 16, 16, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     changed = tokens.clone()
     changed[:, :4, :4] *= -2  # a constant added to all channels would not pass the norms
-    before, after = backbone.encode(tokens, groups), backbone.encode(changed, groups)
+    before, after = backbone.encode(tokens, segment_ids), backbone.encode(changed, segment_ids)
 
     reached = [(a - b).abs().amax(-1)[0] > 1e-6 for a, b in zip(before, after, strict=True)]
     near = torch.zeros(4, 4, dtype=torch.bool)
-    near[:2, :2] = groups[:2, :2] == 0
+    near[:2, :2] = segment_ids[:2, :2] == 0
     assert torch.equal(reached[0], near.repeat_interleave(4, 0).repeat_interleave(4, 1))
-    assert torch.equal(reached[2], groups == 0)
+    assert torch.equal(reached[2], segment_ids == 0)
 
 
 def test_without_groups_both_images_of_a_mixture_see_each_other() -> None:
@@ -137,23 +141,23 @@ def test_without_groups_both_images_of_a_mixture_see_each_other() -> None:
 
 
 @pytest.mark.parametrize("size", [(4, 4), (8, 4), (12, 20)])
-def test_spread_repeats_every_cell(size: tuple[int, int]) -> None:
-    groups = torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]])
-    out = spread(groups, size)
+def test_spread_repeats_every_patch(size: tuple[int, int]) -> None:
+    segment_ids = torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]])
+    out = spread(segment_ids, size)
     assert out.shape == size
     for y in range(size[0]):
         for x in range(size[1]):
-            assert out[y, x] == groups[y * 2 // size[0], x * 4 // size[1]]
+            assert out[y, x] == segment_ids[y * 2 // size[0], x * 4 // size[1]]
 
 
 @pytest.mark.parametrize("size", [(3, 4), (2, 6), (1, 4)])
-def test_spread_refuses_a_grid_that_cells_do_not_divide(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="2x4 group map"):
+def test_spread_refuses_a_grid_that_patches_do_not_divide(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="2x4 map of segment ids"):
         spread(torch.zeros(2, 4), size)
 
 
 def test_encode_refuses_groups_finer_than_its_last_stage() -> None:
-    with pytest.raises(ValueError, match="4x4 group map"):
+    with pytest.raises(ValueError, match="4x4 map of segment ids"):
         make().encode(torch.zeros(1, 8, 8, 8, dtype=torch.float64), torch.zeros(4, 4, dtype=torch.int64))
 
 
@@ -184,14 +188,14 @@ def test_encoder_equals_its_definition_at_any_size(height: int, width: int) -> N
         torch.testing.assert_close(ours, reference.permute(0, 3, 1, 2), rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize(("cells", "size"), [((2, 2), (8, 8)), ((3, 2), (12, 8)), ((1, 3), (8, 24))])
-def test_encode_with_groups_equals_its_definition(cells: tuple[int, int], size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("patches", "size"), [((2, 2), (8, 8)), ((3, 2), (12, 8)), ((1, 3), (8, 24))])
+def test_encode_with_groups_equals_its_definition(patches: tuple[int, int], size: tuple[int, int]) -> None:
     backbone = make(img_size=32)
-    groups = torch.arange(cells[0] * cells[1]).view(cells) * 5 % 3
+    segment_ids = torch.arange(patches[0] * patches[1]).view(patches) * 5 % 3
     tokens = torch.randn(2, *size, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     positions = slow_bicubic(backbone.absolute_pos_embed[0], (8, 8), size).view(*size, -1)
-    expected = slow_encode(backbone, tokens + positions, groups)
-    for ours, reference in zip(backbone.encode(tokens, groups), expected, strict=True):
+    expected = slow_encode(backbone, tokens + positions, segment_ids)
+    for ours, reference in zip(backbone.encode(tokens, segment_ids), expected, strict=True):
         torch.testing.assert_close(ours, reference, rtol=0, atol=2e-5)
 
 
@@ -268,7 +272,7 @@ def test_sincos_table_encodes_the_column_first_then_the_row(rows: int, cols: int
 
 
 @pytest.mark.parametrize("new_size", [(8, 8), (5, 11), (16, 3), (1, 1)])
-def test_resizing_a_grid_is_bicubic_between_cell_centres(new_size: tuple[int, int]) -> None:
+def test_resizing_a_grid_is_bicubic_between_patch_centres(new_size: tuple[int, int]) -> None:
     table = torch.randn(48, 5, generator=torch.Generator().manual_seed(0))
     ours = resize_grid(table, (8, 6), new_size).double()
     torch.testing.assert_close(ours, slow_bicubic(table, (8, 6), new_size), rtol=0, atol=1e-5)

@@ -2,18 +2,18 @@
 
 import torch
 
-from mixmae_bench.backbones.layers.windows import partition, whole_windows
-from mixmae_bench.backbones.um_swin import PositionAttention, offsets_of
+from mixmae_bench.backbones.layers.windows import partition_map, whole_windows
+from mixmae_bench.backbones.um_swin import PositionAttention, relative_coords_of
 
 
 def test_biases_of_packed_tokens_are_the_mlps_of_every_offset() -> None:
     torch.manual_seed(0)
     attn = PositionAttention(8, 2, window_size=3, shifted=True, posmlp_dim=4).double()
-    cut = partition((4, 6), 3, True, None, torch.device("cpu"))
+    cut = partition_map((4, 6), 3, True, None, torch.device("cpu"))
     positions = torch.randint(0, 63, (2, 4, 6, 2)) / 4  # of the third stage: quarters
-    found = offsets_of(cut, positions)
+    found = relative_coords_of(cut, positions)
     with whole_windows():
-        every = offsets_of(cut, positions)
+        every = relative_coords_of(cut, positions)
     assert sum(len(o.values) for o in found) < sum(len(o.values) for o in every)
     for place, few, many in zip(cut.split(cut.arrange(positions)), found, every, strict=True):
         offsets = place.double()[:, :, None] - place.double()[:, :, :, None]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mixmae_bench.backbones.layers.windows import (
     WindowAttention,
-    key_minus_query,
-    partition,
+    partition_map,
+    relative_coords,
     relative_position_index,
     run_blocks,
     whole_windows,
@@ -40,8 +40,8 @@ class Attention(torch.nn.Module):
         super().__init__()
         self.attn = WindowAttention(dim, heads, side, shifted)
 
-    def forward(self, tokens: Tensor, groups: Tensor | None = None) -> Tensor:
-        return attend_on_map(self.attn, tokens, groups)
+    def forward(self, tokens: Tensor, segment_ids: Tensor | None = None) -> Tensor:
+        return attend_on_map(self.attn, tokens, segment_ids)
 
 
 def make(side: int, dim: int = 6, heads: int = 2, seed: int = 0, shifted: bool = False) -> Attention:
@@ -54,14 +54,14 @@ def make(side: int, dim: int = 6, heads: int = 2, seed: int = 0, shifted: bool =
 
 
 def make_input(height: int, width: int, grouped: bool, dim: int = 6) -> tuple[Tensor, Tensor | None]:
-    """Tokens of two images, and three groups spread at random."""
+    """Tokens of two images, and three segment_ids spread at random."""
     generator = torch.Generator().manual_seed(height * 100 + width)
     tokens = torch.randn(2, height, width, dim, generator=generator, dtype=torch.float64)
-    groups = torch.randint(0, 3, (height, width), generator=generator) if grouped else None
-    return tokens, groups
+    segment_ids = torch.randint(0, 3, (height, width), generator=generator) if grouped else None
+    return tokens, segment_ids
 
 
-def loop(block: Attention, tokens: Tensor, groups: Tensor | None) -> Tensor:
+def loop(block: Attention, tokens: Tensor, segment_ids: Tensor | None) -> Tensor:
     """Attention as it is defined: padding is not there at all, keys of another group neither."""
     attn = block.attn
     B, H, W, C = tokens.shape
@@ -77,7 +77,9 @@ def loop(block: Attention, tokens: Tensor, groups: Tensor | None) -> Tensor:
             window = [
                 (v, u) for v in range(H) for u in range(W) if ((v - down) // high, (u - along) // wide) == own
             ]
-            keys = [(v, u) for v, u in window if groups is None or groups[y, x] == groups[v, u]]
+            keys = [
+                (v, u) for v, u in window if segment_ids is None or segment_ids[y, x] == segment_ids[v, u]
+            ]
             for head in range(heads):
                 d = C // heads
                 q, k, v = (slice(part * C + head * d, part * C + (head + 1) * d) for part in range(3))
@@ -101,12 +103,12 @@ def test_attention_and_its_gradients_equal_the_loop(
     height: int, width: int, side: int, shifted: bool, grouped: bool
 ) -> None:
     attn = make(side, shifted=shifted)
-    tokens, groups = make_input(height, width, grouped)
+    tokens, segment_ids = make_input(height, width, grouped)
     tokens.requires_grad_()
-    ours, expected = attn(tokens, groups), loop(attn, tokens, groups)
+    ours, expected = attn(tokens, segment_ids), loop(attn, tokens, segment_ids)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
     with torch.no_grad():  # another kernel of torch
-        torch.testing.assert_close(attn(tokens, groups), expected.detach(), rtol=0, atol=1e-10)
+        torch.testing.assert_close(attn(tokens, segment_ids), expected.detach(), rtol=0, atol=1e-10)
 
     leaves = [tokens, *attn.parameters()]
     direction = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -118,19 +120,21 @@ def test_attention_and_its_gradients_equal_the_loop(
 
 def test_float32_attention_equals_the_loop_to_rounding() -> None:
     attn = make(4, dim=8)
-    tokens, groups = make_input(7, 6, True, dim=8)
-    expected = loop(attn, tokens, groups)
-    torch.testing.assert_close(attn.float()(tokens.float(), groups).double(), expected, rtol=0, atol=2e-5)
+    tokens, segment_ids = make_input(7, 6, True, dim=8)
+    expected = loop(attn, tokens, segment_ids)
+    torch.testing.assert_close(
+        attn.float()(tokens.float(), segment_ids).double(), expected, rtol=0, atol=2e-5
+    )
 
 
 def test_attention_under_autocast_is_near_float32() -> None:
     attn = make(4, dim=8).float()
     torch.nn.init.normal_(attn.attn.qkv.weight, std=0.2)
-    tokens, groups = make_input(7, 6, True, dim=8)
+    tokens, segment_ids = make_input(7, 6, True, dim=8)
     with torch.autocast("cpu", torch.bfloat16):
-        low = attn(tokens.float(), groups)
+        low = attn(tokens.float(), segment_ids)
     assert low.dtype == torch.bfloat16
-    torch.testing.assert_close(low.float(), attn(tokens.float(), groups), rtol=0, atol=0.05)
+    torch.testing.assert_close(low.float(), attn(tokens.float(), segment_ids), rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("grad", [True, False])
@@ -138,14 +142,14 @@ def test_attention_under_autocast_is_near_float32() -> None:
     ("dtype", "size"), [(torch.float32, 1e5), (torch.bfloat16, 1e5), (torch.float16, 40.0)]
 )
 def test_nothing_of_another_group_leaks_in_any_precision(dtype: torch.dtype, size: float, grad: bool) -> None:
-    """With huge logits between groups: a mask that only lowers them by a constant would leak."""
+    """With huge logits between segment_ids: a mask that only lowers them by a constant would leak."""
     attn = make(4, dim=8).to(dtype)
-    tokens, groups = make_input(4, 4, True, dim=8)
-    changed = torch.where((groups == 1)[..., None], tokens.flip(0) * size, tokens)
+    tokens, segment_ids = make_input(4, 4, True, dim=8)
+    changed = torch.where((segment_ids == 1)[..., None], tokens.flip(0) * size, tokens)
     with torch.set_grad_enabled(grad):
-        before, after = attn(tokens.to(dtype), groups), attn(changed.to(dtype), groups)
-    assert torch.equal(before[:, groups != 1], after[:, groups != 1])
-    assert ((before - after).abs().amax(-1) > 1e-2)[:, groups == 1].all()
+        before, after = attn(tokens.to(dtype), segment_ids), attn(changed.to(dtype), segment_ids)
+    assert torch.equal(before[:, segment_ids != 1], after[:, segment_ids != 1])
+    assert ((before - after).abs().amax(-1) > 1e-2)[:, segment_ids == 1].all()
 
 
 @pytest.mark.parametrize("grad", [True, False])
@@ -153,9 +157,9 @@ def test_a_query_none_of_whose_first_512_keys_it_may_see_is_finite_and_right(gra
     """Fused kernels go through keys in blocks, and a block that is all -inf can turn into NaN."""
     attn = make(24)
     tokens, _ = make_input(24, 24, False)
-    groups = torch.arange(24)[:, None].expand(24, 24) // 22
+    segment_ids = torch.arange(24)[:, None].expand(24, 24) // 22
     with torch.set_grad_enabled(grad):
-        out, alone = attn(tokens, groups)[:, 22:], attn(tokens[:, 22:])
+        out, alone = attn(tokens, segment_ids)[:, 22:], attn(tokens[:, 22:])
     torch.testing.assert_close(out, alone, rtol=0, atol=1e-10)
 
 
@@ -171,14 +175,14 @@ def test_a_query_none_of_whose_first_512_keys_it_may_see_is_finite_and_right(gra
 )
 def test_segments_are_the_windows(size: tuple[int, int], shifted: bool, expected: list[str]) -> None:
     numbers = [[ord(letter) - ord("a") for letter in row] for row in expected]
-    assert partition(size, 2, shifted, None, torch.device("cpu")).segments.tolist() == numbers
+    assert partition_map(size, 2, shifted, None, torch.device("cpu")).segments.tolist() == numbers
 
 
 def test_groups_divide_windows() -> None:
-    groups = torch.tensor([[0, 1, 1, 1], [1, 0, 0, 0]])
-    cut = partition((2, 4), 2, False, groups, torch.device("cpu"))
+    segment_ids = torch.tensor([[0, 1, 1, 1], [1, 0, 0, 0]])
+    cut = partition_map((2, 4), 2, False, segment_ids, torch.device("cpu"))
     assert cut.segments.tolist() == [[0, 1, 3, 3], [1, 0, 2, 2]]
-    assert [(bunch.count, bunch.length) for bunch in cut.bunches] == [(4, 2)]
+    assert [(bucket.count, bucket.length) for bucket in cut.buckets] == [(4, 2)]
 
 
 @pytest.mark.parametrize("shifted", [False, True])
@@ -186,25 +190,25 @@ def test_groups_divide_windows() -> None:
 def test_arranged_tokens_lie_segment_by_segment_and_go_back(
     height: int, width: int, side: int, shifted: bool
 ) -> None:
-    tokens, groups = make_input(height, width, True)
-    for given in (None, groups):
-        cut = partition((height, width), side, shifted, given, torch.device("cpu"))
+    tokens, segment_ids = make_input(height, width, True)
+    for given in (None, segment_ids):
+        cut = partition_map((height, width), side, shifted, given, torch.device("cpu"))
         arranged = cut.arrange(tokens)
         assert torch.equal(cut.restore(arranged), tokens)
         numbers = cut.arrange(cut.segments[None, :, :, None])
-        for part, spots, bunch in zip(
-            cut.split(numbers), cut.split(cut.order[None, :, None]), cut.bunches, strict=True
+        for part, spots, bucket in zip(
+            cut.split(numbers), cut.split(cut.order[None, :, None]), cut.buckets, strict=True
         ):
-            assert part.shape == (1, bunch.count, bunch.length, 1)
+            assert part.shape == (1, bucket.count, bucket.length, 1)
             assert (part == part[:, :, :1]).all()
-            offsets = key_minus_query(spots[0, :, :, 0], width)
-            assert torch.equal(bunch.offsets.expand_as(offsets), offsets)
+            offsets = relative_coords(spots[0, :, :, 0], width)
+            assert torch.equal(bucket.relative_coords.expand_as(offsets), offsets)
         assert sorted(cut.order.tolist()) == list(range(height * width))
 
 
 def test_the_gradient_of_arranging_is_arranged_back() -> None:
-    tokens, groups = make_input(5, 6, True)
-    cut = partition((5, 6), 3, False, groups, torch.device("cpu"))
+    tokens, segment_ids = make_input(5, 6, True)
+    cut = partition_map((5, 6), 3, False, segment_ids, torch.device("cpu"))
     tokens.requires_grad_()
     assert torch.autograd.gradcheck(
         lambda t: cut.restore(cut.arrange(t).sin()) + cut.arrange(t).sum(), tokens
@@ -217,27 +221,27 @@ def test_blocks_with_other_windows_follow_each_other() -> None:
     for attn in attns:
         for parameter in attn.parameters():
             parameter.data.mul_(0.4)  # so that values stay small
-    tokens, groups = make_input(7, 5, True)
-    ours = run_blocks([Alone(attn.attn) for attn in attns], tokens, groups)
+    tokens, segment_ids = make_input(7, 5, True)
+    ours = run_blocks([Alone(attn.attn) for attn in attns], tokens, segment_ids)
     expected = tokens
     for attn in attns:
-        expected = loop(attn, expected, groups)
+        expected = loop(attn, expected, segment_ids)
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_whole_windows_has_all_logits_of_the_official_code() -> None:
-    groups = torch.randint(0, 2, (8, 8))
+    segment_ids = torch.randint(0, 2, (8, 8))
     with whole_windows():
-        for shifted, given in ((True, None), (False, groups)):
-            cut = partition((8, 8), 4, shifted, given, torch.device("cpu"))
-            assert [(bunch.count, bunch.length) for bunch in cut.bunches] == [(4, 16)]
-    assert len(partition((8, 8), 4, True, None, torch.device("cpu")).bunches) == 4
+        for shifted, given in ((True, None), (False, segment_ids)):
+            cut = partition_map((8, 8), 4, shifted, given, torch.device("cpu"))
+            assert [(bucket.count, bucket.length) for bucket in cut.buckets] == [(4, 16)]
+    assert len(partition_map((8, 8), 4, True, None, torch.device("cpu")).buckets) == 4
 
 
 @pytest.mark.parametrize(("window", "table"), [((3, 3), 3), ((2, 3), 4), ((4, 1), 4)])
 def test_index_names_the_row_of_query_minus_key(window: tuple[int, int], table: int) -> None:
-    (bunch,) = partition(window, max(window), False, None, torch.device("cpu")).bunches
-    index = relative_position_index(bunch.offsets[0], table)
+    (bucket,) = partition_map(window, max(window), False, None, torch.device("cpu")).buckets
+    index = relative_position_index(bucket.relative_coords[0], table)
     places = [(y, x) for y in range(window[0]) for x in range(window[1])]
     for i, (y, x) in enumerate(places):
         for j, (v, u) in enumerate(places):
@@ -249,14 +253,14 @@ def test_index_names_the_row_of_query_minus_key(window: tuple[int, int], table: 
 def test_what_stands_in_the_padding_has_no_effect(height: int, width: int, grouped: bool) -> None:
     """A map padded by hand, with large content, as a group of its own."""
     attn = make(4)
-    tokens, groups = make_input(height, width, grouped)
-    own = torch.zeros(height, width, dtype=torch.int64) if groups is None else groups
+    tokens, segment_ids = make_input(height, width, grouped)
+    own = torch.zeros(height, width, dtype=torch.int64) if segment_ids is None else segment_ids
     pad = (-width % min(4, width), -height % min(4, height))
     padded = F.pad(tokens, (0, 0, 0, pad[0], 0, pad[1]), value=50.0)
     padded[:, height:] *= torch.linspace(-1, 1, padded.shape[2], dtype=torch.float64)[:, None]
     marked = F.pad(own, (0, pad[0], 0, pad[1]), value=own.max() + 1)
     out = attn(padded, marked)[:, :height, :width]
-    torch.testing.assert_close(attn(tokens, groups), out, rtol=0, atol=1e-12)
+    torch.testing.assert_close(attn(tokens, segment_ids), out, rtol=0, atol=1e-12)
 
 
 def test_padding_sends_no_gradient_into_parameters() -> None:
@@ -284,14 +288,16 @@ def test_a_small_map_equals_the_official_clamp_with_the_middle_of_the_table(size
 def test_one_group_for_all_changes_nothing() -> None:
     attn = make(4)
     tokens, _ = make_input(7, 8, False)
-    groups = torch.full((7, 8), 3)
-    torch.testing.assert_close(attn(tokens, groups), attn(tokens), rtol=0, atol=1e-12)
+    segment_ids = torch.full((7, 8), 3)
+    torch.testing.assert_close(attn(tokens, segment_ids), attn(tokens), rtol=0, atol=1e-12)
 
 
 def test_images_of_a_batch_do_not_see_each_other() -> None:
     attn = make(4)
-    tokens, groups = make_input(7, 8, True)
-    torch.testing.assert_close(attn(tokens, groups)[1:], attn(tokens[1:], groups), rtol=0, atol=1e-12)
+    tokens, segment_ids = make_input(7, 8, True)
+    torch.testing.assert_close(
+        attn(tokens, segment_ids)[1:], attn(tokens[1:], segment_ids), rtol=0, atol=1e-12
+    )
 
 
 def test_the_first_call_in_inference_mode_does_not_stop_later_training() -> None:

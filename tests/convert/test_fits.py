@@ -139,15 +139,15 @@ OTHERS = [
             window_size=8,
         ),
         decoder=dict(DECODER, mlp_ratio=2.5),
-        cell=8,
-        secondary_ratio=0.25,
+        mask_patch_size=8,
+        secondary_mask_ratio=0.25,
     ),
     dict(
         type="mixmae_bench.UMMAE",
         backbone=dict(type="mixmae_bench.UMPVT", arch=PYRAMID, img_size=32),
         decoder=dict(DECODER, mlp_ratio=2),
-        cell=4,
-        secondary_ratio=0.0,
+        mask_patch_size=4,
+        secondary_mask_ratio=0.0,
     ),
     dict(
         type="mixmae_bench.UMMAEViT",
@@ -159,8 +159,8 @@ OTHERS = [
             mlp_ratio=3,
         ),
         decoder=dict(DECODER, mlp_ratio=3),
-        cell=8,
-        secondary_ratio=0.25,
+        mask_patch_size=8,
+        secondary_mask_ratio=0.25,
     ),
 ]
 
@@ -379,7 +379,7 @@ def test_swin_of_mmdet_gives_the_same_maps(of_a_detector: bool, capsys: pytest.C
 
 def test_a_model_that_no_official_code_has_stays_ours(capsys: pytest.CaptureFixture) -> None:
     """SimMIM on MixMAE's encoder has the keys of SimMIM on a Swin that learns its positions."""
-    model = MODELS.build(dict(type="mixmae_bench.SimMIM", backbone=MIXMAE_SWIN, cell=8))
+    model = MODELS.build(dict(type="mixmae_bench.SimMIM", backbone=MIXMAE_SWIN, mask_patch_size=8))
     torch.save({"state_dict": filled(model)}, "run.pth")
     fits = convert("run.pth", "ours.safetensors", capsys=capsys)["fits"]
     assert "backbone=dict(type='mixmae_bench.MixMAESwin', arch='small', img_size=32)" in fits

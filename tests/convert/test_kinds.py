@@ -62,8 +62,8 @@ register(
         CHECKPOINT,
         (("trunk.", "backbone."), ("token", "mask_token"), ("out.", "decoder.")),
         keys=(*KEYS, "token", rf"out{BOTH}"),
-        settings=lambda state, backbone: dict(cell=32),
-        defaults=("cell",),
+        settings=lambda state, backbone: dict(mask_patch_size=32),
+        defaults=("mask_patch_size",),
     ),
 )
 """

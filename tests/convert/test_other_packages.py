@@ -260,7 +260,7 @@ def test_mae_of_mmpretrain_becomes_a_plain_vit(tmp_path: Path, monkeypatch: pyte
                 img_size=64,
             ),
             decoder=dict(dim=32, depth=1, num_heads=2),
-            secondary_ratio=0.0,
+            secondary_mask_ratio=0.0,
         )
     )
     converted(theirs, ours, tmp_path)
@@ -270,7 +270,7 @@ def test_mae_of_mmpretrain_becomes_a_plain_vit(tmp_path: Path, monkeypatch: pyte
     assert largest_error(tokens, expected[:, 1:]) < 1e-5
 
     removed = ours.draw_mask(batch)
-    noise = removed.flatten(1) + torch.arange(16) / 16  # the four visible cells come first
+    noise = removed.flatten(1) + torch.arange(16) / 16  # the four visible patches come first
     monkeypatch.setattr(torch, "rand", lambda *_, **__: noise)
     latent, _, restore = theirs.backbone(batch, mask=True)
     assert largest_error(ours.predict(batch, removed), theirs.neck(latent, restore)) < 1e-5

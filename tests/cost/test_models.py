@@ -60,10 +60,10 @@ def test_pretraining_includes_the_decoder_on_two_sequences_per_image() -> None:
     call = load(PRETRAIN)
     cost = cost_of(call)
     assert call.images == 2
-    cells, width = 16, 64
-    blocks = 2 * (12 * cells * width**2 + 2 * cells**2 * width)
-    predictions = cells * width * 8 * 8 * 3
-    assert cost.by_module["decoder"] == cells * 128 * width + 2 * (blocks + predictions)
+    patches, width = 16, 64
+    blocks = 2 * (12 * patches * width**2 + 2 * patches**2 * width)
+    predictions = patches * width * 8 * 8 * 3
+    assert cost.by_module["decoder"] == patches * 128 * width + 2 * (blocks + predictions)
     assert cost.flops == cost.by_module["backbone"] + cost.by_module["decoder"]
 
 

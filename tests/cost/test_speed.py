@@ -81,8 +81,8 @@ def test_a_detectors_inference_covers_its_heads_for_every_image() -> None:
     config = Path(__file__).parents[2] / "configs/detection/mask-rcnn_mixmae-swin-small_1xb8-8e_digits.py"
     steps = Steps(setting(str(config), inference=True, shape=(64, 64)))
     seen = []
-    cells = [cell.cell_contents for cell in steps._forward.func.__closure__]
-    detector = next(cell for cell in cells if isinstance(cell, nn.Module))
+    patches = [patch.cell_contents for patch in steps._forward.func.__closure__]
+    detector = next(patch for patch in patches if isinstance(patch, nn.Module))
     detector.roi_head.bbox_head.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
     steps.run()
     assert seen == [2 * 50]  # proposals of two images

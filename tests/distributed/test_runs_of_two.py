@@ -104,7 +104,7 @@ def run_with_one_mask(job: Job) -> Record | None:
     from mixmae_bench.suite.execute import run_job
 
     def draw_mask(self: MixMAE, images: Tensor) -> Tensor:
-        mask = torch.zeros(self.cell_grid(images), dtype=torch.long)
+        mask = torch.zeros(self.mask_grid(images), dtype=torch.long)
         mask.view(-1)[::2] = 1
         return mask
 

@@ -15,7 +15,7 @@ from mixmae_bench.backbones.um_swin import UMSwin
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.mixmae import MixMAE
-from mixmae_bench.methods.um_mae import UMMAE, VISIBLE, packed_places
+from mixmae_bench.methods.um_mae import UMMAE, VISIBLE, packed_coords
 from mixmae_bench.registry import MODELS
 
 SIZE = 32
@@ -32,10 +32,10 @@ ENCODERS = {
 DECODER = dict(dim=16, depth=1, num_heads=2)
 MODELS_OF = {
     "MixMAE": (dict(decoder=DECODER), ["MixMAESwin", "Swin", "UMSwin"]),
-    "SimMIM": (dict(cell=8), list(ENCODERS)),
-    "UMMAE": (dict(decoder=DECODER, cell=4), ["MixMAESwin", "Swin", "UMSwin", "UMPVT"]),
-    "UMMAEViT": (dict(decoder=DECODER, cell=8), ["PlainViT"]),
-    "UMSimMIM": (dict(cell=4), ["MixMAESwin", "Swin", "UMSwin", "UMPVT"]),
+    "SimMIM": (dict(mask_patch_size=8), list(ENCODERS)),
+    "UMMAE": (dict(decoder=DECODER, mask_patch_size=4), ["MixMAESwin", "Swin", "UMSwin", "UMPVT"]),
+    "UMMAEViT": (dict(decoder=DECODER, mask_patch_size=8), ["PlainViT"]),
+    "UMSimMIM": (dict(mask_patch_size=4), ["MixMAESwin", "Swin", "UMSwin", "UMPVT"]),
 }
 """Arguments of every method, and the encoders that it runs on."""
 PAIRS = [(method, encoder) for method, (_, encoders) in MODELS_OF.items() for encoder in encoders]
@@ -193,7 +193,7 @@ def packed() -> tuple[Tensor, Tensor]:
     """Tokens (2, 4, 4, 16) of a whole map of 8x8, and where they come from."""
     generator = torch.Generator().manual_seed(0)
     corner = torch.randint(4, (2, 4, 4), generator=generator)
-    places = torch.stack(packed_places(torch.nn.functional.one_hot(corner, 4).bool(), 1), dim=-1)
+    places = torch.stack(packed_coords(torch.nn.functional.one_hot(corner, 4).bool(), 1), dim=-1)
     return torch.randn(2, 4, 4, 16, generator=generator, dtype=torch.float64), places
 
 
@@ -211,7 +211,7 @@ def test_packed_tokens_take_absolute_positions_of_where_they_come_from_and_relat
 ) -> None:
     torch.manual_seed(0)
     backbone, (tokens, places) = build().double().eval(), packed()
-    ours = backbone.encode(tokens, positions=places)
+    ours = backbone.encode(tokens, coords=places)
     table = backbone.absolute_pos_embed.detach().view(8, 8, -1)
     placed = tokens + table[places[..., 0], places[..., 1]]
     backbone.absolute_pos_embed.data.zero_()
@@ -222,8 +222,8 @@ def test_packed_tokens_take_absolute_positions_of_where_they_come_from_and_relat
 def test_relative_positions_of_um_mae_s_swin_are_those_of_where_tokens_come_from() -> None:
     torch.manual_seed(0)
     backbone, (tokens, places) = UMSwin(SWIN, window_size=4, img_size=SIZE).double().eval(), packed()
-    ours = backbone.encode(tokens, positions=places)[-1]
-    torch.testing.assert_close(backbone.encode(tokens, positions=places + 10)[-1], ours, rtol=0, atol=1e-12)
+    ours = backbone.encode(tokens, coords=places)[-1]
+    torch.testing.assert_close(backbone.encode(tokens, coords=places + 10)[-1], ours, rtol=0, atol=1e-12)
     assert not torch.allclose(backbone.encode(tokens)[-1], ours, atol=1e-4)
 
 

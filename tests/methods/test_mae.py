@@ -30,11 +30,11 @@ def test_a_narrow_copy_of_the_model_learns() -> None:
     data = dict(inputs=images, data_samples=None)
     wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
     losses = [model.train_step(data, wrapper)["loss"].item() for _ in range(30)]
-    assert sum(losses[-5:]) / 5 < 0.97  # predicting the mean of every cell gives 1
+    assert sum(losses[-5:]) / 5 < 0.97  # predicting the mean of every patch gives 1
 
 
 def test_pretraining_costs_what_it_should() -> None:
-    """Encoder on 49 visible cells and a class token, decoder of 8 blocks on 196 and it, by hand."""
+    """Encoder on 49 visible patches and a class token, decoder of 8 blocks on 196 and it, by hand."""
     call = load_call(str(CONFIG), None, "meta")
     cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
 

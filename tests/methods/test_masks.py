@@ -1,4 +1,4 @@
-"""How many cells masks hide, and which. That they are bit for bit the official ones: `verify`."""
+"""How many patches masks hide, and which. That they are bit for bit the official ones: `verify`."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from mmengine.runner import set_random_seed
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import random_cells, regular_cells, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.masks import random_mask, regular_mask, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.simmim import SimMIM
 from mixmae_bench.methods.um_mae import REMOVED, REPLACED, UMMAE, VISIBLE, UMMAEViT
 from mixmae_bench.methods.um_simmim import UMSimMIM
@@ -29,20 +29,20 @@ def _seed() -> None:
 @pytest.mark.parametrize(
     ("side", "ratio", "masked"), [(6, 0.6, 22), (7, 0.6, 30), (6, 0.5, 18), (2, 0.01, 1), (3, 0.99, 9)]
 )
-def test_simmim_masks_the_ratio_of_cells_rounded_up(side: int, ratio: float, masked: int) -> None:
-    assert random_cells(side, side, ratio).sum() == masked
+def test_simmim_masks_the_ratio_of_patches_rounded_up(side: int, ratio: float, masked: int) -> None:
+    assert random_mask(side, side, ratio).sum() == masked
 
 
-def test_the_published_mask_of_simmim_has_22_of_36_cells_of_32_pixels() -> None:
+def test_the_published_mask_of_simmim_has_22_of_36_patches_of_32_pixels() -> None:
     mask = SimMIM(SWIN).draw_mask(torch.zeros(3, 3, 192, 192))
     assert mask.shape == (3, 48, 48)
-    cells = mask.view(3, 6, 8, 6, 8).transpose(2, 3).flatten(3)
-    assert torch.equal(cells.any(-1), cells.all(-1))
-    assert cells.all(-1).sum((1, 2)).tolist() == [22, 22, 22]
+    patches = mask.view(3, 6, 8, 6, 8).transpose(2, 3).flatten(3)
+    assert torch.equal(patches.any(-1), patches.all(-1))
+    assert patches.all(-1).sum((1, 2)).tolist() == [22, 22, 22]
     assert not torch.equal(mask[0], mask[1])
 
 
-def test_the_simmim_of_um_mae_masks_the_ratio_of_cells_rounded_down() -> None:
+def test_the_simmim_of_um_mae_masks_the_ratio_of_patches_rounded_down() -> None:
     mask = UMSimMIM(SWIN, mask_ratio=0.7).draw_mask(torch.zeros(3, 3, 96, 96))
     assert mask.shape == (3, 6, 6)
     assert mask.sum((1, 2)).tolist() == [25, 25, 25]
@@ -50,12 +50,12 @@ def test_the_simmim_of_um_mae_masks_the_ratio_of_cells_rounded_down() -> None:
 
 
 @pytest.mark.parametrize(("h", "w"), [(2, 2), (4, 6), (16, 16), (14, 14)])
-def test_regular_masks_keep_one_cell_of_every_block_and_each_place_nearly_equally_often(
+def test_regular_masks_keep_one_patch_of_every_block_and_each_place_nearly_equally_often(
     h: int, w: int
 ) -> None:
     """U7: the pool holds each place ceil(h*w / 8) times; as many as there are blocks are taken of it."""
     for _ in range(20):
-        kept = ~regular_cells(h, w)
+        kept = ~regular_mask(h, w)
         blocks = kept.reshape(h // 2, 2, w // 2, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
         assert (blocks.sum(1) == 1).all()
         assert blocks.sum(0).max() <= -(-h * w // 8)
@@ -63,20 +63,22 @@ def test_regular_masks_keep_one_cell_of_every_block_and_each_place_nearly_equall
             assert abs(blocks.sum(0) - 16).max() < 5 * 2.5
 
 
-def test_the_first_kept_cell_of_a_regular_mask_is_at_each_place_equally_often() -> None:
-    masks = np.stack([~regular_cells(4, 4) for _ in range(2000)])
+def test_the_first_kept_patch_of_a_regular_mask_is_at_each_place_equally_often() -> None:
+    masks = np.stack([~regular_mask(4, 4) for _ in range(2000)])
     assert masks.mean(0) == pytest.approx(np.full((4, 4), 0.25), abs=5 * np.sqrt(0.25 * 0.75 / 2000))
 
 
 @pytest.mark.parametrize(("h", "w"), [(3, 4), (4, 3), (7, 7)])
 def test_a_regular_mask_of_an_odd_grid_is_one_line(h: int, w: int) -> None:
-    with pytest.raises(UserError, match=f"even grid of cells, not {h}x{w}"):
-        regular_cells(h, w)
+    with pytest.raises(UserError, match=f"even grid of patches, not {h}x{w}"):
+        regular_mask(h, w)
 
 
 @pytest.mark.parametrize(("ratio", "real"), [(0.25, 12), (0.3, 11), (0.5, 8), (0.9, 1), (0.01, 15)])
-def test_secondary_masking_leaves_the_rest_of_the_visible_cells_rounded_down(ratio: float, real: int) -> None:
-    removed = torch.from_numpy(np.stack([regular_cells(8, 8) for _ in range(3)])).flatten(1)
+def test_secondary_masking_leaves_the_rest_of_the_visible_patches_rounded_down(
+    ratio: float, real: int
+) -> None:
+    removed = torch.from_numpy(np.stack([regular_mask(8, 8) for _ in range(3)])).flatten(1)
     noise = torch.rand(removed.shape, generator=torch.Generator().manual_seed(0))
     shown = ~secondary_mask(removed, noise, ratio)
     assert not (shown & removed).any()
@@ -93,7 +95,7 @@ def test_secondary_masking_leaves_the_rest_of_the_visible_cells_rounded_down(rat
 def test_um_mae_removes_three_quarters_and_replaces_some_of_the_rest(
     method: type[UMMAE], backbone: dict, ratio: float, replaced: int
 ) -> None:
-    mask = method(backbone, DECODER, secondary_ratio=ratio).draw_mask(torch.zeros(3, 3, 128, 128))
+    mask = method(backbone, DECODER, secondary_mask_ratio=ratio).draw_mask(torch.zeros(3, 3, 128, 128))
     assert mask.shape == (3, 8, 8)
     assert mask.dtype == torch.int64
     for value, count in ((VISIBLE, 16 - replaced), (REPLACED, replaced), (REMOVED, 48)):

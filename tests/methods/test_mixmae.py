@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.mixmae import MixMAE
-from mixmae_bench.methods.pixels import normalise_cells, to_cells
+from mixmae_bench.methods.pixels import normalise_patches, patchify
 
 CELL = 8
 ARCH = dict(embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=(4, 4))
@@ -28,18 +28,18 @@ def make_images(batch: int, size: int = 24) -> Tensor:
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(batch))
 
 
-def slow_target(images: Tensor, norm_pix: bool) -> Tensor:
-    """Cells (B, rows, cols, values) in float64, values in the order row, column, colour."""
+def slow_target(images: Tensor, norm_pix_loss: bool) -> Tensor:
+    """Patches (B, rows, cols, values) in float64, values in the order row, column, colour."""
     B, _, H, W = images.shape
     out = torch.zeros(B, H // CELL, W // CELL, CELL * CELL * 3, dtype=torch.float64)
     for b in range(B):
         for i in range(H // CELL):
             for j in range(W // CELL):
-                cell = images[b, :, i * CELL : (i + 1) * CELL, j * CELL : (j + 1) * CELL].double()
+                patch = images[b, :, i * CELL : (i + 1) * CELL, j * CELL : (j + 1) * CELL].double()
                 values = torch.stack(
-                    [cell[c, y, x] for y in range(CELL) for x in range(CELL) for c in range(3)]
+                    [patch[c, y, x] for y in range(CELL) for x in range(CELL) for c in range(3)]
                 )
-                if norm_pix:
+                if norm_pix_loss:
                     mean = values.sum() / len(values)
                     variance = (values - mean).square().sum() / (len(values) - 1)
                     values = (values - mean) / math.sqrt(variance + 1e-6)
@@ -54,7 +54,9 @@ def slow_target(images: Tensor, norm_pix: bool) -> Tensor:
     ("ratio", "size", "ones"),
     [(0.5, (24, 24), 4), (0.5, (32, 32), 8), (0.25, (24, 24), 2), (0.99, (24, 24), 8), (0.6, (16, 40), 6)],
 )
-def test_mask_has_the_ratio_of_its_cells_rounded_down(ratio: float, size: tuple[int, int], ones: int) -> None:
+def test_mask_has_the_ratio_of_its_patches_rounded_down(
+    ratio: float, size: tuple[int, int], ones: int
+) -> None:
     model = make(mask_ratio=ratio)
     for _ in range(5):
         mask = model.draw_mask(torch.zeros(2, 3, *size))
@@ -63,7 +65,7 @@ def test_mask_has_the_ratio_of_its_cells_rounded_down(ratio: float, size: tuple[
         assert mask.sum() == (mask == 1).sum() == ones
 
 
-def test_masks_differ_between_draws_and_every_cell_is_hit_equally_often() -> None:
+def test_masks_differ_between_draws_and_every_patch_is_hit_equally_often() -> None:
     model, images = make(mask_ratio=0.5), torch.zeros(2, 3, 32, 32)
     masks = torch.stack([model.draw_mask(images) for _ in range(2000)])
     assert len(torch.unique(masks.flatten(1), dim=0)) > 1800
@@ -112,7 +114,7 @@ def test_without_group_isolation_partners_would_hear_each_other(
     """So the test above sees isolation, and not just tokens that never meet."""
     model, images = make(), make_images(batch)
     encode = model.backbone.encode
-    monkeypatch.setattr(model.backbone, "encode", lambda tokens, groups: encode(tokens))
+    monkeypatch.setattr(model.backbone, "encode", lambda tokens, segment_ids: encode(tokens))
     changed = images.clone()
     changed[0] = changed[0] * -2 + 1
     moved = (model.predict(changed, MASK) - model.predict(images, MASK)).abs().flatten(1).amax(1)
@@ -126,7 +128,7 @@ def test_mixture_holds_own_tokens_at_0_and_the_partners_at_1(monkeypatch: pytest
     monkeypatch.setattr(model.backbone, "encode", lambda *a, **k: seen.append((a, k)) or encode(*a, **k))
     model.predict(images, MASK)
     (((mixed,), kwargs),) = seen
-    assert torch.equal(kwargs["groups"], MASK)
+    assert torch.equal(kwargs["segment_ids"], MASK)
     tokens = model.backbone.embed(images)
     for b in range(4):
         for y in range(6):
@@ -139,13 +141,13 @@ def test_mixture_holds_own_tokens_at_0_and_the_partners_at_1(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("batch", [3, 4])
-def test_every_cell_is_predicted_once_from_a_mixture_in_which_it_was_hidden(
+def test_every_patch_is_predicted_once_from_a_mixture_in_which_it_was_hidden(
     batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss reads, for image b, row b where the mask is 1 and row 2 * batch - 1 - b where it is 0.
 
-    What it reads for a cell depends on the cells of the same image that have the other mask value, on each
-    of them, and on nothing else: not on the cell itself, nor on any other image.
+    What it reads for a patch depends on the patches of the same image that have the other mask value, on each
+    of them, and on nothing else: not on the patch itself, nor on any other image.
     """
     model, images = make(), make_images(batch)
     prediction = model.predict(images, MASK).detach().requires_grad_()
@@ -163,21 +165,23 @@ def test_every_cell_is_predicted_once_from_a_mixture_in_which_it_was_hidden(
 
     images.requires_grad_()
     prediction = model.predict(images, MASK)
-    for row, cell in read.nonzero().tolist():
+    for row, patch in read.nonzero().tolist():
         source = row if row < batch else 2 * batch - 1 - row
-        (grad,) = torch.autograd.grad(prediction[row, cell].sum(), images, retain_graph=True)
-        heard = (to_cells(grad, CELL) != 0).any(-1)
+        (grad,) = torch.autograd.grad(prediction[row, patch].sum(), images, retain_graph=True)
+        heard = (patchify(grad, CELL) != 0).any(-1)
         expected = torch.zeros_like(heard)
-        expected[source] = mask != mask[cell]
+        expected[source] = mask != mask[patch]
         assert torch.equal(heard, expected)
 
 
-@pytest.mark.parametrize("norm_pix", [True, False])
+@pytest.mark.parametrize("norm_pix_loss", [True, False])
 @pytest.mark.parametrize("batch", [2, 3])
-def test_loss_is_the_mean_squared_error_over_all_cells_of_all_images(batch: int, norm_pix: bool) -> None:
-    model, images = make(norm_pix=norm_pix), make_images(batch) * 2 + 0.3
+def test_loss_is_the_mean_squared_error_over_all_patches_of_all_images(
+    batch: int, norm_pix_loss: bool
+) -> None:
+    model, images = make(norm_pix_loss=norm_pix_loss), make_images(batch) * 2 + 0.3
     prediction = model.predict(images, MASK).double().view(2 * batch, 3, 3, -1)
-    target = slow_target(images, norm_pix)
+    target = slow_target(images, norm_pix_loss)
     total, count = 0.0, 0
     for b in range(batch):
         for i in range(3):
@@ -191,12 +195,12 @@ def test_loss_is_the_mean_squared_error_over_all_cells_of_all_images(batch: int,
 
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(2, 24, 24), (1, 16, 32)])
-def test_cells_are_row_column_colour(batch: int, height: int, width: int) -> None:
+def test_patches_are_row_column_colour(batch: int, height: int, width: int) -> None:
     images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
-    cells = to_cells(images, CELL)
-    assert torch.equal(cells.double(), slow_target(images, False).flatten(1, 2))
+    patches = patchify(images, CELL)
+    assert torch.equal(patches.double(), slow_target(images, False).flatten(1, 2))
     normalised = slow_target(images, True).flatten(1, 2)
-    torch.testing.assert_close(normalise_cells(cells).double(), normalised, rtol=0, atol=1e-5)
+    torch.testing.assert_close(normalise_patches(patches).double(), normalised, rtol=0, atol=1e-5)
 
 
 def test_the_middle_image_of_an_odd_batch_is_mixed_with_itself() -> None:
@@ -219,15 +223,15 @@ def test_a_batch_of_one_is_a_user_error() -> None:
 # --- the loss in use ------------------------------------------------------------------------------
 
 
-def test_normalised_loss_of_a_constant_cell_is_finite_in_value_and_gradient() -> None:
-    model, images = make(norm_pix=True), make_images(2)
+def test_normalised_loss_of_a_constant_patch_is_finite_in_value_and_gradient() -> None:
+    model, images = make(norm_pix_loss=True), make_images(2)
     images[0, :, :CELL, :CELL] = 0.7
     images[1] = 0.0
     loss = model.loss(images, MASK)
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
-    assert normalise_cells(torch.full((1, 1, 192), 3.0)).abs().max() == 0
+    assert normalise_patches(torch.full((1, 1, 192), 3.0)).abs().max() == 0
 
 
 def test_loss_under_bf16_autocast_is_near_float32() -> None:

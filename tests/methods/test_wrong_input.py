@@ -26,10 +26,10 @@ PVT = dict(
 DECODER = dict(dim=16, depth=1, num_heads=2)
 FITTING = {
     "MixMAE": dict(backbone=SWIN, decoder=DECODER),
-    "SimMIM": dict(backbone=SWIN, cell=8),
-    "UMMAE": dict(backbone=SWIN, decoder=DECODER, cell=4),
-    "UMMAEViT": dict(backbone=VIT, decoder=DECODER, cell=4),
-    "UMSimMIM": dict(backbone=SWIN, cell=4),
+    "SimMIM": dict(backbone=SWIN, mask_patch_size=8),
+    "UMMAE": dict(backbone=SWIN, decoder=DECODER, mask_patch_size=4),
+    "UMMAEViT": dict(backbone=VIT, decoder=DECODER, mask_patch_size=4),
+    "UMSimMIM": dict(backbone=SWIN, mask_patch_size=4),
 }
 
 
@@ -73,43 +73,51 @@ def test_a_mask_ratio_outside_0_and_1(method: str, ratio: float) -> None:
 @pytest.mark.parametrize("method", ["UMMAE", "UMMAEViT"])
 @pytest.mark.parametrize("ratio", [1, -0.1, 1.5, math.nan])
 def test_a_secondary_ratio_outside_0_and_1(method: str, ratio: float) -> None:
-    assert f"secondary_ratio of {method} is {ratio}; give a number in [0, 1)" in refused(
-        method, secondary_ratio=ratio
+    assert f"secondary_mask_ratio of {method} is {ratio}; give a number in [0, 1)" in refused(
+        method, secondary_mask_ratio=ratio
     )
 
 
 @pytest.mark.parametrize("method", ["MixMAE", "UMSimMIM"])
-def test_a_ratio_that_hides_no_cell(method: str) -> None:
+def test_a_ratio_that_hides_no_patch(method: str) -> None:
     """Without this MixMAE would learn nothing and the loss of UMSimMIM be 0 / 0."""
-    assert "is less than one cell" in refused_images(method, (16, 16), mask_ratio=0.01)
+    assert "is less than one patch" in refused_images(method, (16, 16), mask_ratio=0.01)
 
 
 @pytest.mark.parametrize("method", ["UMMAE", "UMMAEViT"])
-def test_a_secondary_ratio_that_shows_no_cell(method: str) -> None:
-    assert "is less than one cell" in refused_images(method, (16, 16), secondary_ratio=0.99)
+def test_a_secondary_ratio_that_shows_no_patch(method: str) -> None:
+    assert "is less than one patch" in refused_images(method, (16, 16), secondary_mask_ratio=0.99)
 
 
 @pytest.mark.parametrize(
     ("method", "kwargs", "message"),
     [
-        ("SimMIM", dict(cell=6), "cell of SimMIM is 6 px; give a multiple of 4 px"),
-        ("SimMIM", dict(cell=0), "cell of SimMIM is 0 px"),
-        ("UMMAE", dict(cell=8), "cell of UMMAE is 8 px; with this Swin it must be 4"),
-        ("UMMAE", dict(backbone=ONE_STAGE), "cells of 2 px on this Swin, whose tokens are of 4 px"),
-        ("UMMAE", dict(backbone=VIT), "cells of 2 px on this PlainViT, whose tokens are of 4 px"),
-        ("UMMAEViT", dict(cell=8), "cell of UMMAEViT is 8 px; with this PlainViT it must be 4"),
+        ("SimMIM", dict(mask_patch_size=6), "mask_patch_size of SimMIM is 6 px; give a multiple of 4 px"),
+        ("SimMIM", dict(mask_patch_size=0), "mask_patch_size of SimMIM is 0 px"),
+        ("UMMAE", dict(mask_patch_size=8), "mask_patch_size of UMMAE is 8 px; with this Swin it must be 4"),
+        ("UMMAE", dict(backbone=ONE_STAGE), "patches of 2 px on this Swin, whose tokens are of 4 px"),
+        ("UMMAE", dict(backbone=VIT), "patches of 2 px on this PlainViT, whose tokens are of 4 px"),
+        (
+            "UMMAEViT",
+            dict(mask_patch_size=8),
+            "mask_patch_size of UMMAEViT is 8 px; with this PlainViT it must be 4",
+        ),
         ("UMMAEViT", dict(backbone=SWIN), "UMMAEViT runs on a PlainViT"),
-        ("UMSimMIM", dict(cell=16), "cell of UMSimMIM is 16 px; with this Swin it must be 4"),
-        ("UMSimMIM", dict(backbone=VIT), "cells of 2 px on this PlainViT"),
+        (
+            "UMSimMIM",
+            dict(mask_patch_size=16),
+            "mask_patch_size of UMSimMIM is 16 px; with this Swin it must be 4",
+        ),
+        ("UMSimMIM", dict(backbone=VIT), "patches of 2 px on this PlainViT"),
     ],
 )
-def test_a_cell_or_an_encoder_that_does_not_fit(method: str, kwargs: dict, message: str) -> None:
+def test_a_patch_or_an_encoder_that_does_not_fit(method: str, kwargs: dict, message: str) -> None:
     assert message in refused(method, **kwargs)
 
 
 @pytest.mark.parametrize("method", FITTING)
 @pytest.mark.parametrize("size", [(14, 16), (16, 18), (15, 15), (2, 2)])
-def test_images_that_cells_do_not_divide(method: str, size: tuple[int, int]) -> None:
+def test_images_that_patches_do_not_divide(method: str, size: tuple[int, int]) -> None:
     side = 4 if method == "UMMAEViT" else 8
     assert refused_images(method, size) == (
         f"{method} got images of {size[0]}x{size[1]} px, which are not multiples of {side} px; "
@@ -137,11 +145,11 @@ def test_images_of_um_mae_whose_packed_half_the_last_stride_does_not_divide() ->
 def test_an_odd_grid_of_um_mae() -> None:
     """Images of another size than the model was made for."""
     message = refused_images("UMMAEViT", (12, 12), backbone=dict(VIT, img_size=16))
-    assert message == "UM-MAE needs an even grid of cells, not 3x3; choose another image size"
+    assert message == "UM-MAE needs an even grid of patches, not 3x3; choose another image size"
 
 
 @pytest.mark.parametrize("visible", [[(0, 0), (0, 1)], []])
-def test_a_mask_of_um_mae_that_does_not_keep_one_cell_of_every_block(visible: list) -> None:
+def test_a_mask_of_um_mae_that_does_not_keep_one_patch_of_every_block(visible: list) -> None:
     model = make("UMMAE")
     mask = model.draw_mask(torch.zeros(2, 3, 16, 16))
     mask[1, :2, :2] = REMOVED
@@ -149,14 +157,14 @@ def test_a_mask_of_um_mae_that_does_not_keep_one_cell_of_every_block(visible: li
         mask[1, row, col] = 0
     with pytest.raises(UserError) as error:
         model.loss(torch.zeros(2, 3, 16, 16), mask)
-    assert "exactly one cell of every 2x2 block" in line(error)
+    assert "exactly one patch of every 2x2 block" in line(error)
 
 
 @pytest.mark.parametrize("backbone", [PVT, VIT], ids=["UMPVT", "PlainViT"])
 def test_mixmae_on_an_encoder_that_cannot_keep_two_images_apart(backbone: dict) -> None:
     message = refused_images("MixMAE", (16, 16), backbone=backbone)
     assert backbone["type"].removeprefix("mixmae_bench.") in message
-    assert "groups apart" in message
+    assert "segment_ids apart" in message
 
 
 def test_a_batch_of_one_image_is_refused_by_mixmae_alone() -> None:

@@ -116,7 +116,9 @@ def test_no_decay_spares_names_by_their_last_parts_and_nothing_else() -> None:
 def test_pretraining_has_no_lr_decay_and_spares_what_is_flat() -> None:
     """The decoder's and the method's own tokens too: they are 3-D, so decayed (M10), unless named (S3)."""
     backbone = dict(type="mixmae_bench.Swin", arch=ARCH, window_size=4, img_size=32, ape=True)
-    model = SimMIM({**backbone, "arch": {k: v for k, v in ARCH.items() if k != "window_size"}}, cell=16)
+    model = SimMIM(
+        {**backbone, "arch": {k: v for k, v in ARCH.items() if k != "window_size"}}, mask_patch_size=16
+    )
     found = rules(model, wrap(model))
     assert {scale for scale, _ in found.values()} == {1}
     assert found["mask_token"] == found["backbone.absolute_pos_embed"] == (1, DECAY)

@@ -5,5 +5,5 @@ model = dict(
     backbone=dict(type="mixmae_bench.MixMAESwin", arch="base"),
     decoder=dict(dim=512, depth=8, num_heads=16),
     mask_ratio=0.5,
-    norm_pix=True,
+    norm_pix_loss=True,
 )

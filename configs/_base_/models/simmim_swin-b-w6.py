@@ -3,6 +3,6 @@
 model = dict(
     type="mixmae_bench.SimMIM",
     backbone=dict(type="mixmae_bench.Swin", arch="base", img_size=192, window_size=6),
-    cell=32,
+    mask_patch_size=32,
     mask_ratio=0.6,
 )

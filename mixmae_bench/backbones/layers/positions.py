@@ -41,7 +41,7 @@ def table_positions(
     table: Tensor,
     grid: tuple[int, int],
     size: tuple[int, int],
-    places: Tensor | None,
+    coords: Tensor | None,
 ) -> Tensor:
     """Read a position table (1, h*w, C) made for a `grid` (h, w).
 
@@ -49,14 +49,14 @@ def table_positions(
         table: The table.
         grid: The grid it is made for.
         size: Size (H, W) of the map that needs positions; another one than `grid` resizes the table.
-        places: Where the tokens of a packed map come from, (row, column) in whole-image tokens,
-            (B, H, W, 2), or None where they are where they are.
+        coords: Where the tokens of a packed map come from, (row, column) in whole-image tokens,
+            (B, H, W, 2), or None for a map of the whole image.
 
     Returns:
         (1 or B, H, W, C).
     """
-    if places is not None:
-        index = places[..., 0] * grid[1] + places[..., 1]
+    if coords is not None:
+        index = coords[..., 0] * grid[1] + coords[..., 1]
         return table[0][index]
     if size != grid:
         table = resize_grid(table[0], grid, size)

@@ -1,13 +1,14 @@
 """Window attention with a relative position bias, without masks.
 
-A map of tokens is cut into segments: tokens attend to one another where they share a window and a group,
-and a segment is all that do. So logits that a mask would throw away are never computed: between the two
-images of a mixture (the groups), across the seam of shifted windows, or with padding, which does not exist
-here: at the border of a map that windows do not divide, windows are smaller.
+A map of tokens is partitioned into segments. Tokens attend to one another if they share a window and a
+segment id, and a segment holds all tokens that do. Logits that a mask would discard are therefore never
+computed: between the two images of a mixture (which have different segment ids), across the seam of shifted
+windows, or with padding. There is no padding: at the border of a map that windows do not divide, windows are
+smaller.
 
-Cutting depends on sizes, and on groups that the batch shares, never on the images. Inside a stage, tokens
-are kept as sequences (B, L, C) in the order of their segments, as everything but attention works token by
-token; segments of one length lie side by side and are computed together.
+A partition depends on sizes and on segment ids, which the batch shares, never on the images. Inside a stage,
+tokens are kept as sequences (B, L, C) in the order of their segments, as everything but attention works token
+by token. Segments of one length lie side by side, in a bucket, and are computed together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +33,7 @@ _whole_windows = False
 
 @contextmanager
 def whole_windows() -> Iterator[None]:
-    """Cut into unshifted windows only, as if there were no groups: for counting FLOPs, never for values.
+    """Partition into unshifted windows only, without segment ids: for counting FLOPs, never for values.
 
     The official codes compute all logits of a window and mask some, and UM-MAE's computes the biases of every
     window, equal as they are. Inside this context a forward pass does as much arithmetic as theirs, so that a
@@ -52,23 +53,23 @@ def windows_are_whole() -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Bunch:
+class Bucket:
     """Segments of equally many tokens.
 
     Attributes:
         count: Segments.
         length: Tokens of each.
-        offsets: (row, column) of every key from every query, int64 (count, length, length, 2), or
+        relative_coords: (row, column) of key minus query, int64 (count, length, length, 2), or
             (1, length, length, 2) where they are the same in all segments.
     """
 
     count: int
     length: int
-    offsets: Tensor
+    relative_coords: Tensor
 
 
 class Partition:
-    """How a map of tokens is cut into segments.
+    """How a map of tokens is partitioned into segments.
 
     A map smaller than the window is one window (the official clamp, M1 and S1). Shifted windows begin half
     a window further along the axes that have more than one (S1); the first one is then smaller, and so is the
@@ -78,16 +79,16 @@ class Partition:
         size: The map's (H, W).
         window_size: Side of a window in tokens.
         shifted: Whether windows are shifted.
-        groups: Integer map (H, W), from 0, or None for one group.
+        segment_ids: Integer map (H, W), from 0, or None where all tokens share one.
         device: Where the tokens are.
-        share: Whether a bunch keeps offsets once, all its segments being of one shape.
+        share: Whether a bucket keeps relative coordinates once, all its segments being of one shape.
 
     Attributes:
         size: The map's (H, W).
         segments: Number of the segment of every token, int64 (H, W).
         order: Place in the row-major map of every token in the order of segments, int64 (L,).
         place: Place in the order of segments of every token of the row-major map, int64 (L,).
-        bunches: The segments in that order.
+        buckets: The segments in that order.
     """
 
     def __init__(
@@ -95,31 +96,31 @@ class Partition:
         size: tuple[int, int],
         window_size: int,
         shifted: bool,
-        groups: Tensor | None,
+        segment_ids: Tensor | None,
         device: torch.device,
         share: bool,
     ) -> None:
         self.size = size
         rows, cols = (_window_of(n, window_size, shifted) for n in size)
         window = rows[:, None] * (cols[-1] + 1) + cols
-        if groups is not None:
-            window = window * (groups.max() + 1) + groups
+        if segment_ids is not None:
+            window = window * (segment_ids.max() + 1) + segment_ids
         self.segments = window.unique(return_inverse=True)[1]
 
-        places = self.segments.flatten().argsort(stable=True)
+        index = self.segments.flatten().argsort(stable=True)
         lengths = self.segments.flatten().bincount().tolist()
         alike: dict[tuple[int, int], list[Tensor]] = {}
-        for segment in places.split(lengths):
-            # Rectangles of one shape have the same offsets; mixtures are of any shape.
-            height = int(segment[-1] // size[1] - segment[0] // size[1]) if groups is None else 0
+        for segment in index.split(lengths):
+            # Rectangles of one shape have the same relative coordinates; mixtures are of any shape.
+            height = int(segment[-1] // size[1] - segment[0] // size[1]) if segment_ids is None else 0
             alike.setdefault((len(segment), height), []).append(segment)
         stacks = [torch.stack(segments) for segments in alike.values()]
         self.order = torch.cat([stack.flatten() for stack in stacks]).to(device)
         self.place = self.order.argsort()
-        self.bunches = []
+        self.buckets = []
         for stack in stacks:
-            offsets = key_minus_query(stack[:1] if share else stack, size[1])
-            self.bunches.append(Bunch(*stack.shape, offsets.to(device)))
+            relative = relative_coords(stack[:1] if share else stack, size[1])
+            self.buckets.append(Bucket(*stack.shape, relative.to(device)))
 
     def arrange(self, maps: Tensor) -> Tensor:
         """Bring maps (B, H, W, C) into the order of segments (B, L, C)."""
@@ -130,23 +131,23 @@ class Partition:
         return _permute(tokens, self.place, self.order).unflatten(1, self.size)
 
     def split(self, tokens: Tensor) -> list[Tensor]:
-        """Cut arranged tokens (B, L, C) into one (B, count, length, C) per bunch."""
-        parts = tokens.split([bunch.count * bunch.length for bunch in self.bunches], dim=1)
+        """Cut arranged tokens (B, L, C) into one (B, count, length, C) per bucket."""
+        parts = tokens.split([bucket.count * bucket.length for bucket in self.buckets], dim=1)
         return [
-            part.unflatten(1, (bunch.count, bunch.length))
-            for part, bunch in zip(parts, self.bunches, strict=True)
+            part.unflatten(1, (bucket.count, bucket.length))
+            for part, bucket in zip(parts, self.buckets, strict=True)
         ]
 
 
 @torch.compiler.disable  # as it depends on values, and every mask would be compiled anew
-def partition(
-    size: tuple[int, int], window_size: int, shifted: bool, groups: Tensor | None, device: torch.device
+def partition_map(
+    size: tuple[int, int], window_size: int, shifted: bool, segment_ids: Tensor | None, device: torch.device
 ) -> Partition:
-    """Return the `Partition` of a map, arguments as there; those without groups are kept."""
+    """Return the `Partition` of a map, arguments as there; those without segment ids are cached."""
     if _whole_windows:
         return Partition(size, window_size, False, None, device, share=False)
-    if groups is not None:
-        return Partition(size, window_size, shifted, groups.cpu(), device, share=False)
+    if segment_ids is not None:
+        return Partition(size, window_size, shifted, segment_ids.cpu(), device, share=False)
     return _ungrouped(size, window_size, shifted and max(size) > window_size, device)
 
 
@@ -167,19 +168,24 @@ def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:
     return numbers - numbers[0]
 
 
-def key_minus_query(places: Tensor, width: int) -> Tensor:
-    """Offsets (row, column) of every key from every query: places (k, n) in a row-major map, (k, n, n, 2)."""
-    spots = torch.stack([places // width, places % width], dim=-1)
-    return spots[:, None] - spots[:, :, None]
+def relative_coords(index: Tensor, width: int) -> Tensor:
+    """Return (row, column) of key minus query, (k, n, n, 2).
+
+    Args:
+        index: Of the tokens in a row-major map, (k, n).
+        width: Columns of the map.
+    """
+    coords = torch.stack([index // width, index % width], dim=-1)
+    return coords[:, None] - coords[:, :, None]
 
 
-def relative_position_index(offsets: Tensor, table_window: int) -> Tensor:
-    """Rows of a bias table for offsets of key minus query (..., 2), int64 (...).
+def relative_position_index(relative_coords: Tensor, table_window: int) -> Tensor:
+    """Return rows of a bias table for coordinates of key minus query (..., 2): int64 (...).
 
     The table covers offsets of up to `table_window - 1` each way, row = (dy + T-1) * (2T-1) + (dx + T-1)
     with (dy, dx) = query minus key and T = `table_window` (M4). A smaller window uses the table's middle.
     """
-    dy, dx = (table_window - 1 - offsets).unbind(-1)
+    dy, dx = (table_window - 1 - relative_coords).unbind(-1)
     return dy * (2 * table_window - 1) + dx
 
 
@@ -208,37 +214,39 @@ def _permute(tokens: Tensor, order: Tensor, back: Tensor) -> Tensor:
 def run_blocks(
     blocks: Iterable[nn.Module],
     maps: Tensor,
-    groups: Tensor | None,
-    of_cut: Callable[[Partition], object] | None = None,
+    segment_ids: Tensor | None,
+    of_partition: Callable[[Partition], object] | None = None,
     with_cp: bool = False,
 ) -> Tensor:
     """Run blocks of window attention at one resolution; tokens are reordered only where windows change.
 
     Args:
-        blocks: Called with arranged tokens (B, L, C), their `Partition`, and what `of_cut` returned for it;
-            `block.attn` says `window_size` and `shifted`.
+        blocks: Called with arranged tokens (B, L, C), their `Partition`, and what `of_partition` returned for
+            it; `block.attn` says `window_size` and `shifted`.
         maps: (B, H, W, C).
-        groups: Integer map (H, W), from 0, or None for one group.
-        of_cut: Computes what blocks of one partition share, such as offsets between tokens.
+        segment_ids: Integer map (H, W), from 0, or None where all tokens share one.
+        of_partition: Computes what blocks of one partition share, such as relative coordinates.
         with_cp: See `checkpointing.call`.
 
     Returns:
         (B, H, W, C).
     """
-    cuts: dict[tuple[int, bool], tuple[Partition, ...]] = {}
+    partitions: dict[tuple[int, bool], tuple[Partition, ...]] = {}
     tokens, here = maps, None
     for block in blocks:
         windows = block.attn.window_size, block.attn.shifted
-        if windows not in cuts:
-            cut = partition(map_size(maps), *windows, groups, maps.device)
-            cuts[windows] = (cut,) if of_cut is None else (cut, of_cut(cut))
-        cut, *shared = cuts[windows]
+        if windows not in partitions:
+            partition = partition_map(map_size(maps), *windows, segment_ids, maps.device)
+            partitions[windows] = (
+                (partition,) if of_partition is None else (partition, of_partition(partition))
+            )
+        partition, *shared = partitions[windows]
         if here is None:
-            tokens = cut.arrange(tokens)
-        elif cut is not here:
-            tokens = _permute(tokens, here.place[cut.order], cut.place[here.order])
-        here = cut
-        tokens = call(block, tokens, cut, *shared, with_cp=with_cp)
+            tokens = partition.arrange(tokens)
+        elif partition is not here:
+            tokens = _permute(tokens, here.place[partition.order], partition.place[here.order])
+        here = partition
+        tokens = call(block, tokens, partition, *shared, with_cp=with_cp)
     return here.restore(tokens)
 
 
@@ -273,31 +281,31 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, tokens: Tensor, cut: Partition) -> Tensor:
-        """Attend inside the segments of `cut`: arranged tokens (B, L, C) to the same."""
-        return self.proj(self._inside(self.qkv(tokens), cut))
+    def forward(self, tokens: Tensor, partition: Partition) -> Tensor:
+        """Attend inside the segments of `partition`: arranged tokens (B, L, C) to the same."""
+        return self.proj(self._inside(self.qkv(tokens), partition))
 
     @torch.compiler.disable  # as `partition`
-    def _inside(self, qkv: Tensor, cut: Partition) -> Tensor:
+    def _inside(self, qkv: Tensor, partition: Partition) -> Tensor:
         out = [
-            attend(part, self.num_heads, self.bias(bunch.offsets), self.qk_scale).flatten(1, 2)
-            for part, bunch in zip(cut.split(qkv), cut.bunches, strict=True)
+            attend(part, self.num_heads, self.bias(bucket.relative_coords), self.qk_scale).flatten(1, 2)
+            for part, bucket in zip(partition.split(qkv), partition.buckets, strict=True)
         ]
         return torch.cat(out, dim=1)
 
-    def bias(self, offsets: Tensor) -> Tensor:
-        """Turn offsets (k, n, n, 2) into biases (1, k, heads, n, n)."""
-        index = relative_position_index(offsets, self.window_size)
+    def bias(self, relative_coords: Tensor) -> Tensor:
+        """Turn coordinates of key minus query (k, n, n, 2) into biases (1, k, heads, n, n)."""
+        index = relative_position_index(relative_coords, self.window_size)
         return F.embedding(index, self.relative_position_bias_table).permute(0, 3, 1, 2)[None]
 
 
-def spread(groups: Tensor, size: tuple[int, int]) -> Tensor:
-    """Repeat the cells of a group map until it has `size` (H, W).
+def spread(segment_ids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Repeat the entries of a map of segment ids until it has `size` (H, W).
 
     Raises:
         ValueError: Where the map's grid does not divide `size`.
     """
-    (rows, cols), (H, W) = groups.shape, size
+    (rows, cols), (H, W) = segment_ids.shape, size
     if H % rows or W % cols:
-        raise ValueError(f"a {rows}x{cols} group map does not divide a {H}x{W} grid of tokens")
-    return groups.repeat_interleave(H // rows, 0).repeat_interleave(W // cols, 1)
+        raise ValueError(f"a {rows}x{cols} map of segment ids does not divide a {H}x{W} grid of tokens")
+    return segment_ids.repeat_interleave(H // rows, 0).repeat_interleave(W // cols, 1)
