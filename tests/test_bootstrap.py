@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mixmae_bench.results.bootstrap import _ClassMatches, ap, ap_error, draws, miou, miou_error, top1_error
+from mixmae_bench.results.bootstrap import (
+    _ClassMatches,
+    ap,
+    ap_error,
+    miou,
+    miou_error,
+    resample_weights,
+    top1_error,
+)
 
 IMAGES, CLASSES = 12, 3
 
@@ -67,11 +75,11 @@ def matches(matching: COCOeval) -> list[_ClassMatches]:
 
 
 def test_draws_are_seeded_and_hold_as_many_images_as_there_are() -> None:
-    first, second = list(draws(7, 20)), list(draws(7, 20))
+    first, second = list(resample_weights(7, 20)), list(resample_weights(7, 20))
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
     assert all(weights.sum() == 7 and len(weights) == 7 for weights in first)
     assert len({tuple(weights) for weights in first}) > 15
-    assert not all((a == b).all() for a, b in zip(first, draws(7, 20, seed=1), strict=True))
+    assert not all((a == b).all() for a, b in zip(first, resample_weights(7, 20, seed=1), strict=True))
 
 
 def test_ap_with_every_image_once_is_that_of_pycocotools() -> None:
@@ -84,7 +92,7 @@ def test_ap_with_every_image_once_is_that_of_pycocotools() -> None:
 @pytest.mark.parametrize("draw", range(8))
 def test_ap_of_weighted_images_is_that_of_copied_images(draw: int) -> None:
     matching = evaluation(list(range(IMAGES)))
-    weights = list(draws(IMAGES, 8))[draw]
+    weights = list(resample_weights(IMAGES, 8))[draw]
     ours = ap(matches(matching), weights, matching.params.recThrs)
     assert ours == pytest.approx(brute_force_ap(np.repeat(np.arange(IMAGES), weights).tolist()), abs=1e-9)
 
@@ -96,7 +104,9 @@ def test_ap_without_any_object_is_no_number() -> None:
 
 def test_ap_error_is_the_spread_of_brute_force() -> None:
     matching = evaluation(list(range(IMAGES)))
-    values = [brute_force_ap(np.repeat(np.arange(IMAGES), weights).tolist()) for weights in draws(IMAGES)]
+    values = [
+        brute_force_ap(np.repeat(np.arange(IMAGES), weights).tolist()) for weights in resample_weights(IMAGES)
+    ]
     assert ap_error(matching) == pytest.approx(np.std(values, ddof=1), rel=1e-9)
 
 
@@ -111,7 +121,7 @@ def areas(images: int, seed: int = 0) -> tuple[NDArray, NDArray]:
 def test_miou_error_is_the_spread_of_brute_force() -> None:
     intersections, unions = areas(IMAGES)
     values = []
-    for weights in draws(IMAGES):
+    for weights in resample_weights(IMAGES):
         chosen = np.repeat(np.arange(IMAGES), weights)
         total_i, total_u = intersections[chosen].sum(0), unions[chosen].sum(0)
         values.append(100 * np.nanmean(total_i / np.where(total_u == 0, np.nan, total_u)))

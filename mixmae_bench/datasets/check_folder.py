@@ -134,7 +134,7 @@ def _looks(
 
 
 class _Note:
-    """Stands in for a SkipList: keeps what is wrong with one image."""
+    """Stands in for a CorruptImages: keeps what is wrong with one image."""
 
     problem: str | None = None
 

@@ -16,7 +16,7 @@ SHARE = 0.001
 
 
 @dataclass(frozen=True)
-class SkipList:
+class CorruptImages:
     """A text file with a line `path: reason` per skipped file, which all processes of a run add to.
 
     Attributes:
@@ -52,12 +52,12 @@ class Loader(BaseTransform):
     """A transform that reads files.
 
     Args:
-        skips: Arguments of the SkipList to use, which `data.checks` fills in for training sets; None, as for
-            validation and test sets, makes a file that cannot be used an error.
+        skips: Arguments of the CorruptImages to use, which `datasets.checks` fills in for training sets; None,
+            as for validation and test sets, makes a file that cannot be used an error.
     """
 
     def __init__(self, skips: dict | None = None) -> None:
-        self.skips = SkipList(**skips) if skips else None
+        self.skips = CorruptImages(**skips) if skips else None
 
     def unusable(self, path: str, reason: str) -> None:
         """Note that a file cannot be used; a transform then returns None, and mmengine draws another sample.

@@ -15,8 +15,8 @@ from mixmae_bench.report.make import read_results
 from mixmae_bench.report.papers import number
 from mixmae_bench.report.rows import Row, make_rows
 from mixmae_bench.report.suite import column, flops, latest, parameters, suite_table
+from mixmae_bench.report.summary import NOISE, summary
 from mixmae_bench.report.table import Table, numeric
-from mixmae_bench.report.words import NOISE, summary
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.record import Record, read_records

@@ -20,7 +20,7 @@ MAX_DETECTIONS = 100
 """Per image, as in COCO's AP."""
 
 
-def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
     """Yield how often each of `images` images is in each of `resamples` draws."""
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
@@ -39,7 +39,9 @@ def miou_error(intersections: NDArray, unions: NDArray) -> float:
         intersections: Pixels of each image where prediction and label are class c (images, classes).
         unions: Pixels where one of them is (images, classes).
     """
-    return _spread([miou(weights @ intersections, weights @ unions) for weights in draws(len(unions))])
+    return _spread(
+        [miou(weights @ intersections, weights @ unions) for weights in resample_weights(len(unions))]
+    )
 
 
 def miou(intersections: NDArray, unions: NDArray) -> float:
@@ -56,7 +58,7 @@ def ap_error(evaluation: COCOeval) -> float:
     """
     classes = [_ClassMatches(evaluation, k) for k in range(len(evaluation.params.catIds))]
     images, recalls = len(evaluation.params.imgIds), evaluation.params.recThrs
-    return _spread([ap(classes, weights, recalls) for weights in draws(images)])
+    return _spread([ap(classes, weights, recalls) for weights in resample_weights(images)])
 
 
 def ap(classes: list["_ClassMatches"], weights: NDArray, recalls: NDArray) -> float:

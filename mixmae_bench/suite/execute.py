@@ -33,7 +33,7 @@ from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
-from mixmae_bench.suite.progress import failure, held, note_failure
+from mixmae_bench.suite.progress import failure, note_failure, try_lock
 from mixmae_bench.suite.stale import is_stale, set_aside, write_note
 from mixmae_bench.system.environment import code_version, hardware, packages
 from mixmae_bench.system.redirect import printing_into
@@ -56,7 +56,7 @@ def run_job(job: Job) -> Record | None:
         UserError: Where the config, its data, the checkpoint or the number of processes does not fit.
     """
     init_process_group(_launcher())
-    with held(job.folder) if is_main_process() else nullcontext() as free:
+    with try_lock(job.folder) if is_main_process() else nullcontext() as free:
         record, todo = on_rank_0(lambda: _begin(job, free))
         if not todo:
             return record

@@ -39,7 +39,7 @@ def progress(folder: Path) -> tuple[float, str]:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
+def try_lock(folder: Path) -> Iterator[bool]:
     """Hold a run for this process: yields False where another process holds it.
 
     The lock is the operating system's: it ends with the process, however that ends. (On a network file system

@@ -71,26 +71,26 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(self, params: list[dict], module: nn.Module) -> None:
         """Append the groups of a whole model, one per learning rate and weight decay."""
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        spared = self._spared(trained)
+        no_decay = self._without_decay(trained)
         groups: dict[tuple[float, float], dict] = {}
         for name, scale in self._scales(module, trained).items():
             flat = trained[name].ndim <= 1 or name.endswith(".bias")
-            decay = 0.0 if flat or name in spared else self.base_wd
+            decay = 0.0 if flat or name in no_decay else self.base_wd
             group = dict(params=[], lr=self.base_lr * scale, lr_scale=scale, weight_decay=decay)
             groups.setdefault((scale, decay), group)["params"].append(trained[name])
         params.extend(groups.values())
 
-    def _spared(self, trained: dict[str, nn.Parameter]) -> set[str]:
+    def _without_decay(self, trained: dict[str, nn.Parameter]) -> set[str]:
         """Return the names of the parameters that `no_decay` means."""
-        spared = set()
+        no_decay = set()
         for ending in self.paramwise_cfg["no_decay"]:
             meant = {name for name in trained if f".{name}".endswith(f".{ending}")}
             if not meant:
                 raise UserError(
                     f"paramwise_cfg.no_decay has '{ending}', the name of no trained parameter; remove it"
                 )
-            spared |= meant
-        return spared
+            no_decay |= meant
+        return no_decay
 
     def _scales(self, model: nn.Module, trained: dict[str, nn.Parameter]) -> dict[str, float]:
         """Return what the learning rate of every trained parameter is multiplied with."""
@@ -124,9 +124,9 @@ def summary(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
     for scale, same in groupby(groups, key=lambda group: group["lr_scale"]):
         sizes = [(p, p.numel(), group["weight_decay"] == 0) for group in same for p in group["params"]]
         total = sum(size for _, size, _ in sizes)
-        spared = 100 * sum(size for _, size, without in sizes if without) / total
+        no_decay = 100 * sum(size for _, size, without in sizes if without) / total
         first = names[id(sizes[0][0])]
-        lines.append(f"  {scale:8.6f}  {len(sizes):7}  {total:11,}  {spared:12.2f}%  {first}")
+        lines.append(f"  {scale:8.6f}  {len(sizes):7}  {total:11,}  {no_decay:12.2f}%  {first}")
     frozen = [p.numel() for p in model.parameters() if not p.requires_grad]
     lines.append(f"    frozen  {len(frozen):7}  {sum(frozen):11,}")
     return "\n".join(lines)

@@ -174,9 +174,9 @@ def test_what_shapes_tell_of_other_arguments_is_told(config: dict, capsys: pytes
         **config,
         "decoder": config.get("decoder"),
     }
-    untold = said["not told by the file, so as published"]
-    assert "norm_eps of the backbone" in untold
-    assert ("norm_eps of the decoder" in untold) == ("decoder" in config)
+    defaults = said["not told by the file, so as published"]
+    assert "norm_eps of the backbone" in defaults
+    assert ("norm_eps of the decoder" in defaults) == ("decoder" in config)
     load_model(MODELS.build(told), "ours.pth")
 
 

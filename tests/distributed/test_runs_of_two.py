@@ -20,7 +20,7 @@ from mixmae_bench.methods.mixmae import MixMAE
 from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.suite.job import Job
 from mixmae_bench.suite.plan import plan
-from mixmae_bench.suite.progress import failure, held, progress
+from mixmae_bench.suite.progress import failure, progress, try_lock
 from mixmae_bench.suite.run import _job
 from mixmae_bench.suite.spec import read_suite
 
@@ -181,7 +181,7 @@ def test_what_is_recorded_is_not_run_again(pair: Pair, two: dict[str, Job]) -> N
 
 
 def test_a_run_that_another_run_is_at_is_left_to_it(pair: Pair, two: dict[str, Job]) -> None:
-    with held(two["segmentation"].folder) as free:
+    with try_lock(two["segmentation"].folder) as free:
         assert free
         assert pair(run_with_one_mask, two["segmentation"]) == [None, None]
 

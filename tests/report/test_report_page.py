@@ -12,7 +12,7 @@ import pytest
 from mixmae_bench.cli import main
 from mixmae_bench.report.page import report, write_report
 from mixmae_bench.report.rows import make_rows
-from mixmae_bench.report.words import duration, summary
+from mixmae_bench.report.summary import duration, summary
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.record import append_record, read_records
 from mixmae_bench.suite.spec import read_suite

@@ -23,7 +23,7 @@ from mixmae_bench.suite import cluster
 from mixmae_bench.suite.cluster import SlurmJobs, SlurmTask, Submitted
 from mixmae_bench.suite.job import Job, RunFailed, reason
 from mixmae_bench.suite.plan import Plan, plan
-from mixmae_bench.suite.progress import held, note_failure
+from mixmae_bench.suite.progress import note_failure, try_lock
 from mixmae_bench.suite.run import _job as job_of_run
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import read_suite
@@ -306,7 +306,7 @@ def test_a_run_goes_through_sbatch_and_its_result_comes_back(
 
 
 def test_a_run_that_another_process_is_at_is_not_submitted(slurm: FakeSlurm, job: Job) -> None:
-    with held(job.folder):
+    with try_lock(job.folder):
         submitted = SlurmJobs({}).submit(job, SLOT)
     assert submitted.done()
     assert submitted.result() is None
@@ -319,7 +319,7 @@ def test_a_job_in_the_queue_is_found_by_the_next_process_and_one_that_ended_is_n
     SlurmJobs({}).submit(job, SLOT)
     for state in ("PENDING", "RUNNING"):
         slurm.set_state("101", state)
-        with held(job.folder) if state == "RUNNING" else nullcontext():
+        with try_lock(job.folder) if state == "RUNNING" else nullcontext():
             assert SlurmJobs({}).submit(job, SLOT).task.job_id == "101"
     slurm.set_state("101", "NODE_FAIL")
     again = SlurmJobs({}).submit(job, SLOT)

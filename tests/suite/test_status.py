@@ -14,7 +14,7 @@ from mixmae_bench.cli import main
 from mixmae_bench.results.record import Record, append_record, read_records
 from mixmae_bench.suite import progress
 from mixmae_bench.suite.plan import Plan, plan
-from mixmae_bench.suite.progress import held, is_running, note_failure, write_progress
+from mixmae_bench.suite.progress import is_running, note_failure, try_lock, write_progress
 from mixmae_bench.suite.spec import read_suite
 from mixmae_bench.suite.status import state
 
@@ -72,7 +72,7 @@ def test_a_run_of_other_code_is_stale_and_kept(plans: dict[str, Plan], tmp_path:
 
 def test_a_running_run_shows_how_far_it_is(plans: dict[str, Plan], tmp_path: Path) -> None:
     folder = tmp_path / CELL
-    with held(folder) as free:
+    with try_lock(folder) as free:
         assert free
         folder.mkdir()
         write_progress(folder / "progress.json", 30, 40, "loss 0.5")
@@ -93,7 +93,7 @@ def test_a_failed_run_shows_the_error_and_the_log(plans: dict[str, Plan], tmp_pa
 
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert not is_running(tmp_path / "run")
-    with held(tmp_path / "run") as first, held(tmp_path / "run") as second:
+    with try_lock(tmp_path / "run") as first, try_lock(tmp_path / "run") as second:
         assert (first, second) == (True, False)
     assert not is_running(tmp_path / "run")
 
@@ -101,7 +101,7 @@ def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
 def test_looking_at_a_run_keeps_no_other_process_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with held(tmp_path / "run"):
+    with try_lock(tmp_path / "run"):
         monkeypatch.setattr(progress.FileLock, "acquire", lambda *_, **__: pytest.fail("a lock was taken"))
         assert is_running(tmp_path / "run")
 
@@ -127,7 +127,7 @@ def test_a_note_that_a_crash_left_is_not_believed_for_ever(tmp_path: Path) -> No
     assert is_running(folder)
     note_owner(folder, "another", pid, began, age=progress.OLD + 1)
     assert not is_running(folder)
-    with held(folder) as free:
+    with try_lock(folder) as free:
         assert free
         assert is_running(folder)
 
@@ -149,7 +149,7 @@ def test_the_note_on_the_owner_is_touched_while_the_run_is_held(
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_TOUCHES", 0.01)
     folder = tmp_path / "run"
-    with held(folder):
+    with try_lock(folder):
         note_owner(folder, "another", 1, "1", age=1e6)
         limit = time.monotonic() + 30
         while not is_running(folder):

@@ -125,8 +125,8 @@ def test_pretraining_has_no_lr_decay_and_spares_what_is_flat() -> None:
     assert {name for name, p in model.named_parameters() if p.ndim > 1} == {
         name for name in found if found[name][1]
     }
-    spared = rules(model, wrap(model, no_decay=["absolute_pos_embed", "mask_token"]))
-    assert {k for k in found if found[k] != spared[k]} == {"mask_token", "backbone.absolute_pos_embed"}
+    no_decay = rules(model, wrap(model, no_decay=["absolute_pos_embed", "mask_token"]))
+    assert {k for k in found if found[k] != no_decay[k]} == {"mask_token", "backbone.absolute_pos_embed"}
 
 
 def test_in_simmims_swin_a_downsample_belongs_to_the_block_before_it_and_the_norm_to_the_head() -> None:
