@@ -52,7 +52,7 @@ class Loader(BaseTransform):
     """A transform that reads files.
 
     Args:
-        skips: Arguments of the CorruptImages to use, which `datasets.checks` fills in for training sets; None,
+        skips: Arguments of the CorruptImages to use, which `datasets.checks` sets for training sets; None,
             as for validation and test sets, makes a file that cannot be used an error.
     """
 
