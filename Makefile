@@ -26,7 +26,7 @@ bench: setup
 # A process per core, each with one thread; the tests of a file stay together, as they share what is slow.
 test: setup
 	@$(BIN)/ruff check .
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Kills, damaged files, a full disk and bad input, in real processes: at most 20 minutes.
 faults: setup

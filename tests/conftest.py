@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-LONGEST_FIRST = ("test_end_to_end", "test_validate", "test_runs_of_two", "test_two_processes", "test_cli")
+LONGEST_FIRST = (
+    "test_end_to_end",
+    "test_validate",
+    "test_runs_of_two",
+    "test_two_processes",
+    "test_cli",
+    "test_cluster",
+    "test_speed",
+    "test_add_a_method",
+)
 """Files that take over half a minute: begun last, one of them would keep one process busy alone."""
 
 

@@ -20,7 +20,7 @@ from mixmae_bench.datasets.catalog import make_tiny
 from mixmae_bench.datasets.catalog.coco import CATEGORY_IDS
 from mixmae_bench.datasets.images import LoadImage
 from mixmae_bench.datasets.seg_maps import LoadSegMap
-from mixmae_bench.engine.stderr import ErrorsHook
+from mixmae_bench.engine.stderr import StderrHook
 
 NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 
@@ -164,7 +164,7 @@ def test_classes_without_an_iou_are_named(tmp_path: Path) -> None:
     runner = SimpleNamespace(
         val_evaluator=SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
     )
-    hook = ErrorsHook()
+    hook = StderrHook()
     hook.before_val(runner)
     for labels in ([[0, 1]], [[0, 255]]):
         maps = (dict(data=torch.tensor([labels])) for _ in range(2))
@@ -186,7 +186,7 @@ def test_classes_without_an_object_are_named(coco: Path) -> None:
     evaluator = SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
     notes = json.loads(Path(annotations).read_text())["annotations"]
     shown = {note["category_id"] for note in notes if not note["iscrowd"]}
-    absent = ErrorsHook().absent_classes(SimpleNamespace(val_evaluator=evaluator))
+    absent = StderrHook().absent_classes(SimpleNamespace(val_evaluator=evaluator))
     names = dict(zip(CATEGORY_IDS, dataset.metainfo["classes"], strict=True))
     assert absent == [names[id_] for id_ in CATEGORY_IDS if id_ not in shown]
     assert 60 < len(absent) < 80

@@ -26,8 +26,8 @@ BACKBONE = dict(type="mixmae_bench.MixMAESwin", arch=ARCH, img_size=32)
 DECODER = dict(dim=16, depth=1, num_heads=2)
 METHODS = {
     "MixMAE": dict(decoder=DECODER),
-    "SimMIM": dict(run=8),
-    "UMMAE": dict(decoder=DECODER, run=4),
+    "SimMIM": dict(mask_patch_size=8),
+    "UMMAE": dict(decoder=DECODER, mask_patch_size=4),
 }
 BATCH = 4
 
