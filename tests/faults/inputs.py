@@ -562,13 +562,13 @@ INPUTS: list[Bad] = [
                 scenes,
                 coco(),
                 "val_evaluator = dict(ann_file='data/ann.json')",
-                "is not the file of the loader",
+                "differs from the file of the loader",
             ),
             (
                 scenes,
                 coco(annotations=[dict(BOX, id=0, segmentation=[[8, 8, 17, 8, 17, 17]])]),
                 f"{OWN_COCO_VAL}\n{EVALUATOR}",
-                "annotation 0 has an id that COCO's evaluation takes for no match",
+                "annotation 0 has an id that COCO's evaluation reads as no match",
             ),
         ]
     ),
