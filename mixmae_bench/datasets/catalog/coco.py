@@ -14,7 +14,7 @@ CATEGORY_IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 
 
 
 def _make_tiny(root: Path, rng: np.random.Generator) -> None:
-    """Write four images per split: two with objects (one of them with a crowd), one empty, one with a tiny one.
+    """Write four images per split: two with objects (one also with a crowd), one empty, one with a tiny one.
 
     `stuffthingmaps`, for semantic heads, contain a class of 0 to 181 per pixel, 255 for none.
     """
