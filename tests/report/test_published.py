@@ -79,7 +79,7 @@ def test_a_wrong_entry_is_named_with_its_file_and_key(tmp_path: Path, changes: d
     [
         ({"paper": {"kind": "blog", "cite": "x"}}, "source 'paper': kind is 'blog'"),
         ({"paper": {"kind": "paper"}}, "source 'paper': key 'cite' is missing"),
-        ({"paper": {"kind": "paper", "cite": " "}}, "source 'paper': cite must say"),
+        ({"paper": {"kind": "paper", "cite": " "}}, "source 'paper': cite must be"),
         ([], "sources must be a mapping"),
     ],
 )
