@@ -1,8 +1,8 @@
 """Training images per second of one core, and where the time goes.
 
-Pipelines of mmpretrain, torchvision and configs load the same JPEG files in turn, in one process, so that
-other load of the machine slows all of them down alike. Each ends with a batch of uint8 (B, 3, H, W). Speeds
-are by CPU time, which leaves other processes out; wall time is recorded beside it.
+Pipelines of mmpretrain, torchvision and configs load the same JPEG files alternately in one process, so other
+load on the machine affects all of them equally. Each produces batches of uint8 (B, 3, H, W). Speeds are per
+second of CPU time, which excludes other processes; wall time is recorded too.
 """
 
 import argparse
@@ -45,21 +45,21 @@ COLLATE = "collate"
 
 @dataclass(frozen=True)
 class Loading:
-    """What one input pipeline reached on one core, one JSON line of its records.
+    """Speed of one input pipeline on one core, one JSON line of the records.
 
     Attributes:
         schema: Version of these fields.
-        pipeline: Config, or package.
-        images: Files that were loaded.
+        pipeline: Config or package.
+        images: Number of files.
         kilobytes: Mean size of a file, kB (1000 bytes).
-        rounds: How often they were loaded.
-        images_per_s: Per second of CPU time, by the median round; `slowest` and `fastest` by those.
-        slowest: See there.
-        fastest: See there.
-        wall_images_per_s: Per second of wall time, by the median round.
-        stages_ms: CPU time of each stage per image, ms, by the median round.
-        started: When, ISO 8601 in UTC.
-        code: See `mixmae_bench.results.record.Record`, as the next two.
+        rounds: Number of times that all files were loaded.
+        images_per_s: Images per second of CPU time in the median round.
+        slowest: The same in the slowest round.
+        fastest: The same in the fastest round.
+        wall_images_per_s: Images per second of wall time in the median round.
+        stages_ms: CPU time of each stage per image, ms, in the median round.
+        started: Start time, ISO 8601 in UTC.
+        code: See `mixmae_bench.results.record.Record`.
         packages: See there.
         hardware: See there.
     """
@@ -82,13 +82,13 @@ class Loading:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What makes a batch of files.
+    """An input pipeline, from files to a batch.
 
     Attributes:
-        name: Config, or package.
-        stages: Names and transforms that a sample goes through.
-        first: Sample of a path.
-        collate: Batch of samples.
+        name: Config or package.
+        stages: Names and transforms, in order.
+        first: Function that returns the initial sample of a path.
+        collate: Function that returns the batch of samples.
     """
 
     name: str
@@ -98,10 +98,10 @@ class Pipeline:
 
 
 def pipelines_of(configs: list[str]) -> list[Pipeline]:
-    """Return mmpretrain's pipeline of MAE, torchvision's equal of it, and the training pipelines of configs.
+    """Return mmpretrain's pipeline of MAE, torchvision's equivalent, and the training pipelines of configs.
 
     Raises:
-        UserError: Where a config has no training pipeline of images that are loaded one by one.
+        UserError: If a config has no training pipeline of mmpretrain.
     """
     found = []
     for path in configs:
@@ -122,7 +122,7 @@ def _of_openmmlab(name: str, pipeline: list[dict]) -> Pipeline:
 
 
 def _of_torchvision() -> Pipeline:
-    """ImageFolder's loader, and transforms as in MAE's code, but for normalising."""
+    """Return ImageFolder's loader and the transforms of MAE's code, without normalisation."""
     bicubic = transforms.InterpolationMode.BICUBIC
     built = [
         transforms.RandomResizedCrop(224, scale=(0.2, 1.0), interpolation=bicubic),
@@ -134,13 +134,13 @@ def _of_torchvision() -> Pipeline:
 
 
 def measure(pipelines: list[Pipeline], images: int, rounds: int, console: Console) -> list[Loading]:
-    """Let pipelines load the same made images in turn.
+    """Time the pipelines on the same generated images, alternating between the pipelines.
 
     Args:
-        pipelines: In the order of turns.
-        images: How many files.
-        rounds: How often each pipeline loads them all, after some for warming up.
-        console: Where progress is shown.
+        pipelines: The pipelines, in the order of each round.
+        images: Number of files.
+        rounds: Number of times that each pipeline loads all files, after one warm-up batch.
+        console: Console for the progress bar.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with (
@@ -170,7 +170,7 @@ def measure(pipelines: list[Pipeline], images: int, rounds: int, console: Consol
 
 
 def show(results: list[Loading], console: Console) -> None:
-    """Print a row per pipeline, with its ratio to the first, and the milliseconds of its stages."""
+    """Print a row per pipeline, with its ratio to the first, and the CPU time of its stages."""
     first = results[0]
     table = Table(
         title=f"{first.images} JPEG files of {first.kilobytes:.0f} kB, one core, {first.rounds} rounds",
@@ -195,7 +195,7 @@ def show(results: list[Loading], console: Console) -> None:
 
 
 def _load(pipeline: Pipeline, files: list[str], seed: int) -> tuple[dict[str, float], float]:
-    """Load all files once; return the CPU seconds of each stage, and the wall seconds of all."""
+    """Load all files once; return the CPU seconds of each stage, and the total wall seconds."""
     np.random.seed(seed)
     torch.manual_seed(seed)
     spent = dict.fromkeys([*(name for name, _ in pipeline.stages), COLLATE], 0.0)
@@ -247,7 +247,7 @@ def _decoders() -> dict[str, str]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let OpenCV and PyTorch compute in this thread alone, as they do in a worker of a data loader."""
+    """Limit OpenCV and PyTorch to one thread, as in a worker of a data loader."""
     threads = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -259,7 +259,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Time mmpretrain's and torchvision's pipelines and those of configs; print and record the results."""
+    """Time the pipelines of mmpretrain, torchvision and configs; print and record the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("configs", nargs="*", default=[DEFAULT], help=f"default: {DEFAULT}")
     parser.add_argument("--images", type=int, default=256, help="JPEG files to make (default: 256)")

@@ -1,4 +1,4 @@
-"""Mask R-CNN on mmdet's own Swin-B with windows of 7: what the dense forward pass is compared with."""
+"""Mask R-CNN with mmdet's Swin-B and windows of 7: the baseline for the speed of dense forward passes."""
 
 _base_ = "../configs/detection/mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco.py"
 

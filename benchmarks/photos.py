@@ -1,4 +1,4 @@
-"""JPEG files like those of ImageNet, made from scikit-learn's two photos."""
+"""JPEG files similar to ImageNet's, made from scikit-learn's two photos."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 SIZES = [(500, 375)] * 6 + [(500, 333)] * 2 + [(375, 500)] * 2 + [(333, 500), (400, 400), (600, 400)]
-"""Widths and heights, px; ImageNet's commonest is 500x375."""
+"""Widths and heights, px; the most common in ImageNet is 500x375."""
 
 GRAIN = 6.0
-"""Standard deviation of the noise that stands for a sensor's, grey levels."""
+"""Standard deviation of the simulated sensor noise, grey levels."""
 
 
 def make_photos(folder: Path, count: int, seed: int = 0) -> list[Path]:
-    """Write `count` photos into a folder: parts of two photos, shrunk, with grain, some mirrored.
+    """Write `count` photos into a folder: resized crops of two photos, with noise, some mirrored.
 
-    Quality 92 to 96 and half the colour resolution (4:2:0), as most of ImageNet: about 100 kB each.
+    JPEG quality is 92 to 96 and chroma is subsampled (4:2:0), as in most of ImageNet: about 100 kB each.
     """
     rng = np.random.default_rng(seed)
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]  # 640x427

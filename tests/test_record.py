@@ -176,10 +176,10 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (line_with(schema=0), "schema 0"),
-        (line_with(schema=True), "schema True"),
-        (line_with(schema="4"), "schema '4'"),
-        (line_with(schema=...), "schema None"),
+        (line_with(schema=0), "schema is 0"),
+        (line_with(schema=True), "schema is True"),
+        (line_with(schema="4"), "schema is '4'"),
+        (line_with(schema=...), "schema is None"),
         (line_with(seed=...), r"missing: seed$"),
         (line_with(seed=..., threads=..., zeal=1), r"missing: seed, threads$"),
         (line_with(schema=1, seed=...), r"missing: seed$"),
@@ -202,7 +202,7 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
         ("[1, 2]", "not a JSON object"),
         ("3", "not a JSON object"),
         ("null", "not a JSON object"),
-        ("{}", "schema None"),
+        ("{}", "schema is None"),
         ("not json", "Expecting value"),
         ("", "Expecting value"),
         ("\0" * 64, "Expecting value"),

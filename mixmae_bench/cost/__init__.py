@@ -1,4 +1,4 @@
-"""What a model costs: parameters and FLOPs, by one definition (see `mixmae_bench.cost.flops`)."""
+"""Parameters, FLOPs, speed and memory of models."""
 
 from mixmae_bench.cost.flops import Cost, count
 

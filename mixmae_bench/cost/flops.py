@@ -1,13 +1,13 @@
-"""Parameters and FLOPs of any model, by one definition.
+"""Parameters and FLOPs of any model, by the same definition.
 
-- One multiply-add is one FLOP, as in the papers of the field (torch's own counter says two).
-- Counted: convolutions, matrix products (linear layers too) and the two products of attention, from the
-  shapes of what a call runs. Masked, causal and padded entries count like the others, and biases do not.
-- `scaled_dot_product_attention` counts as its two products, whichever kernel runs, on any device; this
-  package's window attention as in the official codes, masked logits and all (`whole_windows`).
+- One multiply-add is one FLOP, as in the papers on these methods (torch's counter counts two).
+- Counted: convolutions, matrix products (including linear layers) and the two products of attention, from
+  the shapes of the operators that a call runs. Masked, causal and padded entries are counted, biases are not.
+- `scaled_dot_product_attention` is counted as its two products for every kernel and device. This package's
+  window attention is counted as in the official code, including masked logits (`whole_windows`).
 - Free: views, copies and indexing, pointwise operators, sums and other reductions, norms, softmax, pooling,
   interpolation, sorting, random numbers, losses, and the selection and cropping of boxes.
-- Any other operator is an error that names it, never a zero.
+- Any other operator raises an error that names it.
 
 Only shapes matter, so a model on the meta device is counted without memory or arithmetic.
 """
@@ -58,19 +58,19 @@ FREE = {
     "torchvision": "nms roi_align",
 }
 FREE = {f"{namespace}.{name}" for namespace, names in FREE.items() for name in names.split()}
-"""Operators that are free by definition, besides those that their schema or a tag tells (`is_free`)."""
+"""Free operators that `is_free` does not recognise by their schema or tags."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs.
+    """Parameters and FLOPs of a model.
 
     Attributes:
-        params: Parameters; one that several modules share counts once.
-        trainable: Those of them that are trained.
+        params: Number of parameters; shared parameters count once.
+        trainable: Number of trainable parameters.
         flops: FLOPs of a forward pass, per image.
-        by_module: FLOPs of every module that did arithmetic and of all modules around it, by name; the
-            model itself is "".
+        by_module: FLOPs of every module, including its children, by name; the model itself is "". Modules
+            without FLOPs are left out.
     """
 
     params: int
@@ -86,16 +86,16 @@ def count(
 
     Args:
         model: The model, on the device of the inputs.
-        inputs: What to call it with.
-        forward: What to call instead of the model, for instance one of its methods.
-        images: What to divide the FLOPs by: the batch size, for a model that needs more than one image.
+        inputs: Arguments of the call.
+        forward: Function to call instead of the model, for instance one of its methods.
+        images: Batch size; FLOPs are divided by it.
 
     Raises:
-        UserError: Where the call runs an operator that is neither counted nor free.
+        UserError: If the call runs an operator that is neither counted nor free.
     """
     counter = _Counter(model)
-    # Inference mode hands composite operators to the counter whole, so that attention is counted before
-    # a kernel is chosen for it, and pads it.
+    # In inference mode, composite operators are not decomposed before the counter sees them, so attention is
+    # counted before a kernel is selected that may pad it.
     with torch.inference_mode(), whole_windows(), _no_fused_encoder_layers(), counter.watching(), counter:
         (forward or model)(*inputs)
     flops: Counter[str] = Counter()
@@ -109,17 +109,17 @@ def count(
 
 
 def size(tensors: Iterator[Tensor]) -> int:
-    """Return the number of entries of all tensors."""
+    """Return the total number of elements."""
     return sum(t.numel() for t in tensors)
 
 
 def trained(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the parameters that are trained."""
+    """Yield the trainable parameters."""
     return (p for p in model.parameters() if p.requires_grad)
 
 
 class _Counter(TorchDispatchMode):
-    """Counts every operator that runs inside, for the innermost module that runs."""
+    """Counts the FLOPs of every operator and assigns them to the innermost running module."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class _Counter(TorchDispatchMode):
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Keep track of which module of the model runs."""
+        """Track the running module of the model."""
         enter = register_module_forward_pre_hook(
             lambda module, _: self.running.append(self.names.get(module, self.running[-1]))
         )
@@ -152,8 +152,8 @@ class _Counter(TorchDispatchMode):
                 return out
             if not is_free(op):
                 raise UserError(
-                    f"cannot count {op} in {self.running[-1] or 'the model itself'}: it is not known what "
-                    "arithmetic that is; say it with torch.utils.flop_counter.register_flop_formula"
+                    f"cannot count {op} in {self.running[-1] or 'the model itself'}: its FLOPs are unknown; "
+                    "register a formula with torch.utils.flop_counter.register_flop_formula"
                 )
             return op(*args, **kwargs)
         out = op(*args, **kwargs)
@@ -162,7 +162,7 @@ class _Counter(TorchDispatchMode):
 
 
 def is_free(op: OpOverload) -> bool:
-    """Tell whether an operator is free by definition."""
+    """Return whether an operator is free by definition."""
     return (
         torch.Tag.pointwise in op.tags
         or torch.Tag.inplace_view in op.tags
@@ -173,15 +173,15 @@ def is_free(op: OpOverload) -> bool:
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *args: object, **kwargs: object) -> int:
-    """Twice the multiply-adds of attention: logits (..., L, S), and their product with the values.
+    """Return twice the multiply-adds of attention: logits (..., L, S), and their product with the values.
 
-    Fewer heads of keys and values than of queries (GQA) change nothing.
+    Fewer heads of keys and values than of queries (GQA) do not change the count.
     """
     return 2 * prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
 def matrix_vector(matrix: Tensor, *args: object, **kwargs: object) -> int:
-    """Twice the multiply-adds of a matrix, or a vector, and a vector."""
+    """Return twice the multiply-adds of the product of a matrix (or vector) and a vector."""
     return 2 * matrix.numel()
 
 
@@ -190,12 +190,12 @@ FORMULAS = {
     torch.ops.aten.mv: matrix_vector,
     torch.ops.aten.dot: matrix_vector,
 }
-"""What torch's registry lacks, in its convention: 2 per multiply-add."""
+"""Formulas that torch's registry lacks, in its convention: 2 per multiply-add."""
 
 
 @contextmanager
 def _no_fused_encoder_layers() -> Iterator[None]:
-    """Keep `nn.MultiheadAttention` and `nn.TransformerEncoderLayer` from their one-operator kernels."""
+    """Disable the fused kernels of `nn.MultiheadAttention` and `nn.TransformerEncoderLayer`."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

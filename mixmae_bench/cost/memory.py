@@ -11,21 +11,21 @@ LINUX_RESET = Path("/proc/self/clear_refs")
 
 
 def reset_peak_memory() -> None:
-    """Forget the peak so far, and give back what earlier work has freed."""
-    gc.collect()  # a Runner is full of cycles
+    """Reset the peak, and return freed memory to the system."""
+    gc.collect()  # a Runner has reference cycles
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif LINUX_RESET.exists():
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim:
-            trim(0)  # glibc keeps freed memory otherwise
+            trim(0)  # glibc keeps freed memory
         LINUX_RESET.write_text("5")  # resets VmHWM, see proc(5)
 
 
 def peak_memory() -> int:
     """Return the peak of allocated GPU memory, or of resident memory, in bytes, since the last reset.
 
-    Where the system cannot reset the latter (macOS), since the process began.
+    On systems that cannot reset the peak of resident memory (macOS), it is the peak since the process began.
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()

@@ -1,4 +1,4 @@
-"""Models to count: from a config, timm or mmpretrain, with the call that stands for one forward pass."""
+"""Models to count, from a config, timm or mmpretrain, with the call for one forward pass."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,8 +27,8 @@ class Call:
     Attributes:
         model: The model.
         inputs: Its inputs; the first are images (B, 3, H, W).
-        forward: What to call.
-        what: What the pass covers, beyond the size of the images.
+        forward: Function to call with `inputs`.
+        what: Description of the forward pass, without the size of the images.
     """
 
     model: nn.Module
@@ -47,10 +47,10 @@ def load_call(name: str, shape: tuple[int, int] | None, device: str) -> Call:
     Args:
         name: A config file with a `model`, `timm:NAME` or `mmpretrain:NAME`.
         shape: Height and width of the images, or None for the model's own (`image_shape`).
-        device: 'meta', where parameters take no memory, or another one.
+        device: Device of the model; on 'meta', parameters take no memory.
 
     Raises:
-        UserError: Where there is no such model.
+        UserError: If there is no such model.
     """
     source, _, model_name = name.rpartition(":")
     if source == "timm":
@@ -74,14 +74,14 @@ def config_call(cfg: Config, shape: tuple[int, int] | None, device: str) -> Call
 
 @contextmanager
 def built_on(device: str) -> Iterator[None]:
-    """Move parameters to a device as soon as a model gets them.
+    """Move parameters to a device when a module registers them.
 
-    `with torch.device("meta")` would do the same for all tensors, and fails in constructors that read some.
+    `with torch.device("meta")` affects all tensors, so it fails in constructors that read values of tensors.
     """
 
     def move(module: nn.Module, name: str, param: nn.Parameter | None) -> nn.Parameter | None:
         if param is None or param.device.type == device:
-            return None  # as it is
+            return None  # unchanged
         return nn.Parameter(param.to(device), requires_grad=param.requires_grad)
 
     hook = register_module_parameter_registration_hook(move)
@@ -92,11 +92,10 @@ def built_on(device: str) -> Iterator[None]:
 
 
 def image_shape(model: nn.Module, cfg: Config) -> tuple[int, int]:
-    """Return height and width of the images that a model is counted at.
+    """Return the default height and width of the images to count a model at.
 
-    Detection: 800x1280, mmdet's convention, or the square that the test pipeline resizes to. Segmentation:
-    what the data preprocessor crops or pads to, else 512x512. Others: what the tables of the backbone are
-    made for, else 224x224.
+    Detection: 800x1280, mmdet's convention, or the size of the test pipeline if it is square. Segmentation:
+    the size of the data preprocessor, else 512x512. Others: the native size of the backbone, else 224x224.
     """
     scope = cfg.get("default_scope")
     if scope == "mmdet":
@@ -140,8 +139,8 @@ def _plain(model: nn.Module, images: Tensor) -> Call:
 
 
 def pretraining_call(method: Method, images: Tensor) -> Call:
-    """Return the prediction of a pretraining method under a mask, from images (1, 3, H, W)."""
-    # Where images of a batch are mixed with each other, two are the fewest.
+    """Return the call that predicts masked patches by a pretraining method, for images (1, 3, H, W)."""
+    # Methods that mix the images of a batch need at least two.
     images = images.repeat(2 if method.mixes_batch else 1, 1, 1, 1)
     mask = method.draw_mask(torch.empty(images.shape)).to(images.device)  # drawing reads values
     return Call(method, (images, mask), method.predict, "pretraining, decoder included")
@@ -157,9 +156,9 @@ def _mmpretrain(model: nn.Module, images: Tensor) -> Call:
 
 
 def mmpretrain_samples(images: Tensor) -> list:
-    """Return what mmpretrain's models take with images (B, 3, H, W) in training: labels, SimMIM's masks.
+    """Return the data samples of images (B, 3, H, W) for mmpretrain's models: labels and SimMIM's masks.
 
-    60 % of patches of 32 px are masked, on tokens of 4 px.
+    60 % of the mask patches of 32 px are masked; the masks have one entry per token of 4 px.
     """
     from mmpretrain.structures import DataSample
 
@@ -194,25 +193,25 @@ def _mmdet(detector: nn.Module, images: Tensor) -> Call:
             "without post-processing",
         )
 
-    # mmdet's own tensor mode, with as many proposals as the RPN may return instead of those that random
-    # weights give.
+    # As mmdet's tensor mode, but with the maximum number of proposals of the RPN: the number that the RPN
+    # returns depends on the random weights.
     rois = detector.test_cfg.rpn.max_per_img
     boxes = torch.tensor([[0.0, 0.0, size[1], size[0]]], device=images.device).repeat(rois, 1)
 
     def forward(images: Tensor) -> None:
         maps = detector.extract_feat(images)
         detector.rpn_head(maps)
-        # Which level a box is cropped from depends on its size; on the meta device it is cropped from all,
-        # and the heads see each box once as ever.
+        # The level that a box is cropped from depends on its size. On the meta device it is cropped from all
+        # levels, but the heads still process each box once.
         with fx_config.patch(meta_nonzero_assume_all_nonzero=True):
             proposals = [InstanceData(bboxes=boxes)] * len(images)
             detector.roi_head.forward(maps, proposals, [sample] * len(images))
 
-    # mmdet's Mask R-CNN predicts masks of the first 100 then, its cascades of all.
+    # In this mode, mmdet's Mask R-CNN predicts masks for the first 100 proposals, its cascades for all.
     masks = rois if isinstance(detector.roi_head, CascadeRoIHead) else min(rois, 100)
     what = f"{rois} proposals, {masks} masks" if detector.roi_head.with_mask else f"{rois} proposals"
     return Call(detector, (images,), forward, f"{what}, without post-processing")
 
 
 CALLS = {"mmpretrain": _mmpretrain, "mmdet": _mmdet}
-"""How to call the models of a package; others take images alone."""
+"""Functions that build the call by package; models of other packages are called with images only."""

@@ -1,8 +1,8 @@
 """The command `mixmae-bench speed`: images per second and peak memory of several models in one run.
 
-Every model lives in a process of its own, so that its memory is its own, and one that takes its process down
-takes no other along. The processes take turns, step by step, so that what else the machine does falls on all
-alike; ratios are of medians of the same run.
+Every model runs in a separate process, so its memory is measured separately, and a crash does not affect the
+other models. The processes alternate step by step, so other load on the machine affects all models equally.
+Ratios compare medians of the same run.
 """
 
 import re
@@ -32,13 +32,13 @@ def settings_of(
     compiled: bool,
     device: str | None,
 ) -> list[Setting]:
-    """Return what to time for models given as NAME or NAME@DTYPE.
+    """Return the settings of models given as NAME or NAME@DTYPE.
 
     Raises:
-        UserError: For an unknown number format, or a device that is not there.
+        UserError: If a number format is unknown or the device is not available.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, and torch sees no GPU; see mixmae-bench doctor")
+        raise UserError("--device is cuda, but torch finds no GPU; see mixmae-bench doctor")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     default = "bfloat16" if computes_bfloat16(device) else "float32"
     settings = []
@@ -64,19 +64,19 @@ def settings_of(
 def measure(
     settings: list[Setting], steps: int, warm_up: int, console: Console
 ) -> tuple[list[Speed], list[str]]:
-    """Time models in turn.
+    """Time steps of several models, alternating between the models.
 
     Args:
-        settings: The models, in the order of turns.
-        steps: Timed steps of each.
-        warm_up: Steps before them.
-        console: Where progress is shown.
+        settings: The models, in the order of the steps.
+        steps: Timed steps per model.
+        warm_up: Steps per model before the timed ones.
+        console: Console for the progress bar.
 
     Returns:
-        The results of the models that came to their end, and a line for each of the others: which, and why.
+        The results of the models that succeeded, and a line with the reason for each model that failed.
 
     Raises:
-        UserError: Where there is no such model, or it is not one that trains; before anything is timed.
+        UserError: If a model is unknown or cannot be trained. This is raised before anything is timed.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     lanes = [_Lane(setting) for setting in settings]
@@ -109,7 +109,7 @@ def measure(
 
 
 class _Lane:
-    """A model in a process of its own, and what came of it; after a failure nothing more is asked of it."""
+    """A model in a separate process, and its results; after a failure, calls are ignored."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -126,7 +126,7 @@ class _Lane:
             self._call = self._worker.submit(function, *args)
 
     def result(self) -> object:
-        """Wait for the call and return what it returned, or None where the model has failed."""
+        """Wait for the call and return its result, or None if the model has failed."""
         if self.failure:
             return None
         try:
@@ -135,7 +135,7 @@ class _Lane:
             raise
         except Exception as error:  # a model can fail in any way
             self.failure = _failure(self.setting, error)
-            self.stop()  # what it holds is room for the others
+            self.stop()  # frees its memory for the others
             return None
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class _Lane:
 
 
 def _failure(setting: Setting, error: Exception) -> str:
-    """Return a line on a model that failed, with a remedy where memory was, or may have been, short."""
+    """Return a line about a model that failed, with a remedy if it may have run out of memory."""
     kind = "" if isinstance(error, ProcessDied) else f"{type(error).__name__}: "
     reason = " ".join(f"{kind}{error}".split())[:300]
     short = re.search("memory|alloc", reason.lower())
@@ -182,7 +182,7 @@ def _speed(
     )
 
 
-# In the process of a model.
+# The following runs in the process of a model.
 _steps: Steps
 
 

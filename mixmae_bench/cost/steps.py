@@ -1,4 +1,4 @@
-"""One step of a model, to be timed: of training or of inference."""
+"""Timed training and inference steps of a model."""
 
 import time
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from mixmae_bench.methods.method import Method
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 SLOW_MATMUL = 0.01
-"""Seconds of a product of two matrices of 256 x 256 from which a CPU is taken to emulate the format."""
+"""Seconds: if the product of two 256 x 256 matrices takes longer, the CPU probably emulates the format."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is timed.
+    """Settings of the timed steps.
 
     Attributes:
         model: See `load_call`.
-        dtype: A name in `DTYPES`; below float32 by autocast, weights stay float32.
+        dtype: A name in `DTYPES`; 16-bit formats use autocast with float32 weights.
         batch: Images per step.
-        shape: Height and width of the images, or None for the model's own.
-        inference: Whether a step is a forward pass without gradients, instead of one of training.
-        compile: Whether the model goes through torch.compile.
+        shape: Height and width of the images, or None for the model's default.
+        inference: Whether a step is a forward pass without gradients instead of a training step.
+        compile: Whether to use torch.compile.
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
     """
@@ -47,7 +47,7 @@ class Setting:
 
 
 class Steps:
-    """A model with random weights and images, ready to step."""
+    """A model with random weights, and random images to run steps on."""
 
     def __init__(self, setting: Setting) -> None:
         torch.set_num_threads(setting.threads)
@@ -69,7 +69,7 @@ class Steps:
             self._forward = torch.compile(self._forward)
 
     def run(self) -> float:
-        """Take one step; return its seconds."""
+        """Run one step and return its duration in seconds."""
         start = time.perf_counter()
         with self._autocast(), torch.set_grad_enabled(not self.setting.inference):
             out = self._forward()
@@ -82,19 +82,19 @@ class Steps:
         return time.perf_counter() - start
 
     def peak_memory(self) -> int:
-        """Return the bytes that model, optimiser and steps took at most, frameworks not included."""
+        """Return the peak memory of model, optimiser and steps in bytes, without the frameworks."""
         return peak_memory() - (0 if self.setting.device == "cuda" else self._before)
 
     def matmul_speed(self) -> float:
-        """Return the FLOPs per second of a large matrix product, here and in this number format."""
+        """Return the FLOP/s of a large matrix product on this device in this number format."""
         if self.setting.device == "cuda":
             return 8192**3 / self._matmul_seconds(8192)
-        # A format that a CPU emulates takes minutes for what another one does in a tenth of a second.
+        # With an emulated format, a large product takes minutes instead of a tenth of a second.
         side = 2048 if self._matmul_seconds(256) < SLOW_MATMUL else 512
         return side**3 / self._matmul_seconds(side)
 
     def _matmul_seconds(self, side: int) -> float:
-        """Return the shortest of a few times that a product of two square matrices takes."""
+        """Return the shortest of four times of a product of two square matrices, in seconds."""
         a = torch.ones(side, side, device=self.setting.device, dtype=DTYPES[self.setting.dtype])
         best = float("inf")
         for _ in range(4):
@@ -112,10 +112,10 @@ class Steps:
 
 
 def training_loss(call: Call, images: Tensor) -> Callable[[], Tensor]:
-    """Return what computes the training loss of images (B, 3, H, W).
+    """Return a function that computes the training loss of images (B, 3, H, W).
 
     Raises:
-        UserError: For a model that needs more than images and labels to train.
+        UserError: If the model needs more than images and labels for training.
     """
     model = call.model
     if isinstance(model, Method):

@@ -1,4 +1,4 @@
-"""The command `mixmae-bench flops`: what models cost, one small table each."""
+"""The command `mixmae-bench flops`: a table of parameters and FLOPs per model."""
 
 from rich.console import Console
 from rich.table import Table
@@ -16,12 +16,12 @@ def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Co
 
     Args:
         name: See `load_call`.
-        shape: Height and width of the images, or None for the model's own.
+        shape: Height and width of the images, or None for the model's default.
         device: 'meta', 'cpu' or 'cuda'.
-        console: Where to print.
+        console: Console to print to.
 
     Raises:
-        UserError: Where the model cannot be built or does not run.
+        UserError: If the model cannot be built or does not run.
     """
     try:
         call = load_call(name, shape, device)
@@ -46,7 +46,7 @@ def show_cost(name: str, shape: tuple[int, int] | None, device: str, console: Co
 
 
 def cost_table(model: nn.Module, cost: Cost) -> Table:
-    """Return a row for every child of a model, one for what is in none of them, and the total."""
+    """Return a table with a row per child of a model, a row for the rest, and the total."""
     table = Table("module", box=None)
     for title in ("params (M)", "trainable (M)", "FLOPs (G)"):
         table.add_column(title, justify="right")

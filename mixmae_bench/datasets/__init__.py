@@ -1,1 +1,1 @@
-"""Data sets: how they are laid out, read, transformed and checked, and the embedded digits."""
+"""Data sets: layouts, readers, transforms and checks, and the embedded digits."""

@@ -1,4 +1,4 @@
-"""`mixmae-bench data check`: is a data set whole, as published, and readable?"""
+"""`mixmae-bench data check`: check that a data set is complete and readable."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ QUICK_THREADS = 16
 
 @dataclass
 class Found:
-    """What a part of a data set turned out to hold."""
+    """The contents of one part of a data set, and its problems."""
 
     part: Part
     images: int = 0
@@ -39,20 +39,20 @@ class Found:
 
 
 def check_data(name: str, folder: Path, quick: bool, listing: Path, console: Console) -> int:
-    """Compare a data set with what is published, try every file, and print a table and some examples.
+    """Compare a data set with the published counts, read every file, and print a table and some problems.
 
     Args:
-        name: One of the catalog.
-        folder: Where the data set is.
-        quick: Whether to look only if files are there and not empty.
-        listing: File for the list of all problems; written only where there is one.
-        console: Where to print.
+        name: Name in the catalog.
+        folder: Folder of the data set.
+        quick: Whether to check only that files exist and are not empty.
+        listing: Output file for all problems; not written if there are none.
+        console: Console to print to.
 
     Returns:
         The number of problems.
 
     Raises:
-        UserError: For an unknown name, or a folder that does not exist.
+        UserError: If the name is unknown or the folder does not exist.
     """
     if name not in CATALOG:
         raise UserError(
@@ -119,13 +119,13 @@ def _missing(layout: dict) -> list[Path]:
 def _looks(
     dataset: BaseDataset, part: Part, quick: bool, console: Console
 ) -> Iterator[tuple[str | None, set[int]]]:
-    """Yield for every image what is wrong with it, or None, and the classes that it shows."""
+    """Yield the problem of every image, or None, and the classes in it."""
     items = (dataset.get_data_info(number) for number in range(len(dataset)))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = dict(console=console, transient=True, disable=not console.is_terminal)
     with Progress(*columns, **shown) as progress:
         task = progress.add_task(f"{part.name}: files", total=len(dataset))
-        # Looking waits for the disk, decoding for the processor; OpenCV lets other threads run meanwhile.
+        # The quick check is bound by the disk, decoding by the CPU; OpenCV releases the GIL.
         with ThreadPool(QUICK_THREADS if quick else cores()) as pool:
             look = partial(_look, classes=part.classes, quick=quick)
             for result in pool.imap(look, items, FILES_AT_A_TIME):
@@ -134,7 +134,7 @@ def _looks(
 
 
 class _Note:
-    """Stands in for a CorruptImages: keeps what is wrong with one image."""
+    """Replaces CorruptImages: stores the problem of one image."""
 
     problem: str | None = None
 
@@ -144,7 +144,7 @@ class _Note:
 
 def _look(item: dict, classes: int | None, quick: bool) -> tuple[str | None, set[int]]:
     labels = {item["gt_label"]} if "gt_label" in item else set()
-    if "img" in item:  # CIFAR: read with the list
+    if "img" in item:  # CIFAR: already read by load_data_list
         return None, labels
     seg_map = item.get("seg_map_path")
     if quick:

@@ -1,4 +1,4 @@
-"""Checks of a config's data before training: that it can be read, its classes, labels, frames and truth."""
+"""Checks of a config's data before training: files, classes, labels, image sizes and ground truth."""
 
 import contextlib
 import copy
@@ -28,27 +28,27 @@ from mixmae_bench.errors import UserError
 SKIPPING = ("mixmae_bench.LoadImage", "mixmae_bench.LoadSegMap")
 
 MOST_FILES = 4000
-"""Images of a set to look for before training, spread over it; the rest is checked as it is loaded."""
+"""Images per data set that are checked before training, evenly spaced; the rest are checked when loaded."""
 
 
 def check_datasets(cfg: Config, processes: int | None = None) -> dict[str, int]:
-    """Build the data sets of a config without their pipelines, and check what can be known before training.
+    """Build the data sets of a config without their pipelines and check them before training.
 
-    A data set is read once per process, however many configs name it. Of images, headers are read (see
-    `MOST_FILES`); of segmentation maps, `class_counts.MOST` per set.
+    Each data set is read once per process, even if several configs use it. The headers of up to `MOST_FILES`
+    images and up to `class_counts.MOST` segmentation maps are read per data set.
 
     Args:
-        cfg: The config, with its data found (`config.find_data`).
-        processes: How many will train together (default: as many as have joined).
+        cfg: The config, after `config.find_data`.
+        processes: Number of training processes (default: the world size).
 
     Returns:
         The number of images per loader (`train_dataloader`, ...).
 
     Raises:
-        UserError: Where a data set cannot be built or is empty; a label is no class, or another class in
-            training than in validation; an annotation, map, image or evaluator's file is missing, wrong or in
-            another frame; a class is missing, or the number of classes is not that of a head; or a loader
-            gives no batch. The message names the file.
+        UserError: If a data set cannot be built or is empty; a label is out of range, or means different
+            classes in training and validation; an annotation, map, image or evaluator file is missing,
+            invalid or of another size; a class is missing, or a head has another number of classes; or a
+            loader yields no batch. The message names the file.
     """
     heads = dict(_class_counts(cfg.to_dict()))
     parts: dict[str, list[tuple[Leaf, _Read]]] = {}
@@ -71,14 +71,14 @@ def check_datasets(cfg: Config, processes: int | None = None) -> dict[str, int]:
 
 
 def allow_skips(cfg: Config) -> None:
-    """Let the training set's LoadImage and LoadSegMap skip what cannot be read, up to `max_unreadable`.
+    """Let the training set's LoadImage and LoadSegMap skip corrupt images, up to `max_unreadable`.
 
     Args:
-        cfg: The config, with its `work_dir`, where `unreadable.txt` will list what is skipped. Its
-            `max_unreadable` is a share of the images (default 0.001); 10 may always be skipped.
+        cfg: The config. Skipped files are listed in `unreadable.txt` in its `work_dir`. Its `max_unreadable`
+            is a fraction of the images (default 0.001); up to 10 files may always be skipped.
 
     Raises:
-        UserError: As `check_datasets`.
+        UserError: See `check_datasets`.
     """
     images = check_datasets(cfg).get("train_dataloader")
     if images is None:
@@ -98,18 +98,18 @@ class _Label(NamedTuple):
 
 @dataclass(frozen=True)
 class _Read:
-    """What a data set turned out to hold.
+    """The contents of a data set.
 
     Attributes:
         source: Its annotation file or folders.
         file: Its annotation file, or ''.
-        images: How many.
-        ids: Ids of the images, where it is a COCO set.
-        classes: Names of the classes that it is set to have, or None.
-        names: Where names of classes are told, and the names, in the order of the labels.
-        folders: Names of class folders in that order, where labels come from them.
-        highest: The highest label, where images have one and classes no names.
-        shown: Which classes its segmentation maps show.
+        images: Number of images.
+        ids: Image IDs of a COCO data set; else empty.
+        classes: Class names in its metainfo, or None.
+        names: Pairs of a source of class names (for messages) and the names in the order of the labels.
+        folders: Names of the class folders in the order of the labels; empty if labels come from a file.
+        highest: The highest label, or None without labels.
+        shown: Classes in its segmentation maps, or None without maps.
     """
 
     source: str
@@ -124,11 +124,11 @@ class _Read:
 
 
 _READ: dict[str, _Read] = {}
-"""By what was read, and when its annotation file was changed."""
+"""Data sets that were read, by their settings and the size and modification time of the annotation file."""
 
 
 def _read(leaf: Leaf, cfg: Config, heads: Mapping[str, int]) -> _Read:
-    """Build a data set and check it alone; a second time, return what came out."""
+    """Build a data set and check it; return the cached result if it was read before."""
     scope = cfg.get("default_scope")
     settings = copy.deepcopy({key: value for key, value in leaf.dataset.items() if key != "pipeline"})
     settings.setdefault("_scope_", scope)
@@ -149,21 +149,21 @@ def _read(leaf: Leaf, cfg: Config, heads: Mapping[str, int]) -> _Read:
     where = f"{leaf.key} of {cfg.filename}"
     masks = any(step.get("with_mask") for step in dicts(pipeline))
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of its progress
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             dataset: BaseDataset = DATASETS.build(dict(settings, pipeline=[], serialize_data=False))
     except UserError:
         raise
     except Exception as error:  # any reader of any format
         no_json = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
         if "coco" in type_name(settings).lower() and file.is_file() and not no_json:
-            check_coco(file, masks, evaluated=False)  # it can say at which annotation
+            check_coco(file, masks, evaluated=False)  # raises an error that names the annotation
         reason = " ".join(str(error).split())
         raise UserError(f"data: {file} ({where}) cannot be read: {type(error).__name__}: {reason}") from error
     source = dataset.ann_file or ", ".join(
         sorted({prefix for prefix in dataset.data_prefix.values() if prefix})
     )
     if not len(dataset):
-        raise UserError(f"data: {source} has no image (of those that the config keeps)")
+        raise UserError(f"data: {source} has no image that indices and filter_cfg of the config keep")
     classes = dataset.metainfo.get("classes")
     names = [(f"{leaf.key}.metainfo.classes", tuple(classes))] if classes else []
     if _is_coco(dataset):
@@ -198,7 +198,7 @@ def _is_coco(dataset: BaseDataset) -> bool:
 
 
 def _check_labels(dataset: BaseDataset, source: str) -> _Label | None:
-    """Check the labels of images against the classes; return the highest, or None without labels."""
+    """Check that labels are in range; return the highest, or None without labels."""
     classes, highest = dataset.metainfo.get("classes"), None
     for item in dataset.data_list:
         if not isinstance(item.get("gt_label"), int):
@@ -212,11 +212,11 @@ def _check_labels(dataset: BaseDataset, source: str) -> _Label | None:
 
 
 def _check_coco_set(dataset: BaseDataset, masks: bool, labelled: bool) -> tuple[str, ...]:
-    """Check a COCO set; return the names of its classes in the order of their labels, which is the file's."""
+    """Check a COCO data set; return its class names in the order of the file, which the labels follow."""
     file, classes = dataset.ann_file, dataset.metainfo["classes"]
     content = check_coco(file, masks, evaluated=False)
     if len(dataset.cat_ids) != len(classes):
-        raise UserError(  # mmdet leaves out classes that the file does not have, and says nothing
+        raise UserError(  # mmdet drops classes that are missing from the file without a warning
             f"data: {file} has {len(dataset.cat_ids)} of the {len(classes)} classes ({classes[0]}, ...) as "
             "categories; set the data set's metainfo.classes to their names"
         )
@@ -240,7 +240,7 @@ def _check_heads(heads: Mapping[str, int], leaf: Leaf, read: _Read, cfg: Config)
 
 
 def _check_truth(cfg: Config, loader: str, own: Sequence[tuple[Leaf, _Read]]) -> None:
-    """Check the evaluator of a loader."""
+    """Check that the evaluator of a loader uses the annotations of the loader."""
     where = f"{evaluator_of(loader)} of {cfg.filename}"
     for metric in coco_metrics(cfg, loader):
         loaded = frozenset().union(*(read.ids for _, read in own))
@@ -257,9 +257,9 @@ def _check_truth(cfg: Config, loader: str, own: Sequence[tuple[Leaf, _Read]]) ->
 
 
 def _class_counts(cfg: dict) -> Iterator[tuple[str, int]]:
-    """Yield the places that state a number of classes, in heads and the preprocessor, and the numbers.
+    """Yield the key and value of every `num_classes` of the heads and the data preprocessor.
 
-    Not those of a detector's semantic head, whose classes are COCO's stuff as well.
+    RPN heads are left out, and semantic heads of detectors too: these predict COCO's stuff classes as well.
     """
 
     def walk(node: object, key: str) -> Iterator[tuple[str, int]]:

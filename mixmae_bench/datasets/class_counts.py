@@ -1,4 +1,4 @@
-"""Which classes segmentation maps show, before training: nothing to learn from is no training."""
+"""Check before training which classes occur in the segmentation maps."""
 
 import os
 import warnings
@@ -20,16 +20,16 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.system.environment import cores
 
 MOST = 1000
-"""Maps to read of a data set, spread over it; the rest is checked as it is loaded."""
+"""Maps per data set that are read before training, evenly spaced; the rest are checked when loaded."""
 
 
 class Shown(NamedTuple):
-    """Which classes a data set shows.
+    """Classes that occur in the maps of a data set.
 
     Attributes:
-        classes: Their numbers.
-        maps: How many maps were read.
-        whole: Whether that is all of a data set that was not cut by `indices`.
+        classes: Their labels.
+        maps: Number of maps that were read.
+        whole: Whether these are all maps of the data set, and `indices` is not set.
     """
 
     classes: frozenset[int]
@@ -45,19 +45,21 @@ def read_maps(
     scope: str | None,
     skips: bool,
 ) -> Shown | None:
-    """Read a segmentation set's maps, or a sample of them, as its pipeline will; None for other data sets.
+    """Read at most `MOST` maps of a segmentation data set; return None for other data sets.
+
+    If the pipeline uses LoadAnnotations, the result is compared with that transform's.
 
     Args:
-        dataset: Built, without its pipeline.
-        pipeline: Its pipeline.
-        loader: Config of the step that loads images, or None.
-        classes: How many classes there are, or None where nobody says.
+        dataset: The data set, built without its pipeline.
+        pipeline: Config of its pipeline.
+        loader: Config of the transform that loads images, or None.
+        classes: Number of classes, or None if unknown.
         scope: The config's default scope.
-        skips: Whether files that cannot be read are left to training, which skips them.
+        skips: Whether training skips corrupt files, so that they are no error here.
 
     Raises:
-        UserError: At the first map that is missing or wrong, lies in another frame than its image, or that
-            the pipeline reads otherwise.
+        UserError: At the first map that is missing or invalid, does not match its image in size or
+            orientation, or is loaded differently by the pipeline.
     """
     items = [item for item in dataset.data_list if item.get("seg_map_path")]
     for item in items:
@@ -68,7 +70,7 @@ def read_maps(
     if not items:
         return None
     step = next((step for step in dicts(pipeline) if type_name(step) == "LoadAnnotations"), None)
-    with warnings.catch_warnings(action="ignore"):  # of a deprecated argument, once more when it trains
+    with warnings.catch_warnings(action="ignore"):  # a deprecated argument; training warns again
         theirs = TRANSFORMS.build({"_scope_": scope, **step}) if step else None
     chosen, shown = sample(items, MOST), set()
     with ThreadPool(cores()) as pool:
@@ -118,8 +120,7 @@ def _compare(labels: np.ndarray, theirs: object, item: dict) -> None:
     if loaded.shape != labels.shape or not (loaded == labels).all():
         raise UserError(
             f"data: {type(theirs).__name__} loads {path} otherwise than it is stored ({_values(loaded)} "
-            "instead of "
-            f"{_values(labels)}); use mixmae_bench.LoadSegMap, or imdecode_backend='pillow'"
+            f"instead of {_values(labels)}); use mixmae_bench.LoadSegMap, or imdecode_backend='pillow'"
         )
 
 
@@ -128,16 +129,16 @@ def _values(labels: np.ndarray) -> str:
 
 
 def check_shown(loader: str, source: str, shown: Sequence[Shown], names: Sequence[str]) -> None:
-    """Check that the maps of a loader show classes to learn, or to evaluate.
+    """Check that the maps of a loader contain the classes to learn or to evaluate.
 
     Args:
-        loader: Its key.
-        source: What the maps are of, for messages.
-        shown: Of each of its data sets.
-        names: Of all classes.
+        loader: Key of the loader.
+        source: Source of the maps, for messages.
+        shown: The classes in the maps of each data set of the loader.
+        names: Names of all classes.
 
     Raises:
-        UserError: Where fewer than two classes are shown, or training has no map with one of them.
+        UserError: If fewer than two classes occur, or a class occurs in no training map.
     """
     classes, maps = frozenset().union(*(part.classes for part in shown)), sum(part.maps for part in shown)
     absent = [name for number, name in enumerate(names) if number not in classes]
@@ -153,8 +154,7 @@ def check_shown(loader: str, source: str, shown: Sequence[Shown], names: Sequenc
     if absent and training and whole:
         raise UserError(
             f"data: none of the {maps} segmentation maps of {source} shows {some(absent)} ({IGNORED} is "
-            "ignored, "
-            "and with reduce_zero_label 0 too); correct the maps, or leave the class out"
+            "ignored, and with reduce_zero_label 0 too); correct the maps, or leave the class out"
         )
     if absent:
         mean = "" if training else "; mIoU is over the others"
@@ -162,5 +162,5 @@ def check_shown(loader: str, source: str, shown: Sequence[Shown], names: Sequenc
 
 
 def some(names: Sequence[str]) -> str:
-    """Write the first of some names."""
+    """Return the first five names and the number of the others."""
     return ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")

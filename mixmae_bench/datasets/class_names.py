@@ -1,4 +1,4 @@
-"""Whether a label means the same class in training, validation and test."""
+"""Check that a label means the same class in training, validation and test."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,20 @@ Names = tuple[str, ...]
 
 
 def check_class_names(told: Sequence[tuple[str, Names]]) -> None:
-    """Compare names of classes, in the order of their labels.
+    """Check that all sources give the same class names.
 
     Args:
-        told: Where they are told, and the names.
+        told: Pairs of a source and its class names in the order of the labels.
 
     Raises:
-        UserError: Where two differ. The message names both.
+        UserError: If two sources differ. The message names both.
     """
     for what, names in told[1:]:
         first, wanted = told[0]
         if names != wanted:
             raise UserError(
                 f"data: labels mean other classes in {first} than in {what}: "
-                f"{_difference(wanted, names)}; give "
-                "both the same classes in the same order"
+                f"{_difference(wanted, names)}; give both the same classes in the same order"
             )
 
 

@@ -1,8 +1,9 @@
-"""One pass over a COCO file before training: what loaders leave out in silence, and evaluation fails on.
+"""Checks of a COCO file before training.
 
-Every annotation that passes is trained on as it is written, and predictions equal to the annotations of an
-evaluated file have an AP of 1. Two annotations of COCO's own train2017 have a height of 0; mmdet leaves them
-out.
+They find annotations that mmdet's loader would drop without a warning, and that COCO's evaluation would fail
+on or miscount. In a file that passes, every annotation is used as written, and predictions equal to the
+annotations have an AP of 1. The only exception in training are boxes without extent, which mmdet drops:
+COCO's train2017 has two annotations with a height of 0.
 """
 
 import functools
@@ -17,13 +18,13 @@ from mixmae_bench.errors import UserError
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a COCO file holds.
+    """The contents of a COCO file.
 
     Attributes:
         path: The file.
-        images: Ids of its images.
-        names: Name of each category by its id, in the order of the file, which is that of the labels.
-        empty: Names of the categories that have no annotation of an object (crowds are none).
+        images: Image IDs.
+        names: Category names by ID, in the order of the file, which is the order of the labels.
+        empty: Names of the categories without an object; crowd annotations do not count.
     """
 
     path: str
@@ -33,23 +34,24 @@ class CocoFile:
 
 
 def check_coco(path: str | Path, masks: bool, evaluated: bool) -> CocoFile:
-    """Read a COCO file and check what can be checked without its images; a file is read once per process.
+    """Read a COCO file and check it without its images; results are cached per process.
 
     Args:
         path: The file.
         masks: Whether masks are used.
-        evaluated: Whether COCO's evaluation takes it as the truth, which asks for more than mmdet's loader.
+        evaluated: Whether the file is the ground truth of COCO's evaluation, which is stricter than mmdet's
+            loader.
 
     Raises:
-        UserError: At the first image, category or annotation that would be left out, miscounted,
-            or fail later. The message names file and id.
+        UserError: At the first image, category or annotation that would be dropped, miscounted,
+            or fail later. The message names the file and the ID.
     """
     status = os.stat(path)
     return _check(str(path), (status.st_mtime_ns, status.st_size), masks, evaluated)
 
 
 def same_truth(one: str | Path, other: str | Path) -> bool:
-    """Tell whether two COCO files hold the same images, categories and annotations."""
+    """Return whether two COCO files hold the same images, categories and annotations."""
     if os.path.samefile(one, other):
         return True
     first, second = (_read(str(path)) for path in (one, other))
@@ -125,7 +127,7 @@ def _number(value: object) -> bool:
 
 
 def _problem(note: dict, sizes: dict, names: dict, masks: bool, evaluated: bool) -> str | None:
-    """Say what is wrong with an annotation, or None."""
+    """Return the problem of an annotation, or None."""
     image, category = note.get("image_id"), note.get("category_id")
     if not isinstance(image, int | str) or image not in sizes:
         return f"is of image {image!r}, which is not listed"
@@ -153,27 +155,26 @@ def _box_problem(note: dict, height: float, width: float) -> str | None:
     if w < 0 or h < 0:
         return f"has a bbox of negative width or height, {box}"
     if w == 0 or h == 0:
-        return None  # left out of training; `_truth_problem` has more to say
+        return None  # dropped in training; `_truth_problem` checks evaluation
     if area <= 0:
         return f"has the area {area}; mmdet leaves it out. Give the pixels of its mask, or of its box"
     inside = (min(x + w, width) - max(x, 0), min(y + h, height) - max(y, 0))
     if min(inside) <= 0 or 2 * inside[0] * inside[1] < w * h:
         return (
-            f"has a bbox {box} mostly outside of its image, which is {width} wide and {height} high; a "
-            "bbox is "
-            "x, y, width, height in pixels"
+            f"has a bbox {box} mostly outside of its image, which is {width} wide and {height} high; "
+            "a bbox is x, y, width, height in pixels"
         )
     return None
 
 
 def _truth_problem(note: dict) -> str | None:
-    """Say on what COCO's evaluation would fail, or what it would not count."""
+    """Return why COCO's evaluation would fail on an annotation or not count it, or None."""
     if not _number(note["id"]) or note["id"] <= 0:
-        return "has an id that COCO's evaluation takes for no match; number annotations from 1"
+        return "has an id that COCO's evaluation reads as no match; number annotations from 1"
     if note.get("iscrowd") is None:
-        return "has no iscrowd, which COCO's evaluation asks for; give 0 (or 1 for a crowd)"
+        return "has no iscrowd, which COCO's evaluation requires; give 0 (or 1 for a crowd)"
     if note.get("ignore") and not note["iscrowd"]:
-        return "has 'ignore', which mmdet leaves out and COCO's evaluation counts; set iscrowd to 1"
+        return "has 'ignore', so mmdet drops it and COCO's evaluation counts it; set iscrowd to 1"
     if min(note["bbox"][2:]) <= 0 and not note["iscrowd"]:
         return f"has a bbox without extent, {note['bbox']}, which no detection can match; remove it"
     return None
@@ -188,7 +189,7 @@ def _mask_problem(mask: object, height: float, width: float, evaluated: bool) ->
             finite = False
         if not finite:
             return "has a segmentation that is no list of polygons [x0, y0, x1, y1, ...]"
-        # mmdet passes over polygons of fewer corners; pycocotools takes four values for a box.
+        # mmdet skips polygons with fewer than three corners; pycocotools reads four values as a box.
         if not any(whole) or (evaluated and len(mask[0]) <= 4):
             return "has a polygon of fewer than three corners; give [x0, y0, x1, y1, x2, y2, ...]"
         return None

@@ -1,4 +1,4 @@
-"""What happens to files that cannot be read: in training a counted, listed skip; elsewhere an error."""
+"""Handling of corrupt images: training skips, counts and lists them; validation and test raise an error."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,29 +9,29 @@ from mmengine.logging import print_log
 from mixmae_bench.errors import UserError
 
 LEAST = 10
-"""Unreadable files that any training set may have."""
+"""Number of corrupt files that every training set may have."""
 
 SHARE = 0.001
-"""Share of a training set that may be unreadable, where the config's `max_unreadable` does not say."""
+"""Fraction of a training set that may be corrupt; default of the config's `max_unreadable`."""
 
 
 @dataclass(frozen=True)
 class CorruptImages:
-    """A text file with a line `path: reason` per skipped file, which all processes of a run add to.
+    """A list of skipped files that all processes of a run append to, one line `path: reason` per file.
 
     Attributes:
-        file: The list.
-        limit: How many different lines it may have.
+        file: The list, a text file.
+        limit: Maximum number of different lines.
     """
 
     file: str
     limit: int
 
     def add(self, path: str, reason: str) -> None:
-        """Note a file, once.
+        """Add a file to the list unless it is there.
 
         Raises:
-            UserError: Where that makes more than `limit`.
+            UserError: If the list then has more than `limit` lines.
         """
         file, line = Path(self.file), f"{path}: {reason}"
         known = set(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else set()
@@ -49,21 +49,21 @@ class CorruptImages:
 
 
 class Loader(BaseTransform):
-    """A transform that reads files.
+    """Base class of transforms that read files.
 
     Args:
-        skips: Arguments of the CorruptImages to use, which `datasets.checks` sets for training sets; None,
-            as for validation and test sets, makes a file that cannot be used an error.
+        skips: Arguments of CorruptImages, set by `datasets.checks` for training sets. If None, as in
+            validation and test, a corrupt file is an error.
     """
 
     def __init__(self, skips: dict | None = None) -> None:
         self.skips = CorruptImages(**skips) if skips else None
 
     def unusable(self, path: str, reason: str) -> None:
-        """Note that a file cannot be used; a transform then returns None, and mmengine draws another sample.
+        """Record a corrupt file. The transform then returns None, and mmengine draws another sample.
 
         Raises:
-            UserError: Where nothing may be skipped, or no more than has been.
+            UserError: If files may not be skipped, or too many were skipped.
         """
         if self.skips is None:
             raise UserError(f"data: {path} cannot be used: {reason}; repair or remove it")

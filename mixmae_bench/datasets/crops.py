@@ -1,4 +1,4 @@
-"""Random resized crops: mmpretrain's draws and Pillow's filters, by PyTorch's vectorised resampling."""
+"""Random resized crops by PyTorch's vectorised resampling: mmpretrain's random crops, Pillow's filters."""
 
 from collections.abc import Sequence
 
@@ -15,23 +15,23 @@ FILTERS = ("bilinear", "bicubic")
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(_RandomResizedCrop):
-    """Crops `img` at random and resizes the crop; for mmpretrain's RandomResizedCrop with backend='pillow'.
+    """Crop `img` at random and resize the crop; replaces mmpretrain's RandomResizedCrop(backend='pillow').
 
-    For the same seed the crops are mmpretrain's. The filters are Pillow's, wide enough against aliasing where
-    the crop shrinks, in fixed point and with 8 bits between the two passes. Of a photo's values 1 % differ
-    from Pillow's, by 1; bicubic ones seldom by up to 6, as Pillow takes tall crops in the other order.
+    The same seed gives the same crops as mmpretrain. The filters are Pillow's: antialiased, in fixed point,
+    rounded to 8 bits between the two passes. About 1 % of a photo's values differ from Pillow's, by 1; with
+    bicubic, a few differ by up to 6, as Pillow resizes tall crops in the other order of passes.
 
     Changes `img`, (H, W, 3) uint8, and `img_shape`.
 
     Args:
         scale: Height and width of the output, or the side of a square, px.
-        crop_ratio_range: Range of the crop's share of the image's area; uniform.
-        aspect_ratio_range: Range of its width over its height; uniform in the logarithm.
-        max_attempts: Draws until a crop fits into the image; then the largest one in the middle is taken.
+        crop_ratio_range: Range of the crop's area as a fraction of the image's; uniform.
+        aspect_ratio_range: Range of the crop's width / height; uniform in the logarithm.
+        max_attempts: Number of random crops to try; if none fits, the largest centre crop is taken.
         interpolation: 'bilinear' or 'bicubic'.
 
     Raises:
-        UserError: For another interpolation.
+        UserError: If the interpolation is unknown.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class RandomResizedCrop(_RandomResizedCrop):
         """Crop and resize the image."""
         image = results["img"]
         top, left, height, width = self.rand_crop_params(image)
-        # A copy, as PyTorch takes no negative strides, which a turn from RGB to BGR leaves.
+        # A copy: PyTorch does not support the negative strides that RGB/BGR conversion leaves.
         crop = np.array(image[top : top + height, left : left + width], order="C")
         pixels = torch.from_numpy(crop)[None].permute(0, 3, 1, 2)  # (1, 3, h, w), channels last in memory
         resized = interpolate(pixels, tuple(self.scale), mode=self.interpolation, antialias=True)

@@ -1,11 +1,11 @@
 """Scenes for the benchmark's four tasks, painted from scikit-learn's 1797 real handwritten digits.
 
-Everything is made on the spot from data that ships with scikit-learn, so nothing is downloaded.
-The source digits are split once, before any scene is painted: no validation digit is in any
-training or pretraining scene. (scikit-learn does not say who wrote which digit, so the same
-hand may be on both sides.)
+All data is generated from the digits that ship with scikit-learn, so nothing is downloaded.
+The source digits are split before any scene is painted: no validation digit occurs in a
+training or pretraining scene. (scikit-learn does not record who wrote which digit, so one
+writer may occur in both splits.)
 
-The folder, in the layouts that mmpretrain, mmdet and mmseg read (`NNNNN` counts from 00000):
+The folder has the layouts that mmpretrain, mmdet and mmseg read (`NNNNN` counts from 00000):
 
     splits.json                                            source digits per split, used per set
     pretrain/NNNNN.png                                     32x32, one digit, no labels
@@ -33,11 +33,11 @@ from PIL import Image
 
 from mixmae_bench.system.files import cache_folder
 
-# Raise with every change of what is written: an old cache folder is then left alone.
+# Increase with every change of the generated data; the cache folder has the version in its name.
 VERSION = 1
 
 EMBEDDED = "data/digits"
-"""Folder that stands for the embedded digits in configs; `find_data` puts the cache folder in its place."""
+"""Placeholder for the embedded digits in configs; `find_data` replaces it by the cache folder."""
 
 CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 # Stored as 1..11, for mmseg's `reduce_zero_label=True`. ADE20K's 0 (other, ignored) never occurs.
@@ -49,7 +49,7 @@ MAX_OVERLAP = 0.1  # of the smaller of two boxes
 PLACEMENT_TRIES = 50
 GROUND_CELL = 8  # px between the random colours of a background
 GROUND_TOP, GROUND_SPREAD = 0.5, 0.12  # brightest mean colour of a background, and its standard deviation
-TINT_BOTTOM = 0.5  # darkest channel of a digit: digits are lighter than their ground, as chalk on a board
+TINT_BOTTOM = 0.5  # darkest channel of a digit: digits are lighter than the background
 MIN_CONTRAST = 0.25  # luma between a digit's tint and any background pixel under it
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 POLYGON_ZOOM = 8  # polygon corners are exact to half a pixel of the zoomed mask
@@ -57,11 +57,11 @@ POLYGON_ZOOM = 8  # polygon corners are exact to half a pixel of the zoomed mask
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """What decides the content: the seed, the training share of the source digits, scenes per set.
+    """Settings of the generated data: the seed, the number of source digits for training, scenes per set.
 
     Raises:
-        ValueError: for a negative seed, a set of less than ten scenes (classification needs
-            one per class), or `train_sources` that leave a split with less than ten digits.
+        ValueError: If the seed is negative, a set has fewer than ten scenes (classification needs
+            one per class), or `train_sources` leaves a split with fewer than ten digits.
     """
 
     seed: int = 0
@@ -82,24 +82,24 @@ class DigitsConfig:
 
 
 def build_digits(root: Path | None = None, config: DigitsConfig = DigitsConfig()) -> Path:
-    """Write the data sets, unless they are there already, and return their folder.
+    """Write the data sets, unless they exist, and return their folder.
 
     The same config gives the same bytes (with the same versions of numpy, OpenCV and Pillow).
-    The scenes are painted into a hidden sibling folder that takes its final name in one step at
-    the end, so any number of processes may build at once and a killed one leaves nothing that
-    passes for a data set (its hidden `.digits-*.tmp-*` folder can be deleted).
+    The scenes are written to a hidden sibling folder that is renamed at the end. So several
+    processes may build at once, and a killed process leaves no incomplete data set, only a
+    hidden `.digits-*.tmp-*` folder that can be deleted.
 
     Args:
-        root: parent of the data set's folder; default `$MIXMAE_BENCH_CACHE`, else
+        root: Parent of the data set's folder; default `$MIXMAE_BENCH_CACHE`, else
             `~/.cache/mixmae_bench`.
-        config: what to paint.
+        config: Settings of the data.
 
     Returns:
         `root/digits-v{VERSION}-{hash of config}`, in the layout of the module's docstring.
 
     Raises:
-        OSError: the folder cannot be written, or holds an incomplete copy. The message is one
-            line with the path and the remedy.
+        OSError: If the folder cannot be written or contains an incomplete data set. The message is
+            one line with the path and the remedy.
     """
     root = cache_folder() if root is None else root.expanduser().absolute()
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:8]
@@ -119,18 +119,18 @@ def build_digits(root: Path | None = None, config: DigitsConfig = DigitsConfig()
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if not _is_complete(target):
-        raise OSError(f"{target} holds an incomplete digits data set: delete the folder and start again")
+        raise OSError(f"{target} holds an incomplete digits data set; delete the folder and start again")
     return target
 
 
 def _is_complete(folder: Path) -> bool:
-    """Tell whether a build came to its end: `splits.json` is written last."""
-    # os.path answers False for a folder that may not be read; Path.is_file would raise.
+    """Return whether a build finished: `splits.json` is written last."""
+    # os.path.isfile returns False if permission is denied; Path.is_file would raise.
     return os.path.isfile(folder / "splits.json")
 
 
 def _publish(work: Path, target: Path) -> None:
-    """Rename the finished folder, unless another process was first: its content is the same."""
+    """Rename the finished folder; if another process was first, keep its identical folder."""
     try:
         work.rename(target)
     except OSError:
@@ -139,8 +139,8 @@ def _publish(work: Path, target: Path) -> None:
 
 
 def _paint_all(folder: Path, config: DigitsConfig) -> None:
-    """Write all sets; each has its own random stream, so one set's size changes no other set."""
-    # Imported here as it takes a second that a cached data set does not need.
+    """Write all sets; each has its own random stream, so the size of one set does not affect the others."""
+    # Imported here: the import takes a second, and a cached data set does not need it.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -204,7 +204,7 @@ def _write_detection(folder: Path, painter: "_Painter", count: int) -> None:
             mask = scene.owner == digit
             annotations.append(
                 {
-                    # Not from 0: pycocotools takes a match with annotation 0 for no match.
+                    # From 1: pycocotools reads a match with annotation 0 as no match.
                     "id": len(annotations) + 1,
                     "image_id": number + 1,
                     "category_id": label + 1,
@@ -248,10 +248,10 @@ def _box(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def _polygons(mask: NDArray[np.bool_]) -> list[list[float]]:
-    """Outline the true pixels as COCO polygons, `[x0, y0, x1, y1, ...]` in px.
+    """Return the outline of the true pixels as COCO polygons, `[x0, y0, x1, y1, ...]` in px.
 
-    COCO polygons have no holes, so the mask is cut along a column through each hole (of a 0, 6, 8
-    or 9), and the pieces are outlined one by one.
+    COCO polygons have no holes, so the mask is split at a column through each hole (of a 0, 6, 8
+    or 9), and each piece is outlined.
     """
     pixels = mask.astype(np.uint8)
     contours, hierarchy = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -262,7 +262,7 @@ def _polygons(mask: NDArray[np.bool_]) -> list[list[float]]:
             cuts.add(x + width // 2)
     polygons = []
     for left, right in pairwise(sorted(cuts)):
-        # OpenCV's outline runs through pixel centres; zoomed, these are near the pixels' edges.
+        # OpenCV's outlines run through pixel centres; in the zoomed mask these are near the pixels' edges.
         zoomed = np.kron(pixels[:, left:right], np.ones((POLYGON_ZOOM, POLYGON_ZOOM), np.uint8))
         pieces, _ = cv2.findContours(zoomed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for piece in pieces:
@@ -275,8 +275,8 @@ def _polygons(mask: NDArray[np.bool_]) -> list[list[float]]:
 class _Scene:
     """A painted scene.
 
-    image: (H, W, 3) uint8 RGB. owner: (H, W) int, which digit the pixel shows, -1 for background.
-    labels: each digit's class, 0..9.
+    image: (H, W, 3) uint8 RGB. owner: (H, W) int, index of the digit at the pixel, -1 for background.
+    labels: class of each digit, 0..9.
     """
 
     image: NDArray[np.uint8]
@@ -285,13 +285,13 @@ class _Scene:
 
 
 class _Painter:
-    """Paints scenes from the given source digits only, and keeps note of those it used.
+    """Paints scenes from the given source digits and records in `used` which ones occur.
 
     Args:
         images: (N, 8, 8), ink from 0 to 16.
         labels: (N,), 0..9.
-        sources: indices of the digits that may be used.
-        rng: the source of all chance.
+        sources: Indices of the digits that may be used.
+        rng: Random number generator.
     """
 
     def __init__(self, images: NDArray, labels: NDArray, sources: NDArray, rng: np.random.Generator) -> None:
@@ -311,7 +311,7 @@ class _Painter:
         return self.paint(LARGE_SIDE, [self.any_label() for _ in range(count)], LARGE_SIZES)
 
     def paint(self, side: int, labels: Sequence[int], sizes: tuple[int, int]) -> _Scene:
-        """Paint a (side, side) px scene; a digit that finds no free place is left out."""
+        """Paint a (side, side) px scene; a digit without a free place is left out."""
         cells = side // GROUND_CELL
         ground = GROUND_TOP * self._rng.random(3) + GROUND_SPREAD * self._rng.standard_normal(
             (cells, cells, 3)
@@ -337,7 +337,7 @@ class _Painter:
         return _Scene(np.round(image * 255).astype(np.uint8), owner, kept)
 
     def _draw(self, label: int) -> int:
-        """Return the next source digit of a class; none comes again before all have come."""
+        """Return the next source digit of a class; digits repeat only after all have been used."""
         if not self._waiting[label]:
             self._waiting[label] = self._rng.permutation(self._by_class[label]).tolist()
         return self._waiting[label].pop()
@@ -345,7 +345,7 @@ class _Painter:
     def _free_place(
         self, side: int, shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]]
     ) -> tuple[int, int, int, int] | None:
-        """Find a random box (x, y, width, height) that hardly overlaps the others, or None."""
+        """Return a random box (x, y, width, height) that overlaps others by at most MAX_OVERLAP, or None."""
         height, width = shape
         for _ in range(PLACEMENT_TRIES):
             x = int(self._rng.integers(side - width, endpoint=True))
@@ -358,14 +358,14 @@ class _Painter:
         """Return a random colour (3,) that stands out from all of the (N, 3) background pixels."""
         tints = TINT_BOTTOM + (1 - TINT_BOTTOM) * self._rng.random((64, 3))
         contrast = np.abs((tints @ LUMA)[:, None] - ground @ LUMA).min(axis=1)
-        # argmax finds the first good tint; without any, the best must do.
+        # argmax returns the first tint with enough contrast, or else the one with the most.
         return tints[np.argmax(np.minimum(contrast, MIN_CONTRAST))]
 
 
 def _ink(source: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """Enlarge an (8, 8) digit smoothly to opacities 0..1; the longer side is `size` px, faint edges too."""
+    """Enlarge an (8, 8) digit to opacities 0..1; its longer side, with faint edges, is `size` px."""
     large = cv2.resize(np.pad(source / 16, 1).astype(np.float32), (160, 160), interpolation=cv2.INTER_CUBIC)
-    # A steeper ramp makes the strokes' edges clear and keeps most holes open.
+    # A steeper ramp sharpens the strokes' edges and keeps most holes open.
     large = np.clip((large - 0.25) / 0.4, 0, 1)
     x, y, width, height = cv2.boundingRect((large > 0.1).astype(np.uint8))
     scale = size / max(width, height)
@@ -374,7 +374,7 @@ def _ink(source: NDArray[np.float64], size: int) -> NDArray[np.float32]:
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """Return the share of the smaller box (x, y, width, height) that the other one covers."""
+    """Return the fraction of the smaller box (x, y, width, height) that the other one covers."""
     wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     return max(wide, 0) * max(high, 0) / min(one[2] * one[3], other[2] * other[3])

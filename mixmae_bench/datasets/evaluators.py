@@ -1,4 +1,4 @@
-"""Whether evaluators have the truth of the images that their loader gives."""
+"""Check that evaluators use the annotations of the images that their loader yields."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,25 +25,25 @@ def evaluator_of(loader: str) -> str:
 def check_coco_metric(
     metric: Mapping, where: str, files: Sequence[str], loaded: frozenset, pipeline: Sequence
 ) -> CocoFile | None:
-    """Check that a CocoMetric has a truth, which is that of its loader.
+    """Check that a CocoMetric evaluates against the annotations of its loader.
 
     Args:
-        metric: Its config.
-        where: Which one it is, for messages.
+        metric: Config of the metric.
+        where: Description of the metric, for messages.
         files: Annotation files of the loader's data sets.
-        loaded: Ids of the images that these give.
-        pipeline: Of the first of them.
+        loaded: IDs of the images in these data sets.
+        pipeline: Pipeline of the first data set.
 
     Returns:
-        Its file, or None where it evaluates against none.
+        The annotation file of the metric, or None if it is not read here.
 
     Raises:
-        UserError: Where its file is missing, cannot be evaluated, or is not the loader's.
+        UserError: If the file is missing, cannot be evaluated, or is not the loader's.
     """
     truth = metric.get("ann_file")
     if truth is None:
         if any("instances" in (step.get("meta_keys") or ()) for step in dicts(pipeline)):
-            return None  # mmdet makes a file of what the loader gives
+            return None  # mmdet writes a file from the loader's annotations
         raise UserError(f"data: {where} has no ann_file; name the file of the loader, {', '.join(files)}")
     if "://" in truth:
         return None
@@ -58,20 +58,18 @@ def check_coco_metric(
     masks = "segm" in ([metrics] if isinstance(metrics, str) else metrics)
     if len(files) == 1 and not same_truth(truth, files[0]):
         raise UserError(
-            f"data: {truth} (ann_file of {where}) is not the file of the loader, {files[0]}, and differs "
-            "from it; "
-            "name one file in both"
+            f"data: {truth} (ann_file of {where}) differs from the file of the loader, {files[0]}; "
+            "name the same file in both"
         )
     content = check_coco(truth, masks, evaluated=True)
     if unknown := loaded - content.images:
         raise UserError(
-            f"data: image {min(unknown, key=str)} is loaded, and {truth} (ann_file of {where}) does not "
-            "list it"
+            f"data: image {min(unknown, key=str)} is loaded, but is not in {truth} (ann_file of {where}); "
+            "name the file of the loader"
         )
     if missing := len(content.images - loaded):
         print_log(
             f"{where}: {missing} of the {len(content.images)} images of {truth} are not loaded (indices, "
-            "filter_cfg); "
-            "AP counts their objects as missed"
+            "filter_cfg); AP counts their objects as missed"
         )
     return content

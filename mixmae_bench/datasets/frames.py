@@ -1,7 +1,8 @@
-"""The frame of an image and of its annotation: boxes and maps must lie on the pixels that are loaded.
+"""EXIF orientation: images must be loaded in the orientation of their boxes and segmentation maps.
 
-Cameras store a photo as its sensor lies and note in EXIF how to turn it. Annotation tools work on either.
-Height and width of the annotation (or of the segmentation map) tell on which.
+Cameras store a photo as the sensor reads it and record in EXIF how to rotate it. Some annotation tools use
+the stored image, others the rotated one. Height and width of the annotation (or of the segmentation map) show
+which.
 """
 
 import io
@@ -19,20 +20,20 @@ QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
 
 THREADS = 16
-"""Looking at files waits for the disk."""
+"""Reading headers is bound by the disk, not by the CPU."""
 
 Size = tuple[int, int]
 """Height and width, px."""
 
 
 def header(file: str | bytes) -> tuple[Size, int] | None:
-    """Return the size of an image as stored and its EXIF orientation (1: none).
+    """Return the stored size of an image and its EXIF orientation (1: none).
 
-    Of TIFF files, which all decoders turn by themselves, the size is the one after turning. None for an image
-    that is too large for Pillow.
+    For TIFF files, which all decoders rotate, the size is the rotated one. Return None for an image that is
+    too large for Pillow.
 
     Raises:
-        OSError: Where the file is missing or no image.
+        OSError: If the file is missing or not an image.
     """
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
@@ -49,60 +50,59 @@ def orientation(image: Image.Image) -> int:
     try:
         exif.load(image.info.get("exif") or b"")
         found = exif.get(ExifTags.Base.Orientation, 1)
-    except Exception:  # EXIF that cannot be parsed, in any way, turns nothing
+    except Exception:  # EXIF that cannot be parsed is ignored
         return 1
     return found if found in range(1, 9) else 1
 
 
 def turns(stored: Size, exif: int, wanted: Size) -> bool:
-    """Tell whether the EXIF orientation must be applied for an image to lie in its annotation's frame.
+    """Return whether the EXIF orientation must be applied for an image to match its annotation.
 
     Args:
-        stored: Size of the image as stored.
-        exif: Its EXIF orientation.
-        wanted: Size that the annotation tells.
+        stored: Stored size of the image.
+        exif: EXIF orientation of the image.
+        wanted: Size in the annotation.
 
     Raises:
-        ValueError: Where the sizes fit neither way or both ways; the message says which.
+        ValueError: If the annotation fits neither orientation, or fits both; the message states which.
     """
     upright = stored[::-1] if exif in QUARTER_TURNS else stored
     if wanted not in (stored, upright):
         raise ValueError(wrong_size(stored, wanted))
     if exif != 1 and stored == upright:
         raise ValueError(
-            f"its EXIF orientation is {exif}, and sizes do not tell whether its annotation was made "
-            "before or "
-            "after turning; save it turned and without EXIF orientation"
+            f"its EXIF orientation is {exif}, and its size does not show whether its annotation was made "
+            "before or after rotation; save it rotated and without EXIF orientation"
         )
     return exif != 1 and wanted == upright
 
 
 def wrong_size(size: Size, wanted: Size) -> str:
-    """Say that an image has another size than its annotation."""
+    """Return the message for an image that has another size than its annotation."""
     return f"it is {size[0]}x{size[1]}, its annotation says {wanted[0]}x{wanted[1]}"
 
 
 def annotated_size(item: Mapping) -> Size | None:
-    """Return height and width that the annotation of a data set's item tells, or None."""
+    """Return the height and width in the annotation of a data set's item, or None."""
     size = item.get("height"), item.get("width")
     return None if None in size else size
 
 
 def image_loader(pipeline: object) -> dict | None:
-    """Return the first step of a pipeline that loads images from files, or None."""
+    """Return the config of the first transform of a pipeline that loads images from files, or None."""
     return next((s for s in dicts(pipeline) if type_name(s) in ("LoadImage", "LoadImageFromFile")), None)
 
 
 def check_frames(items: Iterable[Mapping], loader: Mapping, skips: bool) -> None:
-    """Check for items with height and width that the image, as it will be loaded, has that size.
+    """Check that images will be loaded in the size of their annotation; items without a size are ignored.
 
     Args:
-        items: Of a data set.
-        loader: Config of the step that loads the images.
-        skips: Whether images that cannot be read are left to training, which skips them.
+        items: Items of a data set.
+        loader: Config of the transform that loads the images.
+        skips: Whether training skips corrupt images, so that they are no error here.
 
     Raises:
-        UserError: At the first image of which it has not, or that cannot be read.
+        UserError: At the first image that has another size or is corrupt.
     """
     known = [item for item in items if annotated_size(item) and isinstance(item.get("img_path"), str)]
     with ThreadPool(THREADS) as pool:
@@ -113,7 +113,7 @@ def check_frames(items: Iterable[Mapping], loader: Mapping, skips: bool) -> None
                 raise UserError(f"data: {item['img_path']} cannot be used: {problem}")
 
 
-UNREADABLE = "the file is missing, or no image; repair or remove it"
+UNREADABLE = "the file is missing or not an image; repair or remove it"
 
 
 def _problem(item: Mapping, loader: Mapping) -> str | None:
@@ -125,12 +125,12 @@ def _problem(item: Mapping, loader: Mapping) -> str | None:
 
 
 def frame_problem(found: tuple[Size, int], wanted: Size, loader: Mapping) -> str | None:
-    """Say why an image will not be loaded in the frame of its annotation, or None.
+    """Return why an image will not match its annotation when loaded, or None.
 
     Args:
-        found: Its `header`.
-        wanted: Size that the annotation tells.
-        loader: Config of the step that loads it.
+        found: Stored size and EXIF orientation of the image (see `header`).
+        wanted: Size in the annotation.
+        loader: Config of the transform that loads it.
     """
     stored, exif = found
     if type_name(loader) != "LoadImage" and _ignores_exif(loader):
@@ -141,29 +141,29 @@ def frame_problem(found: tuple[Size, int], wanted: Size, loader: Mapping) -> str
         return str(error)
     if exif != 1 and not turned and type_name(loader) != "LoadImage":
         return (
-            f"its EXIF orientation is {exif}, which {type_name(loader)} applies, and its annotation lies on "
-            "the stored pixels; load it by mixmae_bench.LoadImage"
+            f"its EXIF orientation is {exif}, which {type_name(loader)} applies, but its annotation fits "
+            "the stored image; load it by mixmae_bench.LoadImage"
         )
     return None
 
 
 def _ignores_exif(loader: Mapping) -> bool:
-    """Tell whether mmcv's LoadImageFromFile is set to take pixels as stored."""
+    """Return whether the color_type of mmcv's LoadImageFromFile ignores EXIF orientation."""
     color = loader.get("color_type", "color")
     return color == "unchanged" or str(color).endswith("ignore_orientation")
 
 
 def check_paths(items: Iterable[Mapping], source: str, skips: bool) -> None:
-    """Check that images are where a list says.
+    """Check that the images of a list exist.
 
     Args:
-        items: Of a data set.
+        items: Items of a data set.
         source: The list, for the message.
-        skips: Whether missing images are left to training, which skips them. A path that was read wrongly is
-            an error all the same.
+        skips: Whether training skips missing images, so that they are no error here. A path with a byte order
+            mark, a backslash or outer blanks is always an error.
 
     Raises:
-        UserError: At the first that is not there.
+        UserError: At the first image that does not exist.
     """
     for item in items:
         path = item.get("img_path")
@@ -173,7 +173,7 @@ def check_paths(items: Iterable[Mapping], source: str, skips: bool) -> None:
         if odd:
             raise UserError(
                 f"data: {source} names {path!r}, which does not exist; write the list in UTF-8 without byte "
-                "order mark, with / in paths and without blanks behind them"
+                "order mark, with / in paths and without blanks around them"
             )
         if not skips:
             raise UserError(f"data: {source} names {path}, which does not exist; put it there")

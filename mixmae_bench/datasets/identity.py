@@ -1,5 +1,4 @@
-"""Which data and weights a result stands on: hashes by content and not by place, remembered between
-commands."""
+"""Hashes that identify the data and weights of a result by content, not by path; cached between commands."""
 
 import hashlib
 import json
@@ -14,36 +13,35 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.system.files import cache_folder, write_atomically
 
 CACHE = "hashes.json"
-"""File in the cache folder: hashes, each with the sizes and times of what it was computed from."""
+"""File in the cache folder: hashes, each with the sizes and times of the files it was computed from."""
 
 SECONDS_TO_SETTLE = 2
-"""What changed this recently is hashed again: the times of file systems do not tell two changes within a
-moment apart."""
+"""Hashes of files changed less than this ago are not cached: a second change may get the same time stamp."""
 
 Stamp = list[int]
-"""Size in bytes (0 of a folder), and times of the last change of content and of status in nanoseconds."""
+"""Size in bytes (0 for a folder), mtime and ctime in nanoseconds."""
 
 Listing = tuple[bytes, dict[str, Stamp]]
 """Names of the files under a folder, and the stamps of all folders."""
 
 
 def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> str:
-    """Return 16 hex digits that identify the data a resolved mmengine dataset config names.
+    """Return 16 hex digits that identify the data of a resolved mmengine dataset config.
 
-    With an annotation file its content counts; without one, the sorted names of all files under the
-    prefixes, relative to these; of the embedded digits, the version and settings that they are painted by.
-    Wrappers (RepeatDataset, ConcatDataset) are looked through. `indices` and the pipeline, being the
-    config's, do not count.
+    With an annotation file, its content is hashed; without one, the sorted names of all files under the
+    prefixes, relative to them. For the embedded digits, the version and the settings are hashed. Wrappers
+    (RepeatDataset, ConcatDataset) are unwrapped. `indices` and the pipeline are not part of the hash, as the
+    hash of the config covers them.
 
-    The hash is remembered until the annotation file, or a folder below the prefixes, changes.
+    The hash is cached until the annotation file, or a folder below the prefixes, changes.
 
     Args:
         dataset: The config.
-        listings: Folders that were walked already, by path; filled on the way. Whoever hashes several data
-            sets gives the same one each time.
+        listings: Cache of listed folders by path, filled here. Pass the same dict when hashing several data
+            sets.
 
     Raises:
-        UserError: Where the annotation file or a folder is missing, or a folder holds no file.
+        UserError: If the annotation file or a folder is missing, or a folder contains no file.
     """
     listings = {} if listings is None else listings
     if inside := wrapped(dataset):
@@ -72,7 +70,7 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
 
 
 def file_hash(path: Path) -> str:
-    """Return the first 16 hex digits of a file's SHA-256, remembered until the file changes."""
+    """Return the first 16 hex digits of a file's SHA-256, cached until the file changes."""
 
     def compute() -> tuple[str, dict[str, Stamp]]:
         stamp = _stamp(path)
@@ -110,23 +108,22 @@ def _of_names(split: str, folders: list[Path], listings: dict[str, Listing]) -> 
 def _list(folder: str) -> Listing:
     """Return the names of the files under `folder`, and the stamps of all folders.
 
-    Names are relative to it, in one order, without hidden ones, each with a zero byte behind.
+    Names are relative to `folder`, sorted, without hidden files, each followed by a zero byte.
     """
     names: list[bytes] = []
     stamps = {}
     for parent, folders, files in _tree(folder, stamps):
-        folders.sort()  # os.walk goes on in this order
+        folders.sort()  # os.walk continues in this order
         inside = os.path.relpath(parent, folder).replace(os.sep, "/")
         prefix = "" if inside == "." else f"{inside}/"
         names += [os.fsencode(f"{prefix}{name}") for name in sorted(files) if not name.startswith(".")]
     if not names:
-        raise UserError(f"data: {folder} does not exist or holds no file; put the data there")
+        raise UserError(f"data: {folder} does not exist or contains no file; put the data there")
     return b"".join(name + b"\0" for name in names), stamps
 
 
 def _tree(folder: str, stamps: dict[str, Stamp]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk as os.walk does, through links too, noting the stamp of every folder before its content is
-    listed."""
+    """Walk like os.walk, following links, and record the stamp of every folder before it is listed."""
     if os.path.isdir(folder):
         stamps[folder] = _stamp(Path(folder))
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -138,12 +135,12 @@ def _tree(folder: str, stamps: dict[str, Stamp]) -> Iterator[tuple[str, list[str
 
 def _stamp(path: Path) -> Stamp:
     found = path.stat()
-    # A folder's size says nothing that its times do not, and differs between file systems.
+    # A folder's size is left out: it differs between file systems and adds nothing to the times.
     return [0 if path.is_dir() else found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _remembered(request: list[str], compute: Callable[[], tuple[str, dict[str, Stamp]]]) -> str:
-    """Return a hash from the cache where nothing that it was computed from has changed, else compute it."""
+    """Return a hash from the cache if its files are unchanged, else compute it."""
     name = json.dumps(request)
     known = _read_cache().get(name)
     if known and all(_is_unchanged(path, stamp) for path, stamp in known["stamps"].items()):
@@ -152,7 +149,7 @@ def _remembered(request: list[str], compute: Callable[[], tuple[str, dict[str, S
     settled = time.time_ns() - SECONDS_TO_SETTLE * 10**9
     if all(max(stamp[1:]) < settled for stamp in stamps.values()):
         cache = {**_read_cache(), name: {"hash": digest, "stamps": stamps}}
-        with suppress(UserError):  # without a cache everything works, more slowly
+        with suppress(UserError):  # works without a cache, only slower
             write_atomically(cache_folder() / CACHE, json.dumps(cache))
     return digest
 

@@ -1,4 +1,4 @@
-"""Decoding images by one rule for all tasks."""
+"""Image decoding, the same for all tasks."""
 
 import io
 
@@ -13,22 +13,22 @@ from mixmae_bench.datasets.frames import Size, annotated_size, header, turns, wr
 from mixmae_bench.registry import TRANSFORMS
 
 ENDS = {b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"), b"\x89P": (b"IDAT", b"IEND")}
-"""First bytes of JPEG and PNG files; what their last piece of pixels begins with, and what ends the file."""
+"""First bytes of JPEG and PNG files: the markers of the start of pixel data and of the end of the file."""
 
 
 def decode(content: bytes, turn: bool = True) -> NDArray[np.uint8]:
     """Decode an image file to (H, W, 3) uint8 BGR, as mmcv's LoadImageFromFile does.
 
-    Greyscale gets three equal channels, 16 bits become 8 (the high ones), CMYK becomes RGB, alpha is ignored,
-    and EXIF's orientation is applied. OpenCV 4 fills what is missing of a truncated file with grey;
-    where a file has no end, or OpenCV refuses it, Pillow has the last word.
+    Greyscale becomes three equal channels, CMYK becomes RGB, of 16 bits the high 8 are kept, alpha is
+    ignored, and the EXIF orientation is applied. OpenCV 4 fills the missing part of a truncated file with
+    grey. So if a file has no end marker, or OpenCV cannot decode it, it is decoded by Pillow.
 
     Args:
-        content: Of the file.
-        turn: Whether EXIF's orientation is applied.
+        content: Content of the file.
+        turn: Whether to apply the EXIF orientation.
 
     Raises:
-        ValueError: Where the file is empty, truncated or no image; the message says which.
+        ValueError: If the file is empty, truncated or not an image; the message states which.
     """
     if not content:
         raise ValueError("the file is empty")
@@ -41,9 +41,9 @@ def decode(content: bytes, turn: bool = True) -> NDArray[np.uint8]:
 
 
 def _ends(content: bytes) -> bool:
-    """Tell whether a file's end comes after its last pixels; True for formats that are not in `ENDS`.
+    """Return whether the end marker follows the last pixel data; True for formats that are not in `ENDS`.
 
-    A thumbnail inside has an end too. Read from behind, as both are there in a file that is whole.
+    The search goes backwards, as an embedded thumbnail has an end marker too.
     """
     if content[:2] not in ENDS:
         return True
@@ -57,22 +57,22 @@ def _decode_by_pillow(content: bytes, turn: bool) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(content)) as image:
             return np.array((ImageOps.exif_transpose(image) if turn else image).convert("RGB"))[..., ::-1]
     except UnidentifiedImageError as error:
-        raise ValueError("the file is no image") from error
+        raise ValueError("the file is not an image") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError("the file is truncated or damaged") from error
 
 
 @TRANSFORMS.register_module()
 class LoadImage(Loader):
-    """Loads `img_path` as `decode` says; for LoadImageFromFile of mmpretrain, mmdet and mmseg.
+    """Load `img_path` with `decode`; replaces LoadImageFromFile of mmpretrain, mmdet and mmseg.
 
-    Adds `img`, (H, W, 3) uint8 BGR, `img_shape` and `ori_shape`, (H, W). Where boxes or a segmentation map
-    belong to the image, it is loaded in their frame: EXIF's orientation is applied if their height and width
-    are those of the turned image, and not if they are those of the stored one. Where both are the same
-    (square images, half turns, mirrored ones), nothing tells, and the image cannot be used.
+    Adds `img`, (H, W, 3) uint8 BGR, `img_shape` and `ori_shape`, (H, W). If the image has boxes or a
+    segmentation map, it is loaded in their orientation: the EXIF orientation is applied if their height and
+    width match the rotated image, and ignored if they match the stored one. If they match both (square
+    images, rotation by 180 degrees, mirroring), the image is rejected as corrupt.
 
     Args:
-        backend_args: As for mmcv's LoadImageFromFile.
+        backend_args: See mmcv's LoadImageFromFile.
         skips: See Loader.
     """
 
@@ -81,10 +81,10 @@ class LoadImage(Loader):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict | None:
-        """Load the image; None where it is skipped.
+        """Load the image; return None if it is skipped.
 
         Raises:
-            UserError: Where it cannot be read and may not be skipped.
+            UserError: If it is corrupt and may not be skipped.
         """
         path, wanted = results["img_path"], annotated_size(results)
         try:
@@ -99,13 +99,13 @@ class LoadImage(Loader):
         return results
 
     def _turns(self, content: bytes, wanted: Size | None, seg_map: str | None) -> bool:
-        """Tell whether EXIF's orientation is to be applied; ValueError where that cannot be told."""
+        """Return whether to apply the EXIF orientation; raise ValueError if that is ambiguous."""
         if not (wanted or seg_map):
             return True
         try:
             found = header(content)
         except OSError:
-            return True  # decoding says what is wrong
+            return True  # decoding reports the problem
         if found is None or found[1] == 1:
             return True
         if wanted is None:

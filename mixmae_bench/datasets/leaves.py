@@ -1,4 +1,4 @@
-"""The data sets that a config's loaders read, inside whatever wraps them."""
+"""The data sets of a config's loaders, without their wrappers."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class Leaf(NamedTuple):
         loader: Key of the loader, such as 'train_dataloader'.
         key: Key of the data set in the config, such as 'train_dataloader.dataset.dataset'.
         dataset: Its config.
-        times: How often an epoch goes through it (of RepeatDataset).
+        times: Passes over it per epoch (from RepeatDataset).
     """
 
     loader: str
@@ -41,7 +41,7 @@ def _leaves(loader: str, key: str, dataset: Mapping, times: int) -> Iterator[Lea
 
 
 def wrapped(dataset: Mapping) -> dict[str, Mapping]:
-    """Return the data sets inside a wrapper by their keys, or nothing where the config is no wrapper's."""
+    """Return the data sets inside a wrapper by their keys; empty if the config is not a wrapper."""
     if isinstance(dataset.get("dataset"), Mapping):
         return {"dataset": dataset["dataset"]}
     if isinstance(dataset.get("datasets"), list | tuple):
@@ -61,13 +61,13 @@ def dicts(node: object) -> Iterator[dict]:
 
 
 def type_name(node: Mapping) -> str:
-    """Return the name of the class that a config's dict is of, without scope or module."""
+    """Return the class name in a config's dict, without scope or module."""
     kind = node.get("type", "")
     return (kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))).rpartition(".")[2]
 
 
 def sample(items: list, most: int) -> list:
-    """Return at most `most` of the items, spread evenly over all of them, first and last included."""
+    """Return at most `most` of the items, evenly spaced, first and last included."""
     if len(items) <= most:
         return items
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

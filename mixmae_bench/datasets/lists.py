@@ -1,4 +1,4 @@
-"""Reading lists of images as people really have them: byte order marks, tabs, commas, Windows paths."""
+"""Reading of image lists with byte order marks, tabs, commas or Windows paths."""
 
 import codecs
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 from mixmae_bench.errors import UserError
 
 LABELLED = re.compile(r"(?P<path>.*\S)\s*[\s,;]\s*(?P<label>\d+)(?:\.0*)?")
-"""A path and a label behind it; `3.0`, as spreadsheets write it, is 3."""
+"""A path followed by a label; `3.0`, as spreadsheets write it, is read as 3."""
 
 
 def read_lines(file: str) -> list[str]:
-    """Return the lines of a list that are not empty, without blanks around them.
+    """Return the non-empty lines of a list, stripped.
 
-    UTF-8 with a byte order mark or without, and UTF-16 with one, are read.
+    The encoding may be UTF-8, with or without a byte order mark, or UTF-16 with one.
 
     Raises:
-        UserError: Where the file is missing, no text or empty.
+        UserError: If the file is missing, empty or not text.
     """
     try:
         content = Path(file).read_bytes()
@@ -35,9 +35,9 @@ def read_lines(file: str) -> list[str]:
 
 
 def split_label(line: str) -> tuple[str, int | None]:
-    """Return the path and the label of a line `path label`; None where there is no label.
+    """Return the path and the label of a line `path label`; the label is None if it is missing.
 
-    Between them stands a blank, a tab, a comma or a semicolon; the path may hold any of these too.
+    The separator is a blank, a tab, a comma or a semicolon; the path may contain these too.
     """
     found = LABELLED.fullmatch(line)
     path, label = (found["path"], int(found["label"])) if found else (line, None)
@@ -52,10 +52,10 @@ def clean_path(path: str) -> str:
 
 
 def is_hidden(file: str) -> bool:
-    """Tell whether a file is one that systems put beside others, such as `._x.JPEG` of macOS."""
+    """Return whether a file is hidden, such as macOS's `._x.JPEG`."""
     return Path(file).name.startswith(".")
 
 
 def labelled(prefix: str, path: str, label: int) -> dict:
-    """Return the item of an image as mmpretrain's data sets hold it."""
+    """Return the item of an image in the format of mmpretrain's data sets."""
     return dict(img_path=os.path.join(prefix, path), gt_label=label)

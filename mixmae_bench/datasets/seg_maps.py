@@ -1,4 +1,4 @@
-"""Loading segmentation maps; what training would fail on later, or silently learn, is told with the file."""
+"""Loading and checking of segmentation maps; error messages name the file."""
 
 import io
 
@@ -17,13 +17,13 @@ IGNORED = 255
 
 @TRANSFORMS.register_module()
 class LoadSegMap(Loader):
-    """Loads `seg_map_path` as mmseg's LoadAnnotations does, after LoadImage, and checks size and values.
+    """Load `seg_map_path` like mmseg's LoadAnnotations, after LoadImage, and check its size and values.
 
-    Adds `gt_seg_map`, (H, W) uint8: classes from 0, and 255 for what is ignored.
+    Adds `gt_seg_map`, (H, W) uint8: classes from 0; 255 is ignored.
 
     Args:
-        num_classes: How many classes there are.
-        backend_args: As for mmseg's LoadAnnotations.
+        num_classes: Number of classes.
+        backend_args: See mmseg's LoadAnnotations.
         skips: See Loader.
     """
 
@@ -33,15 +33,15 @@ class LoadSegMap(Loader):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict | None:
-        """Load the map; None where it is skipped.
+        """Load the map; return None if it is skipped.
 
         Raises:
-            UserError: Where it cannot be read, is of another size than the image, or has a value beyond the
-                classes, and may not be skipped; or where the data set's classes are a choice of its own.
+            UserError: If it is corrupt, has another size than the image or a value out of range, and may not
+                be skipped; or if the data set selects a subset of its classes (`label_map`).
         """
         if results.get("label_map") is not None:
             raise UserError(
-                "data: mixmae_bench.LoadSegMap takes all classes; use LoadAnnotations for a choice"
+                "data: mixmae_bench.LoadSegMap does not support a subset of the classes; use LoadAnnotations"
             )
         path = results["seg_map_path"]
         try:
@@ -59,41 +59,40 @@ class LoadSegMap(Loader):
 def read_labels(
     content: bytes, num_classes: int | None, reduce_zero: bool, size: Size | None = None
 ) -> NDArray[np.uint8]:
-    """Decode a segmentation map to (H, W) uint8, classes from 0 and 255 for what is ignored.
+    """Decode a segmentation map to (H, W) uint8: classes from 0; 255 is ignored.
 
-    Palettes are read by their indices, maps of 1 bit as 0 and 1.
+    Palette images give their indices, 1-bit images 0 and 1.
 
     Args:
-        content: Of the file.
-        num_classes: How many classes there are, or None where nobody says.
+        content: Content of the file.
+        num_classes: Number of classes, or None if unknown.
         reduce_zero: Whether 0 is 'other', which is ignored, and classes begin at 1.
-        size: Height and width of its image, where they are known.
+        size: Height and width of its image, or None if unknown.
 
     Raises:
-        OSError: Where it is no image, or truncated.
-        ValueError: Where it is of another size, has several channels, an EXIF orientation, or a value that
-            is no class; the message says which.
+        OSError: If it is truncated or not an image.
+        ValueError: If it has another size, several channels, an EXIF orientation, or a value out of range;
+            the message states which.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             stored, exif = np.array(image), orientation(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise OSError("the file is no image, or truncated") from error
+        raise OSError("the file is truncated or not an image") from error
     if size and stored.shape != size:
         found, wanted = ("x".join(map(str, shape)) for shape in (stored.shape, size))
         raise ValueError(f"it is {found}, its image {wanted} (height x width)")
     if stored.ndim != 2:
         raise ValueError(
-            f"it has {stored.shape[2]} channels ({'x'.join(map(str, stored.shape))}); a map has one, with "
-            "the "
-            "number of the class"
+            f"it has {stored.shape[2]} channels ({'x'.join(map(str, stored.shape))}); a map has one, "
+            "the class index"
         )
     if exif != 1:
         raise ValueError(f"it has an EXIF orientation ({exif}); save it without")
     first = int(reduce_zero)
     last = first + num_classes - 1 if num_classes else IGNORED
     if stored.dtype.kind == "f" and not (stored == np.floor(stored)).all():
-        raise ValueError("it holds fractions; a map holds numbers of classes")
+        raise ValueError("it contains fractions; a map contains class indices")
     beyond = stored[((stored > last) & (stored != IGNORED)) | (stored < 0)]
     if beyond.size:
         raise ValueError(f"it has the value {beyond.max()}; classes end at {last}")

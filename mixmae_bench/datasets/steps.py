@@ -1,4 +1,4 @@
-"""Whether loaders give batches: settings of loaders that lead to no step, or to a part of an evaluation."""
+"""Check loader settings that yield no batch or leave images out of the evaluation."""
 
 from collections.abc import Mapping
 
@@ -7,17 +7,17 @@ from mixmae_bench.errors import UserError
 
 
 def check_loader(cfg: Mapping, loader: str, length: int, processes: int, config: str) -> None:
-    """Check that a loader's settings go together, and with the length of its data.
+    """Check that a loader's settings are consistent with each other and with the number of images.
 
     Args:
         cfg: The config.
         loader: Key of the loader.
-        length: Images of an epoch.
-        processes: How many share them.
+        length: Images per epoch.
+        processes: Number of processes that share them.
         config: The config's file, for messages.
 
     Raises:
-        UserError: Where they do not.
+        UserError: If they are not.
     """
     settings = cfg[loader]
     workers, batch = settings.get("num_workers", 0), settings.get("batch_size", 1)
@@ -29,7 +29,7 @@ def check_loader(cfg: Mapping, loader: str, length: int, processes: int, config:
     for key in ("persistent_workers", "prefetch_factor"):
         if settings.get(key) and not workers:
             raise UserError(
-                f"config {config}: {loader}.{key} goes with workers, and num_workers is 0; set it to "
+                f"config {config}: {loader}.{key} needs workers, but num_workers is 0; set it to "
                 f"{False if key == 'persistent_workers' else None}, or num_workers to 1 or more"
             )
     if settings.get("num_batch_per_epoch", 1) < 1:
@@ -42,13 +42,11 @@ def check_loader(cfg: Mapping, loader: str, length: int, processes: int, config:
     if each < batch:
         raise UserError(
             f"config {config}: {loader} gives no batch: {length} images for {processes} "
-            f"process{'es' if processes > 1 else ''}, a batch of {batch} each, and drop_last; take a "
-            "smaller batch, "
-            "or drop_last=False"
+            f"process{'es' if processes > 1 else ''}, a batch of {batch} each, and drop_last; use a "
+            "smaller batch, or drop_last=False"
         )
     if loader != "train_dataloader" and each % batch:
         raise UserError(
             f"config {config}: {loader} leaves {each % batch} of {each} images out of the evaluation by "
-            "drop_last; "
-            "set it to False"
+            "drop_last; set it to False"
         )

@@ -1,4 +1,4 @@
-"""What makers of tiny data sets share: images of noise."""
+"""Noise images for tiny data sets."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ SIZE = (56, 48)
 
 
 def save_noise(path: Path, rng: np.random.Generator) -> None:
-    """Write an RGB image of noise, (*SIZE, 3), and the folders above it."""
+    """Write an RGB noise image, (*SIZE, 3), and create its folder."""
     save_image(path, rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
 
 
 def save_image(path: Path, pixels: np.ndarray) -> None:
-    """Write a uint8 image, and the folders above it."""
+    """Write a uint8 image and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)

@@ -1,1 +1,1 @@
-"""Records to tables, plots and an HTML report. Reads files only; needs no torch."""
+"""Tables, plots and an HTML report of records. Reads files only; does not import torch."""

@@ -1,4 +1,4 @@
-"""Tables by name, and results/README.md: pure functions of the files under results/. Needs no torch."""
+"""Tables by name, and results/README.md, from the files under results/. Does not import torch."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ TITLES = {
     "records": "Every record as it is",
 }
 NAMES = tuple(TITLES)
-"""What `mixmae-bench table` knows."""
+"""Names of the tables of `mixmae-bench table`."""
 
 HEAD = """# Results
 
@@ -43,14 +43,14 @@ with its source) and [measured](measured) (records of this code). Do not edit.
 
 @dataclass(frozen=True)
 class Results:
-    """What there is to make tables of.
+    """Data of the tables.
 
     Attributes:
-        published: Rows by table.
-        records: Of runs of suites.
-        counts: Parameters and FLOPs.
-        speeds: Images per second.
-        complaints: A line for each line of a file that is no record.
+        published: Published rows by table.
+        records: Records of the runs of suites.
+        counts: Records of parameters and FLOPs.
+        speeds: Records of speed and memory.
+        complaints: One message for each line of a file that is not a record.
         outlines: Suites that have a table, by name.
     """
 
@@ -66,11 +66,11 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
     """Read the published and measured results of this package.
 
     Args:
-        outlines: Suites, by name, for the methods of theirs that were not run.
-        files: Records of runs to read instead of the measured ones.
+        outlines: Suites by name; methods without a record are shown as not run.
+        files: Files of records to read instead of results/measured.
 
     Raises:
-        UserError: Where published values are not as they should be, or one of `files` does not exist.
+        UserError: If a file of published values is invalid, or one of `files` does not exist.
     """
     for file in files:
         if not file.is_file():
@@ -97,10 +97,10 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
 
 
 def make_table(name: str, results: Results) -> Table:
-    """Return one of `NAMES`.
+    """Return the table with a name of `NAMES`.
 
     Raises:
-        UserError: Where there is no such table.
+        UserError: If the name is unknown.
     """
     if name in PAPERS:
         return paper_table(PAPERS[name], results.published[name], results.counts, results.records)
@@ -120,7 +120,7 @@ def make_table(name: str, results: Results) -> Table:
 
 
 def _waiting(outline: Outline | None, records: Sequence[Record], counts: Sequence[Count]) -> list[Waiting]:
-    """Return the methods of a suite that have no record, with what is counted of them."""
+    """Return the methods of a suite without a record, with the FLOPs of their models."""
     counted = {count.model: count.flops for count in counts}
 
     def flops(config: Path | None) -> int | None:
@@ -135,10 +135,10 @@ def _waiting(outline: Outline | None, records: Sequence[Record], counts: Sequenc
 
 
 def records_table(records: Sequence[Record]) -> Table:
-    """Return a row per record; what holds several values has a column for each, such as 'metrics.top1'."""
+    """Return a row per record; dicts are flattened to one column per key, such as 'metrics.top1'."""
     rows = [_flat(record) for record in records]
     names = [field.name for field in fields(Record)]
-    # Of fields that hold several values, the names differ between records.
+    # The keys of dicts differ between records.
     columns = sorted({c for row in rows for c in row}, key=lambda c: (names.index(c.partition(".")[0]), c))
     return Table("records", columns, [[row.get(column, "") for column in columns] for row in rows])
 
@@ -158,6 +158,6 @@ def _text(value: object) -> str:
 
 
 def results_page(results: Results) -> str:
-    """Return the text of results/README.md: every table but the plain records."""
+    """Return the text of results/README.md: every table except 'records'."""
     tables = [make_table(name, results) for name in NAMES if name != "records"]
     return HEAD + "".join(f"\n## {table.title}\n\n{markdown_body(table)}" for table in tables)

@@ -1,4 +1,4 @@
-"""The report of a suite: one HTML file (templates/report.html) that holds all it shows. Needs no torch."""
+"""The report of a suite: one self-contained HTML file (templates/report.html). Does not import torch."""
 
 import re
 import shlex
@@ -28,19 +28,19 @@ PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
     "cost": plots.cost_plot,
     "curves": plots.curves_plot,
 }
-"""Plots of a suite by name: how to draw one, or None where there is nothing to draw."""
+"""Functions that draw the plots of a suite, by name; they return None without data."""
 
 
 def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Path:
-    """Write the report of what is recorded of a suite.
+    """Write the report of a suite.
 
     Args:
-        suite: What was to be run; seeds that are recorded beyond its own count as wanted.
-        work_dir: Folder with `records.jsonl` and the runs' folders.
-        out: The file, by default `report.html` in `work_dir`.
+        suite: The suite. Seeds with records are added to its seeds.
+        work_dir: Folder with `records.jsonl` and the folders of the runs.
+        out: Output file, by default `report.html` in `work_dir`.
 
     Returns:
-        The file.
+        The output file.
     """
     out = out or work_dir / "report.html"
     write_atomically(out, report(suite, work_dir))
@@ -48,7 +48,7 @@ def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Pat
 
 
 def write_plots(suite: Outline, work_dir: Path, folder: Path) -> None:
-    """Write every plot of a suite for which there are records, as NAME.svg and NAME.png."""
+    """Write every plot of a suite that has data, as NAME.svg and NAME.png."""
     rows = make_rows(suite_records(suite, work_dir)[0])
     for name, draw in PLOTS.items():
         if figure := draw(rows):
@@ -57,7 +57,7 @@ def write_plots(suite: Outline, work_dir: Path, folder: Path) -> None:
 
 
 def suite_records(suite: Outline, work_dir: Path) -> tuple[list[Record], list[str]]:
-    """Return the suite's records, the last of every cell, and complaints about what is left out."""
+    """Return the last record of every run of the suite, and messages about lines that are left out."""
     lines, complaints = read_records(work_dir / "records.jsonl")
     own = [r for r in lines if (r.suite, r.suite_version) == (suite.name, suite.version)]
     if len(own) < len(lines):
@@ -67,13 +67,13 @@ def suite_records(suite: Outline, work_dir: Path) -> tuple[list[Record], list[st
 
 
 def _order(record: Record) -> tuple[object, ...]:
-    """Sort seed by seed, random weights first, a method's pretraining before its transfers."""
+    """Return a sort key: by seed, random weights first, the pretraining of a method before its transfers."""
     r = record
     return r.seed, r.method != "scratch", r.method, r.task != "pretraining", r.task, r.backbone, r.dataset
 
 
 def report(suite: Outline, work_dir: Path) -> str:
-    """Return the text of the report; the same bytes for the same files."""
+    """Return the HTML of the report; the same files give the same text."""
     records, complaints = suite_records(suite, work_dir)
     suite = replace(suite, seeds=tuple(sorted({*suite.seeds, *(r.seed for r in records)})))
     rows = make_rows(records)
@@ -106,12 +106,12 @@ def report(suite: Outline, work_dir: Path) -> str:
 
 
 def _key(title: str) -> str:
-    """Write a title as part of a fragment: 'top-1 ↑' becomes 'top1'."""
+    """Return a title as a URL fragment: 'top-1 ↑' becomes 'top1'."""
     return re.sub(r"[^a-z0-9]", "", title.lower())
 
 
 def _value(cell: str) -> str:
-    """Return the number that a cell such as '20.9 M' or '73.21 ± 1.17' is sorted by."""
+    """Return the sort value of a cell such as '20.9 M' or '73.21 ± 1.17'."""
     found = re.match(r"([-+]?[\d,]*\.?\d+)(?: ([GM]))?", cell)
     if not found:
         return ""
@@ -127,7 +127,7 @@ def _papers(suite: Outline, records: Sequence[Record]) -> Figure | None:
 
 
 def _pictures(suite: Outline, work_dir: Path) -> dict[str, bytes]:
-    """Return the last picture of every pretraining by its caption."""
+    """Return the last picture of every pretraining run, by caption."""
     pictures = {}
     for method in suite.tasks:
         for seed in suite.seeds:
@@ -139,7 +139,7 @@ def _pictures(suite: Outline, work_dir: Path) -> dict[str, bytes]:
 
 
 def _by_number(file: Path) -> tuple[list[int], str]:
-    """Sort 'reconstruction_10.png' after 'reconstruction_9.png'."""
+    """Return a sort key that puts 'reconstruction_10.png' after 'reconstruction_9.png'."""
     return [int(digits) for digits in re.findall(r"\d+", file.name)], file.name
 
 
@@ -196,7 +196,7 @@ def _settings(records: Sequence[Record]) -> Table:
 
 
 def _environments(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return which runs ran on what, which may be several lines."""
+    """Return groups of runs with the same hardware and versions: a description, and lines about both."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for r in records:
         hardware = ", ".join(f"{name} {value}" for name, value in sorted(r.hardware.items()) if value)

@@ -1,4 +1,4 @@
-"""Published values beside what is counted and measured here: a row per published one."""
+"""Tables of published values beside the FLOPs and metrics of this code."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
@@ -30,11 +30,11 @@ WORST = (NOT_REPRODUCED, WITHIN_NOISE, REPRODUCED)
 def paper_table(
     title: str, rows: Sequence[Published], counts: Iterable[Count], records: Sequence[Record]
 ) -> Table:
-    """Return published values beside this code's: FLOPs by `counts`, metrics by `records`.
+    """Return a table with a row per published row, with FLOPs from `counts` and metrics from `records`.
 
-    A record belongs to a row where its config is the row's, and the pretraining that it descends from is of
-    the row's pretraining config. From a given checkpoint, its method must be named METHOD...-EPOCHSe, as in
-    mixmae-swin-b-600e.
+    A record belongs to a row if it has the row's config and its backbone was pretrained with the row's
+    pretraining config. If the backbone comes from a given checkpoint, the method's name must have the form
+    METHOD...-EPOCHSe, such as mixmae-swin-b-600e.
     """
     counts = list(counts)
     metrics = [m for m in TITLES if any(m in row.values for row in rows)]
@@ -78,7 +78,7 @@ def paper_table(
 
 
 def source_notes(rows: Sequence[Published]) -> list[str]:
-    """Return a line per source, and one per row of which sources say several things."""
+    """Return a line per source, and a line per row with values from several sources."""
     sources = {source.key: source for row in rows for source in row.sources}
     lines = [f"- source {key} ({sources[key].kind}): {sources[key].cite}" for key in sorted(sources)]
     for row in rows:
@@ -90,7 +90,7 @@ def source_notes(rows: Sequence[Published]) -> list[str]:
 
 
 def backbone(row: Published) -> str:
-    """Write backbone and window, such as 'Swin-B/W14'."""
+    """Return backbone and window, such as 'Swin-B/W14'."""
     return f"{row.backbone}/W{row.window}" if row.window else row.backbone
 
 
@@ -99,7 +99,7 @@ def _listed(values: dict[str, float]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a number as its source does; nothing for None."""
+    """Return a number as written in its source; '' for None."""
     return "" if value is None else repr(value)
 
 
@@ -113,6 +113,7 @@ def _scaled(value: int | None, unit: float) -> str:
 
 
 def joined(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Yield the records of every published row (see `paper_table`)."""
     by_key = {record.key: record for record in records}
     cells = latest(records)
     for row in rows:

@@ -1,7 +1,7 @@
-"""Records and published values as plots. Needs matplotlib, no torch.
+"""Plots of records and published values. Uses matplotlib; does not import torch.
 
-Every series has a marker, hatch or line style of its own, so that prints in grey tell them apart, and the
-same records give the same bytes.
+Series differ in marker, hatch or line style, so they can be distinguished in grey. The same records give the
+same bytes.
 """
 
 import io
@@ -25,7 +25,7 @@ from mixmae_bench.results.significance import measured
 
 STYLE = {
     "svg.hashsalt": "mixmae-bench",
-    "svg.fonttype": "path",  # labels are as wide for the reader as they were when they were placed
+    "svg.fonttype": "path",  # the width of labels does not depend on the reader's fonts
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
     "axes.titlesize": 9,
@@ -40,7 +40,7 @@ STYLE = {
     "legend.frameon": False,
     "savefig.transparent": True,
 }
-# Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
+# Okabe and Ito's colours, ordered so that neighbours also differ in lightness.
 COLOURS = ("#666666", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "\\\\\\", "xxx", "---", "+++", "|||", "...")
@@ -50,7 +50,7 @@ WIDTH = 7.2
 
 
 def flops_plot(rows: Sequence[Row]) -> Figure | None:
-    """Plot top-1 over FLOPs of the classifier; None where no row has both."""
+    """Plot top-1 over FLOPs of the classifier; return None if no row has both."""
     points = [(row, row.flops, row.of("top1")) for row in rows]
     points = [(row, flops, value) for row, flops, value in points if flops and value]
     if not points:
@@ -73,7 +73,7 @@ def flops_plot(rows: Sequence[Row]) -> Figure | None:
 
 
 def cost_plot(rows: Sequence[Row]) -> Figure | None:
-    """Plot every metric of transfer over the FLOPs that all of pretraining took; None without any."""
+    """Plot every transfer metric over the total FLOPs of pretraining; return None without data."""
     known = [row for row in rows if row.pretraining_flops is not None]
     titles = [title for title in (rows[0].values if rows else ()) if any(row.values[title] for row in known)]
     if not titles or not any(row.pretraining_flops for row in known):
@@ -99,7 +99,7 @@ def cost_plot(rows: Sequence[Row]) -> Figure | None:
 
 
 def transfer_plot(rows: Sequence[Row]) -> Figure | None:
-    """Draw a panel of bars per metric of transfer; None without any."""
+    """Plot a panel of bars per transfer metric; return None without data."""
     titles = list(rows[0].values) if rows else []
     if not titles:
         return None
@@ -127,7 +127,7 @@ def transfer_plot(rows: Sequence[Row]) -> Figure | None:
 
 
 def curves_plot(rows: Sequence[Row]) -> Figure | None:
-    """Draw training losses over epochs, a panel per task and a line per run; None where none is recorded."""
+    """Plot training losses over epochs, a panel per task and a line per run; return None without losses."""
     tasks = list(dict.fromkeys(r.task for row in rows for r in row.records if r.losses))
     if not tasks:
         return None
@@ -159,11 +159,11 @@ def curves_plot(rows: Sequence[Row]) -> Figure | None:
 def imagenet_plot(
     published: Sequence[Published], counts: Iterable[Count], records: Sequence[Record]
 ) -> Figure | None:
-    """Plot top-1 on ImageNet-1K over FLOPs: published values, and what was measured here; None without any.
+    """Plot published and measured top-1 on ImageNet-1K over FLOPs; return None without data.
 
-    FLOPs are this code's where it counts the model, else the published ones. What more images than
-    ImageNet-1K's were used for is left out. What was measured or lies on the Pareto front is named first; the
-    others where there is room.
+    FLOPs are this code's if it has counted the model, else the published ones. Rows pretrained on more than
+    ImageNet-1K are left out. Labels of measured points and of the Pareto front are placed first, other labels
+    if there is room.
     """
     counted = {count.model: count.flops / 1e9 for count in counts}
     points = []
@@ -199,7 +199,7 @@ def imagenet_plot(
 
 
 def pareto(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that no other beats in both cost (first, less is better) and value, by cost."""
+    """Return the Pareto front (lower cost, higher value) of points (cost, value), sorted by cost."""
     front: list[tuple[float, float]] = []
     for cost, value in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if not front or value > front[-1][1]:
@@ -225,11 +225,11 @@ def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 
 
 def _figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with panels in two columns, `height` inches each."""
+    """Return a figure with up to two columns of panels, `height` inches each, and the panels."""
     columns = min(panels, 2)
     lines = -(-panels // columns)
     figure = Figure(figsize=(WIDTH, height * lines), layout="constrained")
-    FigureCanvasAgg(figure)  # measures texts
+    FigureCanvasAgg(figure)  # renderer that measures texts
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for unused in axes[panels:]:
         unused.remove()
@@ -252,19 +252,19 @@ def _bar(place: int) -> dict[str, object]:
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading a name as mathematics."""
+    """Escape a text so that matplotlib does not parse it as mathematics."""
     return text.replace("$", r"\$")
 
 
 def _label(
     axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], errors: Sequence[float]
 ) -> None:
-    """Write texts beside points, each at the nearest free place: on no other text, point or error bar.
+    """Write texts beside points, each at the nearest place that overlaps no other text, point or error bar.
 
-    One that finds none nearby is left out.
+    A text without a free place nearby is left out.
     """
     figure = axes.figure
-    figure.draw_without_rendering()  # now the axes have their place
+    figure.draw_without_rendering()  # computes the layout of the axes
     renderer = figure.canvas.get_renderer()
     unit = figure.dpi / 72
     within = axes.get_window_extent(renderer)
@@ -288,7 +288,7 @@ def _label(
                 fontsize=8,
                 arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#666666"} if far else None,
             )
-            note.set_in_layout(False)  # the axes stay where they are
+            note.set_in_layout(False)  # does not change the layout of the axes
             box = text_box(note, renderer).padded(unit)
             inside = within.containsx(box.x0) and within.containsx(box.x1)
             inside = inside and within.containsy(box.y0) and within.containsy(box.y1)
@@ -299,7 +299,7 @@ def _label(
 
 
 def text_box(note: Text, renderer: RendererAgg) -> Bbox:
-    """Return the box of a text in pixels, without the line that joins it to its point."""
+    """Return the bounding box of a text in pixels, without the line to its point."""
     if isinstance(note, Annotation):
         note.update_positions(renderer)
     return Text.get_window_extent(note, renderer)

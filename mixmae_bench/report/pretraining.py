@@ -1,4 +1,4 @@
-"""What pretraining costs: published values, FLOPs counted here, and what runs here took."""
+"""The table of the cost of pretraining: published values, FLOPs of this code, and measured runs."""
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], records: Iterable[Record]) -> Table:
-    """Return published rows, then one per pretraining that ran here."""
+    """Return a table of the published rows, then a row per pretraining that was run with this code."""
     counted = {count.model: count for count in counts}
     columns = ["method", "backbone", "data", "px", "epochs", *COLUMNS.values(), "FLOPs here (G)", "source"]
     table = []
@@ -54,7 +54,7 @@ def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], record
 
 
 def _runs(records: Iterable[Record]) -> list[list[str]]:
-    """Return a row per pretraining config and hardware, means over seeds."""
+    """Return a row per pretraining config and hardware, with means over seeds."""
     runs: dict[tuple[str, ...], list[Record]] = {}
     for r in latest(records):
         if r.task == "pretraining":

@@ -1,4 +1,4 @@
-"""What plots and words of a suite are made of: a row per method and backbone, numbers instead of texts."""
+"""Data of a suite's plots and summary: a row of numbers per method and backbone."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ class Row:
     """A method on a backbone.
 
     Attributes:
-        name: Of the method, and of the backbone where there are several.
-        place: Its number among the rows, which chooses colour and marker.
-        records: Its runs.
-        values: Mean and standard error by title of the metric, in the same order in all rows; None where not
-            run. The error is that over seeds; with one seed, that over images.
-        flops: Of the classifier, per image, or None.
-        pretraining_flops: Of all of pretraining, forward and backward, mean over seeds: 0 from random
-            weights, None where it is not known, as of a given checkpoint.
+        name: Name of the method, and of the backbone if the suite has several.
+        place: Index of the row, which selects colour and marker.
+        records: Records of its runs.
+        values: Mean and standard error by title of the metric, in the same order in all rows; None if not
+            run. The standard error is over seeds; with one seed, over images.
+        flops: FLOPs of the classifier, per image, or None.
+        pretraining_flops: Total FLOPs of pretraining, forward and backward, mean over seeds: 0 for random
+            weights, None if unknown, for example for a given checkpoint.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Row:
     pretraining_flops: float | None
 
     def of(self, metric: str) -> Measured | None:
-        """Return mean and standard error of a metric of classification."""
+        """Return mean and standard error of a metric of the classification runs."""
         return over_seeds([r for r in self.records if "top1" in r.metrics], metric)
 
 
 def make_rows(records: Iterable[Record]) -> list[Row]:
-    """Group records as the suite's table does: random weights first, then by name."""
+    """Return a row per method and backbone: random weights first, then by name."""
     cells = latest(records)
     transfer = [r for r in cells if r.task != "pretraining"]
     columns = metric_columns(transfer)
@@ -67,16 +67,16 @@ def make_rows(records: Iterable[Record]) -> list[Row]:
 
 
 def over_seeds(records: Sequence[Record], metric: str) -> Measured | None:
-    """Return the mean, with the standard error over seeds; with one seed, that over images."""
+    """Return the mean, with the standard error over seeds; with one seed, over images."""
     own = [r for r in records if metric in r.metrics]
     return measured([replace(r, stderr={}) for r in own] if len(own) > 1 else own, metric)
 
 
 def pretraining_flops(record: Record, by_key: dict[str, Record]) -> float | None:
-    """Return the FLOPs of all of the pretraining that a run descends from.
+    """Return the total FLOPs of the pretraining of a run's initial weights.
 
-    A training step is three forward passes: one forward, two backward. From random weights it is 0, from a
-    given checkpoint, or where the record of the pretraining is missing or does not tell, None.
+    A training step counts as three forward passes: one forward, two backward. Return 0 for random weights,
+    and None for a given checkpoint or if the record of the pretraining is missing or incomplete.
     """
     while record.task != "pretraining":
         if record.initialisation == "random":

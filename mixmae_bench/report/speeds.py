@@ -1,4 +1,4 @@
-"""What models reached in one run: images per second and memory, with ratios to the first. Needs no torch."""
+"""The table of speed and memory, with ratios to the first model of each run. Does not import torch."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ def device(hardware: dict[str, str | int | None]) -> str:
 
 
 def speed_table(speeds: Iterable[Speed]) -> Table:
-    """Return a row per model and format, run by run in the order of their start."""
+    """Return a table with a row per model and number format, grouped by run, in the order of start."""
     runs: dict[tuple[str, str], list[Speed]] = {}
     for speed in sorted(speeds, key=lambda speed: speed.started):
         runs.setdefault((speed.started, device(speed.hardware)), []).append(speed)

@@ -10,13 +10,13 @@ from mixmae_bench.results.record import Record
 
 
 def column(name: str) -> str:
-    """Return the title of a metric's column, with an arrow where higher is better."""
+    """Return the column title of a metric, with an arrow if higher is better."""
     return f"{title(name)} ↑" if name not in METRICS or METRICS[name].higher_is_better else title(name)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A method that was not run yet, with the FLOPs per image of its models, where they are counted."""
+    """A method without records, with the FLOPs per image of its models if counted."""
 
     method: str
     flops: int | None
@@ -26,9 +26,9 @@ class Waiting:
 def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting] = ()) -> Table:
     """Return the table of a suite: a row per method and backbone, a column per metric of transfer.
 
-    A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)). With one
-    seed there is no such error, and the cell says so by having none. Costs stand before: the backbone's
-    parameters, FLOPs of the classifier, and what pretraining took. Methods that wait are the last rows.
+    A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)); with one
+    seed, there is no standard error. Costs come first: parameters of the backbone, FLOPs of the classifier,
+    FLOPs and seconds of pretraining. Methods without records (`waiting`) are the last rows.
     """
     cells = latest(records)
     transfer = [r for r in cells if r.task != "pretraining"]
@@ -37,7 +37,7 @@ def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting]
         rows.setdefault((record.method, record.backbone), []).append(record)
     columns = metric_columns(transfer)
     table = []
-    # Random weights first, then by name: the order does not depend on which cell finished first.
+    # Random weights first, then by name, so the order does not depend on which run finished first.
     for method, backbone in sorted(rows, key=lambda row: (row[0] != "scratch", row)):
         own = rows[method, backbone]
         row = (method, backbone, "pretraining")
@@ -84,7 +84,7 @@ def _mean_over_seeds(records: list[Record], metric: str) -> str:
 
 
 def _absent_classes(transfer: list[Record]) -> list[str]:
-    """Say which classes a value with a star is no mean over."""
+    """Return notes with the classes that values with a star leave out."""
     absent: dict[str, set[str]] = {}
     for record in transfer:
         absent.setdefault(record.task, set()).update(record.absent_classes)
@@ -96,7 +96,7 @@ def _absent_classes(transfer: list[Record]) -> list[str]:
 
 
 def metric_columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
-    """Return title -> metric and tasks; one column per task where several have the metric."""
+    """Return title -> metric and tasks, with one column per task if several tasks have the metric."""
     columns = {}
     for metric in _transfer_metrics(transfer):
         tasks = sorted({r.task for r in transfer if metric in r.metrics})
@@ -108,19 +108,19 @@ def metric_columns(transfer: list[Record]) -> dict[str, tuple[str, set[str]]]:
 
 
 def _transfer_metrics(transfer: list[Record]) -> list[str]:
-    """Return the metrics of transfer in the catalog, and after them those that only the records know."""
+    """Return the transfer metrics of the catalog, then metrics that occur in records only."""
     known = [metric.name for metric in METRICS.values() if metric.of_transfer]
     others = {name for r in transfer for name in r.metrics} - METRICS.keys()
     return [*known, *sorted(others)]
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """Drop what was recorded again: of a cell of a suite, the last record counts."""
+    """Return the last record of every run of a suite."""
     return list({(r.suite, r.method, r.backbone, r.task, r.dataset, r.seed): r for r in records}.values())
 
 
 def mean_and_error(values: list[float]) -> str:
-    """Write values of several seeds as '81.23 ± 0.45', one value as '81.23', none as an empty cell."""
+    """Return values of several seeds as '81.23 ± 0.45', one value as '81.23', no value as ''."""
     if not values:
         return ""
     if len(values) == 1:
@@ -129,12 +129,12 @@ def mean_and_error(values: list[float]) -> str:
 
 
 def parameters(number: int) -> str:
-    """Write a number of parameters in millions, such as '88.34 M'."""
+    """Return a number of parameters in millions, such as '88.34 M'."""
     return f"{number / 1e6:.2f} M"
 
 
 def flops(numbers: Iterable[int | None]) -> str:
-    """Write FLOPs of one model, of which every seed has its record, in G or M; an empty cell without."""
+    """Return the largest of the FLOPs of one model (one per seed) in G or M; '' without any."""
     most = max((number for number in numbers if number is not None), default=None)
     if most is None:
         return ""

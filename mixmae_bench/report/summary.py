@@ -1,4 +1,4 @@
-"""What records say, in sentences: who is ahead by how much, what is within noise, how long it took."""
+"""Summary of a suite in sentences: differences between methods in standard errors, and run times."""
 
 from collections.abc import Sequence
 from math import hypot
@@ -7,11 +7,11 @@ from mixmae_bench.report.rows import Row
 from mixmae_bench.results.record import Record
 
 NOISE = 2.0
-"""Standard errors of a difference, up to which it is called within noise."""
+"""Differences of up to this many standard errors are called within noise."""
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
-    """Return a sentence or two per metric, then what it took; nothing that the records do not hold."""
+    """Return a text per metric, then the run times."""
     titles = list(rows[0].values) if rows else []
     sentences = [text for title in titles if (text := _compared(title, rows))]
     records = [record for row in rows for record in row.records]
@@ -50,7 +50,7 @@ def _took(records: Sequence[Record]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as '45 s', '12 min' or '3 h 05 min'."""
+    """Return seconds as '45 s', '12 min' or '3 h 05 min'."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

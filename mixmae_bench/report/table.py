@@ -1,4 +1,4 @@
-"""The table that every report is made of, and its text as Markdown, CSV and LaTeX."""
+"""Tables of texts, and their conversion to Markdown, CSV and LaTeX."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 NUMBERS = set("0123456789.,±+-GM% ")
 ABSENT = "not sourced"
-"""What stands in place of a number that no source was found for."""
+"""Cell of a value without a source."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,10 @@ class Table:
     """A table of texts.
 
     Attributes:
-        title: What it is about.
+        title: Title of the table.
         columns: Titles of the columns.
-        rows: One text per column; an empty one where there is nothing.
-        notes: What to know, one line each, below it.
+        rows: One text per column; '' for an empty cell.
+        notes: Lines below the table.
     """
 
     title: str
@@ -28,12 +28,12 @@ class Table:
 
 
 def markdown(table: Table) -> str:
-    """Return a heading, the table and its notes, as Markdown."""
+    """Return a heading, the table and its notes as Markdown."""
     return f"# {table.title}\n\n{markdown_body(table)}"
 
 
 def markdown_body(table: Table) -> str:
-    """Return the table and its notes without a heading."""
+    """Return the table and its notes as Markdown, without a heading."""
     lines = [
         _pipes(table.columns),
         _pipes(["---:" if right else "---" for right in numeric(table)]),
@@ -45,14 +45,14 @@ def markdown_body(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return columns and rows as CSV (RFC 4180, but lines end in a newline alone); notes are left out."""
+    """Return columns and rows as CSV (RFC 4180, but with LF line ends), without notes."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
     return text.getvalue()
 
 
 def latex(table: Table) -> str:
-    """Return a `table` with `tabular` and rules of booktabs; notes are comments below it."""
+    """Return a LaTeX `table` with a booktabs `tabular`; notes are comments below it."""
     places = "".join("r" if right else "l" for right in numeric(table))
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -72,11 +72,11 @@ def latex(table: Table) -> str:
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": to_csv, "latex": latex}
-"""Renderers by the name that `mixmae-bench table --format` takes."""
+"""Renderers by value of `mixmae-bench table --format`."""
 
 
 def numeric(table: Table) -> list[bool]:
-    """Tell which columns hold nothing but numbers and empty cells: they stand on the right."""
+    """Return which columns contain only numbers and empty cells; these are right-aligned."""
     columns = range(len(table.columns))
     return [all(row[i] == ABSENT or set(row[i]) <= NUMBERS for row in table.rows) for i in columns]
 

@@ -1,1 +1,1 @@
-"""What was measured or published: records, their metrics, and the statistics of both. Needs no torch."""
+"""Records of runs, published values, their metrics and statistics. Does not import torch."""

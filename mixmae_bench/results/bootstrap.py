@@ -1,10 +1,11 @@
-"""Standard errors of metrics over the images that they are computed on.
+"""Standard errors of metrics over the evaluated images.
 
-They answer how much a value would differ on as many other images from the same source. Top-1 is a mean of
-independent zeros and ones: binomial. AP and mIoU are no means over images: bootstrap (Efron 1979), which
-draws as many images with replacement, computes the metric on those, and takes the standard deviation over
-the draws. A draw is a vector of how often each image is in it; the metric is computed from per-image counts
-with these weights, never by evaluating again.
+They estimate how much a value would vary on another sample of as many images from the same distribution.
+Top-1 is a mean of independent zeros and ones, so its standard error is binomial. AP and mIoU are not means
+over images, so theirs is bootstrapped (Efron 1979): the metric is computed on resamples of the images, drawn
+with replacement, and its standard deviation over the resamples is the standard error. A resample is a vector
+of weights, the number of times each image is drawn. The metric is computed from per-image counts and these
+weights, without another evaluation.
 """
 
 from collections.abc import Iterator
@@ -14,14 +15,14 @@ from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
 RESAMPLES = 200
-"""Draws: the standard error is then itself known to about 5 %."""
+"""Number of resamples. With 200, the standard error itself has a relative error of about 5 %."""
 
 MAX_DETECTIONS = 100
-"""Per image, as in COCO's AP."""
+"""Detections per image, as in COCO's AP."""
 
 
 def resample_weights(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each of `images` images is in each of `resamples` draws."""
+    """Yield the weights (images,) of each resample: the number of times each image is drawn."""
     generator = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(generator.integers(images, size=images), minlength=images)
@@ -36,8 +37,8 @@ def miou_error(intersections: NDArray, unions: NDArray) -> float:
     """Return the standard error of mIoU in percent.
 
     Args:
-        intersections: Pixels of each image where prediction and label are class c (images, classes).
-        unions: Pixels where one of them is (images, classes).
+        intersections: Pixels per image and class where prediction and label are the class (images, classes).
+        unions: Pixels where at least one of them is the class (images, classes).
     """
     return _spread(
         [miou(weights @ intersections, weights @ unions) for weights in resample_weights(len(unions))]
@@ -45,7 +46,7 @@ def miou_error(intersections: NDArray, unions: NDArray) -> float:
 
 
 def miou(intersections: NDArray, unions: NDArray) -> float:
-    """Return the mean IoU in percent of classes that occur, from pixels over all images (classes,)."""
+    """Return the mean IoU in percent over the classes that occur, from pixel counts (classes,)."""
     occurs = unions > 0
     return 100 * float(np.mean(intersections[occurs] / unions[occurs])) if occurs.any() else float("nan")
 
@@ -54,7 +55,7 @@ def ap_error(evaluation: COCOeval) -> float:
     """Return the standard error of AP (IoU 0.50:0.95, all areas) in percent.
 
     Args:
-        evaluation: After `evaluate()`.
+        evaluation: COCO evaluation, after `evaluate()`.
     """
     classes = [_ClassMatches(evaluation, k) for k in range(len(evaluation.params.catIds))]
     images, recalls = len(evaluation.params.imgIds), evaluation.params.recThrs
@@ -62,18 +63,18 @@ def ap_error(evaluation: COCOeval) -> float:
 
 
 def ap(classes: list["_ClassMatches"], weights: NDArray, recalls: NDArray) -> float:
-    """Return the AP in percent where image i counts `weights[i]` times; NaN without any object."""
+    """Return the AP in percent if image i counts `weights[i]` times; NaN without objects."""
     precisions = [c.precision(weights, recalls) for c in classes]
     found = [p for p in precisions if p is not None]
     return 100 * float(np.mean(found)) if found else float("nan")
 
 
 class _ClassMatches:
-    """Which detections of a class matched, in the order of their scores.
+    """Matches of the detections of a class, sorted by score.
 
-    A detection that counts twice stands where it stands once: copies have the same score. Precision at a
-    recall is the largest at any later detection, and between two copies it is never larger than after both.
-    So sums of weights give what COCOeval gives on the copied images.
+    Weighted sums give the same AP as COCOeval on resampled images: copies of a detection have the same score,
+    so they are adjacent, and precision at a recall is the maximum over all later detections, which never lies
+    between two copies.
     """
 
     def __init__(self, evaluation: COCOeval, category: int) -> None:
@@ -88,7 +89,7 @@ class _ClassMatches:
         if not kept:
             return
         scores = np.concatenate([e["dtScores"][:MAX_DETECTIONS] for _, e in kept])
-        order = np.argsort(-scores, kind="mergesort")  # COCOeval's, which keeps ties in their order
+        order = np.argsort(-scores, kind="mergesort")  # stable, as in COCOeval
         matched = np.concatenate([e["dtMatches"][:, :MAX_DETECTIONS] for _, e in kept], axis=1)[:, order] > 0
         counts = np.concatenate([e["dtIgnore"][:, :MAX_DETECTIONS] for _, e in kept], axis=1)[:, order] == 0
         sizes = [min(len(e["dtScores"]), MAX_DETECTIONS) for _, e in kept]
@@ -96,7 +97,7 @@ class _ClassMatches:
         self.hits, self.misses = matched & counts, ~matched & counts
 
     def precision(self, weights: NDArray, recalls: NDArray) -> NDArray | None:
-        """Return the precision at each IoU and recall (IoUs, recalls), or None where there is no object."""
+        """Return the precision at each IoU and recall (IoUs, recalls), or None without objects."""
         objects = float(weights @ self.objects)
         if not objects:
             return None

@@ -1,4 +1,4 @@
-"""Records of what models and their images cost: FLOPs and speed, as the tables read them. Needs no torch."""
+"""Records of FLOPs and speed. Does not import torch."""
 
 from typing import Annotated
 
@@ -22,11 +22,11 @@ class Count:
         schema: Version of these fields.
         model: Config, timm:NAME or mmpretrain:NAME, as given on the command line.
         shape: Height and width of the image.
-        what: What the pass covers beyond that, such as 'pretraining, decoder included'.
-        params: Parameters.
-        trainable: Those of them that are trained.
+        what: Description of the forward pass, such as 'pretraining, decoder included'.
+        params: Number of parameters.
+        trainable: Number of trainable parameters.
         flops: FLOPs of a forward pass, per image (see `mixmae_bench.cost.flops`).
-        code: See `mixmae_bench.results.record.Record`, as the next.
+        code: See `mixmae_bench.results.record.Record`.
         packages: See there.
     """
 
@@ -43,11 +43,11 @@ class Count:
 
 @dataclass(frozen=True, config=STRICT)
 class Speed:
-    """What one model reached, one JSON line of `mixmae-bench speed --record`.
+    """Speed and memory of one model, one JSON line of `mixmae-bench speed --record`.
 
     Attributes:
         schema: Version of these fields.
-        model: Config or name.
+        model: Config, timm:NAME or mmpretrain:NAME.
         step: 'training' (loss, gradients, fused AdamW) or 'inference'.
         dtype: Number format of the forward pass; weights are float32.
         batch: Images per step.
@@ -56,14 +56,14 @@ class Speed:
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
         steps: Timed steps, after warm-up.
-        images_per_s: By the median step; `slowest` and `fastest` by those.
-        slowest: See there.
-        fastest: See there.
-        peak_memory_mb: What model, optimiser and step took at most, frameworks not included.
-        flops: Of a forward pass, per image (see `mixmae_bench.cost.flops`).
-        matmul_flops_per_s: What a large matrix product reaches here in this format.
-        started: When, ISO 8601 in UTC.
-        code: See `mixmae_bench.results.record.Record`, as the next two.
+        images_per_s: Images per second of the median step.
+        slowest: Images per second of the slowest step.
+        fastest: Images per second of the fastest step.
+        peak_memory_mb: Peak memory of model, optimiser and step, without the frameworks.
+        flops: FLOPs of a forward pass, per image (see `mixmae_bench.cost.flops`).
+        matmul_flops_per_s: FLOP/s of a large matrix product on this device in this number format.
+        started: Start time, ISO 8601 in UTC.
+        code: See `mixmae_bench.results.record.Record`.
         packages: See there.
         hardware: See there.
     """
@@ -91,6 +91,6 @@ class Speed:
 
     @property
     def utilisation(self) -> float:
-        """FLOPs per second as a share of a large matrix product's; training is three forward passes."""
+        """FLOP/s as a fraction of a large matrix product's; a training step is three forward passes."""
         passes = 3 if self.step == "training" else 1
         return passes * self.flops * self.images_per_s / self.matmul_flops_per_s

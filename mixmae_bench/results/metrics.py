@@ -1,4 +1,4 @@
-"""The catalog of metrics: what they are called here and in the frameworks, and how they are read."""
+"""The catalog of metrics: their names here and in the frameworks, units and standard errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ class Metric:
     Attributes:
         name: Name in records, such as 'top1'.
         title: Name in tables, such as 'top-1'.
-        meaning: What it is, with its unit.
-        framework_key: Name that the framework's evaluator gives it, such as 'accuracy/top1', or None where
-            this package does not measure it by an evaluator.
+        meaning: Description with the unit.
+        framework_key: Name in the framework's evaluator, such as 'accuracy/top1', or None if no evaluator
+            measures it.
         scale: Factor from the framework's value to the unit in `meaning`.
         higher_is_better: Whether a higher value is better.
-        stderr: How its standard error over images is computed, or None where it has none: 'binomial' for a
-            percentage of images, 'bootstrap' for AP and mIoU (see `mixmae_bench.engine.stderr`).
+        stderr: Method of its standard error over images: 'binomial' for a percentage of images, 'bootstrap'
+            for AP and mIoU (see `mixmae_bench.engine.stderr`), None without one.
         of_transfer: Whether it is a column of the tables of suites.
     """
 
@@ -39,10 +39,10 @@ METRICS: dict[str, Metric] = {}
 
 
 def add_metric(metric: Metric) -> Metric:
-    """Add a metric to the catalog; a module that a config names in `custom_imports` may do so.
+    """Add a metric to the catalog; a module in a config's `custom_imports` may call this.
 
     Raises:
-        ValueError: Where another metric has the name, or the name in the framework.
+        ValueError: If another metric has the name or the framework key.
     """
     keys = {known.framework_key for known in METRICS.values()} - {None}
     if metric.name in METRICS or metric.framework_key in keys:
@@ -52,12 +52,12 @@ def add_metric(metric: Metric) -> Metric:
 
 
 def title(name: str) -> str:
-    """Return the title of a metric; of one that is not in the catalog, its name."""
+    """Return the title of a metric, or its name if it is not in the catalog."""
     return METRICS[name].title if name in METRICS else name
 
 
 def metrics_text(metrics: dict[str, float], absent_classes: Sequence[str] = ()) -> str:
-    """Write the metrics of one record in one line, with the classes that they leave out."""
+    """Return the metrics of one record as one line, with the classes that are left out of them."""
     values = ", ".join(f"{title(name)} {value:.2f}" for name, value in metrics.items())
     return f"{values} (no validation image has {', '.join(absent_classes)})" if absent_classes else values
 

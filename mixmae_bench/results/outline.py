@@ -1,4 +1,4 @@
-"""What a suite is to run, as plain data: all that reports and tables know of a suite."""
+"""A suite as plain data, for reports and tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Models:
-    """Configs whose FLOPs stand for a method: of pretraining (or None), and of its first transfer."""
+    """Configs for the FLOPs of a method: its pretraining (or None) and its first transfer task."""
 
     pretrain: Path | None
     transfer: Path
@@ -14,16 +14,16 @@ class Models:
 
 @dataclass(frozen=True)
 class Outline:
-    """A suite without its machinery.
+    """The runs of a suite.
 
     Attributes:
         name: Name of the suite.
-        version: Its version.
-        path: Its file.
-        seeds: Seeds of every run.
-        tasks: Tasks of every method, pretraining included, in the order of the file.
-        datasets: Names of the data.
-        models: Configs of every method.
+        version: Version of the suite.
+        path: File of the suite.
+        seeds: Seeds of every method and task.
+        tasks: Tasks by method, pretraining included, in the order of the file.
+        datasets: Names of the data sets.
+        models: Configs by method.
     """
 
     name: str

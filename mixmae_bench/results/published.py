@@ -1,6 +1,7 @@
-"""Reading results/published: what papers and their authors' pages state, each value with its source.
+"""Reading of results/published: values from papers and authors' pages, each with its source.
 
-One YAML file per table, of two keys: `sources` (key -> kind and citation) and `entries`. Needs no torch.
+There is one YAML file per table, with two keys: `sources` (key -> kind and citation) and `entries`. Does not
+import torch.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ VALUES = {
 """Meaning and unit of every published value."""
 
 KINDS = ("paper", "official-readme", "model-zoo", "third-party", "paper-review")
-"""Kinds of source: the authors' first, others' reports of their values last."""
+"""Kinds of source: authors' own first, then reports by others."""
 
 FORM = "sources must be a mapping of mappings, and entries a list of mappings"
 
@@ -41,16 +42,16 @@ Pixels = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True, config=STRICT)
 class Source:
-    """Where a value stands: its key in the tables, its kind (`KINDS`), and the citation."""
+    """A source: its key in the tables, its kind (`KINDS`), and the citation."""
 
     key: str
     kind: Annotated[Literal[KINDS], Field(description=f"kind is {{!r}}; give one of {', '.join(KINDS)}")]
-    cite: Annotated[str, Field(pattern=r"\S", description="cite must say where the value stands, not {!r}")]
+    cite: Annotated[str, Field(pattern=r"\S", description="cite must be a citation of the source, not {!r}")]
 
 
 @dataclass(frozen=True, config=STRICT)
 class Other:
-    """The same quantity by another source, which the tables do not show, and what it was run with."""
+    """Values of the same row in another source, which the tables do not show, and their training schedule."""
 
     values: Annotated[
         dict[str, Number],
@@ -65,24 +66,24 @@ class Published:
     """One row of a published table.
 
     Attributes:
-        method: What the backbone was pretrained with; 'supervised' without masked images.
-        backbone: As its source names it.
-        dataset: What it is evaluated on.
-        values: By name (`VALUES`); None where no source was found.
-        source: Of the values, or None where all are None.
-        protocol: What is done with the backbone, where a table holds several, such as 'linear probe'.
+        method: Pretraining method; 'supervised' without masked image modelling.
+        backbone: Backbone, named as in the source.
+        dataset: Data set of the evaluation.
+        values: Values by name (see `VALUES`); None if no source was found.
+        source: Source of the values, or None if all are None.
+        protocol: Evaluation protocol, such as 'linear probe', if the table has several.
         resolution: Side of the images in pixels.
         window: Window of the attention in tokens.
-        pretrain_data: What it was pretrained on.
-        pretrain_epochs: For how long.
-        params_m: Parameters as published, in millions.
-        flops_g: FLOPs as published, in units of 1e9.
-        schedule: What the source says of the training.
-        also: What other sources say of the same.
-        why: Why the tables show `source` and not those.
-        model: What `mixmae-bench flops` counts for it here: a config, timm:NAME or mmpretrain:NAME.
-        shape: Height and width of the images it is counted for, where not the model's own.
-        pretrain: Config of the pretraining here.
+        pretrain_data: Data set of the pretraining.
+        pretrain_epochs: Epochs of the pretraining.
+        params_m: Published number of parameters, in millions.
+        flops_g: Published FLOPs, in units of 1e9.
+        schedule: Training schedule in the source.
+        also: Values in other sources.
+        why: Reason why the tables show `source` and not the others.
+        model: Model that `mixmae-bench flops` counts: a config, timm:NAME or mmpretrain:NAME.
+        shape: Height and width of the images for the count, if not the model's default.
+        pretrain: Config of the pretraining in this repository.
     """
 
     method: str
@@ -113,22 +114,22 @@ class Published:
 
     @property
     def sources(self) -> list[Source]:
-        """The source shown, then the others."""
+        """The source of `values`, then the sources of `also`."""
         return ([self.source] if self.source else []) + [other.source for other in self.also]
 
 
 class _Table(BaseModel, strict=True):
-    """Keys of a file."""
+    """The content of a file."""
 
     sources: dict[str, dict] = Field(description=FORM)
     entries: list[dict] = Field(description=FORM)
 
 
 def read_published(folder: Path) -> dict[str, list[Published]]:
-    """Read every table of a folder, by the name of its file.
+    """Return every table of a folder by the name of its file.
 
     Raises:
-        UserError: Where there is none, or a file says something else than the format; names file, entry, key.
+        UserError: If there is no table, or a file has another format. The message names file, entry and key.
     """
     files = sorted(folder.glob("*.yaml"))
     if not files:
@@ -157,17 +158,15 @@ def _entry(entry: dict, sources: dict[str, Source], where: str) -> Published:
     if sourced and not row.source:
         raise UserError(f"{where}: key 'source' is missing; give it, or null as the value")
     if row.source and not sourced:
-        raise UserError(
-            f"{where}: key 'source' is given for no value; give the value, or leave the source out"
-        )
+        raise UserError(f"{where}: key 'source' is given without a value; give a value, or remove the source")
     disagree = any(row.values.get(name) != value for own in row.also for name, value in own.values.items())
     if disagree and row.why is None:
-        raise UserError(f"{where}: sources disagree; say under key 'why' which is shown for what reason")
+        raise UserError(f"{where}: sources disagree; state under key 'why' which is shown and why")
     return row
 
 
 def _row(kind: type[T], content: object, sources: dict[str, Source], where: str) -> T:
-    """Return values with their source, which the file names by its key."""
+    """Return a row, with the key of its source replaced by the source."""
     if isinstance(content, dict) and "source" in content:
         key = str(content["source"])
         if key not in sources:

@@ -1,4 +1,4 @@
-"""One record per run: what was run, from what, on what, and what came out. Needs no torch."""
+"""Records of runs: reading, writing and migration. Does not import torch."""
 
 import json
 import os
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMA = 6
-"""Version of the record's fields: one more with every new field and every change of a meaning.
+"""Version of the record's fields; increase it with every new field and every change of a field's meaning.
 
-A new field has a default that says "not recorded": None, or an empty list or dict. Where a meaning changes,
-`MIGRATIONS` gets a step, and tests/old_records.jsonl a real line of the version before.
+A new field has a default that means "not recorded": None, or an empty list or dict. If a meaning changes, add
+a step to `MIGRATIONS`, and a real line of the version before to tests/old_records.jsonl.
 """
 
 
@@ -31,64 +31,64 @@ A new field has a default that says "not recorded": None, or an empty list or di
 class Record:
     """The outcome of one run of a suite, one JSON line in `records.jsonl`.
 
-    None, or an empty list or dict, in a field that has it as its default: an older version did not record it.
+    A field with its default (None, or an empty list or dict) was not recorded by the version that wrote it.
 
     Attributes:
-        schema: Version of the fields when the line was written. All have today's meaning once it is read.
+        schema: Version of the fields when the line was written. Reading converts all fields to `SCHEMA`.
         suite: Name of the suite.
         suite_version: Its version.
-        method: What the backbone starts from: 'scratch' or a pretraining method's name.
+        method: 'scratch', or the name of the pretraining method.
         backbone: Type and architecture of the backbone.
         task: 'pretraining', 'classification', 'detection' or 'segmentation'.
-        dataset: Name of the data the task is run on.
-        seed: Seed of everything random in this run.
-        key: Hash of all that decides the outcome: config, data, seed, and what the backbone starts from.
-        initialisation: Where the backbone's weights come from: 'random', 'checkpoint' (a given file), or the
-            task of the run before: 'pretraining', or 'classification' with intermediate fine-tuning.
-        parent: `key` of that run, or None.
+        dataset: Name of the data set of the task.
+        seed: Random seed of the run.
+        key: Hash of everything that affects the outcome: config, data, seed and initial weights.
+        initialisation: Source of the backbone's weights: 'random', 'checkpoint' (a given file), or the task
+            of the parent run: 'pretraining', or 'classification' with intermediate fine-tuning.
+        parent: `key` of the run that produced the initial weights, or None.
         metrics: Values by name, in the unit of `mixmae_bench.results.metrics`.
-        stderr: Standard errors of metrics over the images they are computed on, by the same names: binomial
-            for top-1, bootstrap for AP and mIoU. The spread over seeds is another thing, in no single record.
-        resamples: Resamples of the bootstrap, or 0 without one.
+        stderr: Standard errors of the metrics over the evaluated images, by the same names: binomial for
+            top-1, bootstrap for AP and mIoU. The standard error over seeds needs several records.
+        resamples: Number of bootstrap resamples, or 0 without bootstrap.
         losses: Mean training loss of every epoch, in order.
-        grad_norms: The same of the gradient's 2-norm over all parameters, before clipping; steps that loss
-            scaling left out are not in it.
-        num_samples: Images that the metrics are computed on.
+        grad_norms: Mean 2-norm of the gradient over all parameters in every epoch, before clipping, without
+            the steps that loss scaling skipped.
+        num_samples: Number of images that the metrics are computed on.
         params: Trainable and frozen parameters of the whole model.
-        backbone_params: The same of the backbone.
-        flops: FLOPs of a forward pass of the whole model per image (see `mixmae_bench.cost.flops`); of
+        backbone_params: Trainable and frozen parameters of the backbone.
+        flops: FLOPs of a forward pass of the whole model per image (see `mixmae_bench.cost.flops`); for
             pretraining, decoder included.
-        image_shape: Height and width in pixels of the image they are counted for.
+        image_shape: Height and width of the image for `flops`, in pixels.
         config: File of the config, relative to the suite.
         config_hash: Hash of the resolved config.
-        data_hash: Hash of what the data is (see `mixmae_bench.datasets.identity`).
+        data_hash: Hash of the data (see `mixmae_bench.datasets.identity`).
         checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
-        checkpoint_filled: Percentage of the backbone that it filled, or None.
-        epochs: Length of the training, or None where it is counted in iterations.
-        iterations: Length of the training in batches of one process.
-        lr: Learning rate that the optimiser was given, before layer decay and schedule.
-        retries: How often training was taken up again, with other random numbers, after a loss of NaN or
-            infinity, by versions that did so.
-        precision: Number format of the forward pass in training, 'float32', 'bfloat16' or 'float16', as the
-            hardware of the run's end had it (see `mixmae_bench.engine.precision`).
-        processes: Processes that trained together.
-        process_counts: Numbers of processes that trained it, in order: one, unless it was resumed on another.
+        checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
+        epochs: Epochs of the training, or None if it is counted in iterations.
+        iterations: Iterations of the training, in batches per process.
+        lr: Learning rate of the optimiser, before layer decay and schedule.
+        retries: Number of restarts with another random state after a loss of NaN or infinity; written by
+            older versions only.
+        precision: Number format of the forward pass in training, 'float32', 'bfloat16' or 'float16', on the
+            hardware that finished the run (see `mixmae_bench.engine.precision`).
+        processes: Number of training processes.
+        process_counts: Numbers of processes in order; several if the run was resumed on another number.
         accumulation: Batches per optimiser step.
         effective_batch: Images per optimiser step: batch x processes x accumulation.
-        images_per_s: Training images per second of wall time, data loading included, validation not, or None
-            where the last process of the run had nothing left to train.
+        images_per_s: Training images per second of wall time, with data loading, without validation; None if
+            the process that finished the run had nothing left to train.
         seconds: Wall time of the run, evaluation included.
-        peak_memory_mb: Largest resident memory of a process during the run (GPU: allocated memory). A
-            process runs several runs: what earlier ones left in it counts.
-        threads: CPU threads that torch used.
-        started: When, ISO 8601 in UTC.
+        peak_memory_mb: Peak resident memory of a process during the run (GPU: allocated memory). If a process
+            runs several runs, memory left from earlier ones counts.
+        threads: CPU threads of torch.
+        started: Start time, ISO 8601 in UTC.
         code: Version of this package and, from a checkout, its commit ('+' with local changes).
-        code_hash: Hash of the sources that decide the outcome (see `mixmae_bench.system.environment`). Up to
-            schema 4 it was computed otherwise, of sources that have changed since.
-        packages: Versions of what computes.
+        code_hash: Hash of the sources that affect the outcome (see `mixmae_bench.system.environment`). Up to
+            schema 4 it was computed differently.
+        packages: Versions of the packages that affect the outcome.
         hardware: CPU, cores and GPU.
-        absent_classes: Names of classes that AP or mIoU leave out, as no validation image has
-            them (for mIoU: nor any prediction).
+        absent_classes: Names of classes that AP or mIoU leave out, as they occur in no validation image
+            (for mIoU: and in no prediction).
     """
 
     schema: int
@@ -139,12 +139,12 @@ class Record:
 
 
 def _from_1(values: dict) -> dict:
-    # Of the new field `start`, this much is known.
+    # Without a checkpoint, the new field `start` is known to be 'random'.
     return {"start": "random", **values} if values.get("checkpoint", "") is None else values
 
 
 def _from_4(values: dict) -> dict:
-    # Where the length is counted in iterations, the time of validation was taken for training.
+    # In runs counted in iterations, images_per_s wrongly included the time of validation.
     return {**values, "images_per_s": None} if values.get("epochs", 0) is None else values
 
 
@@ -157,14 +157,14 @@ def _from_5(values: dict) -> dict:
 
 
 MIGRATIONS: dict[int, Migration] = {1: _from_1, 4: _from_4, 5: _from_5}
-"""Steps from the values of schema n to those of n + 1; where there is none, fields were only added."""
+"""Functions from the values of schema n to those of n + 1; without an entry, fields were only added."""
 
 
 def append_record(path: Path, record: "DataclassInstance") -> None:
-    """Append a dataclass as one line, whole or not at all as other processes see it.
+    """Append a dataclass as one JSON line, atomically for other processes.
 
     Raises:
-        UserError: Where it cannot be written; the file is then as it was.
+        UserError: If it cannot be written; the file is then unchanged.
     """
     line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
     try:
@@ -193,19 +193,19 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
 def read_lines(
     path: Path, kind: type[T], schema: int, migrations: Mapping[int, Migration] | None = None
 ) -> tuple[list[T], list[str]]:
-    """Read a JSON-lines file of dataclasses that have a field `schema`; a missing file has none.
+    """Read a JSON-lines file of dataclasses that have a field `schema`; a missing file has no lines.
 
-    Lines of older schemas are migrated. Of newer ones, all that this version knows is read: a field that it
-    does not know is ignored, in a line of any schema.
+    Lines of older schemas are migrated. Unknown fields are ignored, so lines of newer schemas can be read if
+    they have all required fields.
 
     Args:
         path: The file.
-        kind: The pydantic dataclass. A field without a default is one that every line has.
-        schema: Its newest version.
+        kind: The pydantic dataclass. Fields without a default are required.
+        schema: Newest version of the fields.
         migrations: See `MIGRATIONS`.
 
     Returns:
-        The records, and one complaint, with its line number, for every line that is none.
+        The records, and one message with the line number for every line that is not a record.
     """
     records, complaints = [], []
     lines = path.read_bytes().splitlines() if path.is_file() else []
@@ -223,7 +223,7 @@ def _parse(line: bytes, kind: type[T], schema: int, migrations: Mapping[int, Mig
         raise ValueError("not a JSON object")
     written = values.get("schema")
     if type(written) is not int or written < 1:
-        raise ValueError(f"schema {written!r}, this version reads those from 1 on")
+        raise ValueError(f"schema is {written!r}, not an integer of 1 or more")
     remedy = f" (a newer version wrote it, schema {written}: update this package)" if written > schema else ""
     for step in range(written, schema):
         values = migrations.get(step, dict)(values)

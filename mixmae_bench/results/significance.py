@@ -1,4 +1,4 @@
-"""Is a published value reproduced? Means, standard errors and the rule, in one place."""
+"""Means and standard errors over runs, and the rule that decides whether a published value is reproduced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ RULE = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What runs of several seeds came to.
+    """Result of one or more seeds.
 
     Attributes:
         mean: Mean over seeds.
-        error: Combined standard error, or None where the records tell of none.
+        error: Combined standard error, or None if the records have none.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Measured:
 
 
 def measured(records: Sequence[Record], metric: str) -> Measured | None:
-    """Return mean and standard error of a metric over the records that have it, one per seed; see `RULE`."""
+    """Return mean and standard error of a metric over the records that have it, one per seed (see `RULE`)."""
     own = [r for r in records if metric in r.metrics]
     if not own:
         return None
@@ -49,7 +49,7 @@ def measured(records: Sequence[Record], metric: str) -> Measured | None:
 
 
 def verdict(published: float | None, here: Measured | None) -> str:
-    """Apply `RULE`; without a published value there is nothing to say, and the text is empty."""
+    """Return the verdict of `RULE`, or '' without a published value."""
     if here is None:
         return NOT_RUN
     if published is None:
@@ -62,6 +62,6 @@ def verdict(published: float | None, here: Measured | None) -> str:
 
 
 def half_unit(value: float) -> float:
-    """Return half a unit of the last digit that a value is written with: 0.05 for 85.1."""
-    # A hair more: 85.15 - 85.1 is not exactly 0.05.
+    """Return half a unit of the last written digit of a value: 0.05 for 85.1."""
+    # Slightly more, as 85.15 - 85.1 is not exactly 0.05.
     return 0.5 * 10.0 ** -len(repr(value).partition(".")[2]) + 1e-9

@@ -144,7 +144,11 @@ def test_a_file_that_training_would_skip_is_left_to_it(tmp_path: Path) -> None:
     maps(tmp_path, "val", lambda x: x)
     (tmp_path / "maps/3.png").write_bytes(b"")
     assert check_datasets(seg_config(tmp_path, "maps", "val", OURS))["train_dataloader"] == 6
-    with pytest.raises(UserError, match=r"maps/3.png or its image cannot be used: the file is no image"):
+    with pytest.raises(
+        UserError, match=r"maps/3.png or its image cannot be used: the file is truncated or not"
+    ):
         check_datasets(seg_config(tmp_path, "val", "maps", OURS))
-    with pytest.raises(UserError, match=r"maps/3.png or its image cannot be used: the file is no image"):
+    with pytest.raises(
+        UserError, match=r"maps/3.png or its image cannot be used: the file is truncated or not"
+    ):
         check_datasets(seg_config(tmp_path, "maps", "val", THEIRS))

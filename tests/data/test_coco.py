@@ -75,7 +75,7 @@ WRONG_ANYWHERE = {
 """What no file may have: the change, and what is said of it."""
 
 WRONG_AS_TRUTH = {
-    "ids from 0": (number_from_0, "annotation 0 has an id that COCO's evaluation takes for no match"),
+    "ids from 0": (number_from_0, "annotation 0 has an id that COCO's evaluation reads as no match"),
     "id as text": (notes(lambda a: a.update(id="a")), "annotation a has an id"),
     "no iscrowd": (without_iscrowd, "annotation 1 has no iscrowd"),
     "ignore": (notes(lambda a: a.update(ignore=1)), "annotation 4 has 'ignore'"),
@@ -182,7 +182,7 @@ def test_two_files_in_one_order_that_the_config_follows_are_right(scenes: dict, 
         (lambda e, root: e.update(ann_file=f"{root}/none.json"), r"none.json \(ann_file of val_eval.* exist"),
         (
             lambda e, root: e.update(ann_file=f"{root}/moved.json"),
-            r"moved.json .* is not the file of .*ok.json",
+            r"moved.json .* differs from the file of .*ok.json",
         ),
     ],
     ids=["missing", "not there", "another"],

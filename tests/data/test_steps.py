@@ -64,9 +64,9 @@ def test_an_evaluation_leaves_no_image_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (dict(num_workers=0, persistent_workers=True), "persistent_workers goes with workers"),
-        (dict(persistent_workers=True), "persistent_workers goes with workers"),
-        (dict(num_workers=0, prefetch_factor=2), "prefetch_factor goes with workers"),
+        (dict(num_workers=0, persistent_workers=True), "persistent_workers needs workers"),
+        (dict(persistent_workers=True), "persistent_workers needs workers"),
+        (dict(num_workers=0, prefetch_factor=2), "prefetch_factor needs workers"),
         (dict(num_workers=-1), "num_workers is -1"),
         (dict(num_workers="two"), "num_workers is 'two'"),
         (dict(batch_size=0), "batch_size is 0"),

@@ -1,7 +1,7 @@
-"""Faults on purpose, in real processes: `make faults`, at most 20 minutes on 2 cores.
+"""Fault injection in real processes: `make faults`, at most 20 minutes on 2 cores.
 
-Kills, damaged checkpoints, a full disk, many writers, bad input. Nothing may be lost, no traceback shown and
-no code of a file executed. Ends with a table; exit status 1 where anything was lost.
+Faults are kills, damaged checkpoints, a full disk, concurrent writers and bad input. Nothing may be lost, no
+traceback shown, and no code of a file executed. Prints a table; exit status 1 if anything was lost.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from process import import_everything
 from tally import Outcome, Tally
 
 LANES = 2
-"""Pieces of work side by side."""
+"""Number of pieces of work that run in parallel."""
 
 KILLS = {"pretraining": 14, "classification": 12, "detection": 12, "segmentation": 12}
 KILLS_AT_A_TIME = 6
@@ -33,7 +33,7 @@ INPUTS_AT_A_TIME = 15
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work: a function without arguments, and the seconds that it takes alone on a core."""
+    """A piece of work: a function without arguments, and the seconds it takes on one core."""
 
     part: str
     run: Callable[[], Outcome | list[Outcome]]
@@ -42,13 +42,13 @@ class Piece:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0, help="of all moments and places (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the faults (default: 0)")
     parser.add_argument(
-        "--only", default="", help="only parts with one of these in their name, such as kill,disk"
+        "--only", default="", help="run only parts with one of these in their name, such as kill,disk"
     )
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # only a CPU does the same twice to the bit
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # results are bitwise reproducible on CPU only
     work = Path(tempfile.mkdtemp(prefix="mixmae-bench-faults-"))
     print(f"seed {args.seed}, folder {work}", flush=True)
     import_everything()
@@ -72,14 +72,14 @@ def main() -> int:
             tally.add(found if isinstance(found, list) else [found], futures[future].seconds, total)
     print(tally.table())
     if lost := any(outcome.wrong for outcome in tally.outcomes):
-        print(f"what was lost is left in {work}")
+        print(f"files are kept in {work}")
     else:
         shutil.rmtree(work)
     return int(lost)
 
 
 def pieces(seed: int, work: Path, runs: Path, took: dict[str, float]) -> list[Piece]:
-    """Return all pieces of work, the longest first; `took`: seconds of an undisturbed run by task."""
+    """Return all pieces of work, roughly the longest first; `took`: seconds of an undisturbed run by task."""
     import damage
     import disk
     import inputs

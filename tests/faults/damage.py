@@ -1,4 +1,4 @@
-"""Damaged checkpoints of a run: the one before is used, with a warning, and the end is the same."""
+"""Damaged checkpoints: a run must warn, resume from the one before, and end with equal weights."""
 
 import random
 import shutil
@@ -12,14 +12,14 @@ from mixmae_bench.engine.resume import intact
 
 
 def resume_damaged(number: int, seed: int, runs: Path, work: Path) -> Outcome:
-    """Damage the last checkpoint of a finished run and start that again."""
+    """Damage the last checkpoint of a finished run and resume it."""
     chance = random.Random(seed + number)
     task = TASKS[number % len(TASKS)]
     folder = work / f"damaged{number}"
     shutil.copytree(runs / task, folder)
     file = folder / FINAL
     what = damage(file, chance)
-    harmless = intact(file)  # not every byte is content: some are padding
+    harmless = intact(file)  # some bytes are padding
     done = run(training(task, folder), work / f"damaged{number}_cwd")
     if done.status or "Traceback" in done.err:
         wrong = done.last_words
@@ -33,7 +33,7 @@ def resume_damaged(number: int, seed: int, runs: Path, work: Path) -> Outcome:
 
 
 def damage(file: Path, chance: random.Random) -> str:
-    """Cut a file somewhere, flip one of its bits, or fill a part of it with zeros; say which."""
+    """Truncate a file, flip one bit, or overwrite a part with zeros, at random; return a description."""
     content = bytearray(file.read_bytes())
     place = chance.randrange(len(content))
     kind = chance.choice(["cut", "bit", "zeros"])

@@ -1,7 +1,7 @@
-"""A full disk, and one that cannot be written: one line, nothing lost, and going on once there is room.
+"""Full and read-only disks: errors must be one line, nothing may be lost, and a restart with room must work.
 
-The disk is a small tmpfs where one may be mounted (by root). Elsewhere a limit on the size of files stands
-for the full one, and a folder without write permission for the other.
+The disk is a small tmpfs if it can be mounted (as root). Otherwise, a limit on the size of files simulates
+the full disk, and a folder without write permission simulates the read-only disk.
 """
 
 import os
@@ -31,14 +31,14 @@ class Disk:
         self.mounted = not mount("-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", folder)
 
     def size(self, size: int) -> None:
-        """Give it another size in bytes."""
+        """Set the size in bytes."""
         if self.mounted:
             mount("-o", f"remount,size={size}", folder=self.folder)
         else:
             self._limit = size
 
     def read_only(self) -> None:
-        """Let nothing be written to it any more."""
+        """Make the disk read-only."""
         if self.mounted:
             mount("-o", "remount,ro", folder=self.folder)
         else:
@@ -49,7 +49,7 @@ class Disk:
         return run(words, cwd, file_limit=self._limit)
 
     def remove(self) -> None:
-        """Unmount it."""
+        """Unmount the disk, or restore the permissions of the folder."""
         if self.mounted:
             subprocess.run(["umount", "-l", self.folder], check=False)
         else:
@@ -64,7 +64,7 @@ def mount(*options: object, folder: Path | None = None) -> int:
 
 @contextmanager
 def disk(folder: Path) -> Iterator[Disk]:
-    """A disk with room, gone afterwards."""
+    """Create a disk with room and remove it at exit."""
     own = Disk(folder)
     try:
         yield own
@@ -73,12 +73,12 @@ def disk(folder: Path) -> Iterator[Disk]:
 
 
 def kind(own: Disk, what: str) -> str:
-    """Name a kind of fault with what stands for the disk."""
+    """Return the kind of a fault with the kind of disk."""
     return f"{what} ({'tmpfs' if own.mounted else 'file size limit and permissions'})"
 
 
 def full_training(number: int, seed: int, runs: Path, work: Path) -> Outcome:
-    """Train on a disk that holds one checkpoint and a part of the next; then make room and start again."""
+    """Train on a disk with room for one checkpoint and a part of the next; then make room and restart."""
     chance = random.Random(seed + number)
     task = TASKS[number % len(TASKS)]
     checkpoint = (runs / task / FINAL).stat().st_size
@@ -87,7 +87,7 @@ def full_training(number: int, seed: int, runs: Path, work: Path) -> Outcome:
         folder = own.folder / "run"
         own.size(int(share * checkpoint) if own.mounted else int(0.9 * checkpoint))
         first = own.run(training(task, folder), work / f"full{number}_cwd")
-        # Before the error there may be warnings of the packages.
+        # Other packages may print warnings before the error.
         errors = [line for line in first.err.splitlines() if line.startswith("error: ")]
         wrong = None
         if (
@@ -138,7 +138,7 @@ def full_suite(runs: Path, work: Path) -> list[Outcome]:
 
 
 def outputs(disk: Path, runs: Path, work: Path) -> dict[str, list[object]]:
-    """Return a command for every file that a user may name, by what it writes."""
+    """Return a command for every kind of output file, by the name of the output."""
     suite = work / "suite.yaml"
     config = ROOT / "tests/smoke/pretraining.py"
     checkpoint = runs / "pretraining" / FINAL
@@ -158,7 +158,7 @@ def outputs(disk: Path, runs: Path, work: Path) -> dict[str, list[object]]:
 
 
 def refused_outputs(read_only: bool, runs: Path, work: Path) -> list[Outcome]:
-    """Let every command write to a disk without room, or that cannot be written: one line, status 2."""
+    """Check that every command that writes to a full or read-only disk ends with one line and status 2."""
     outcomes = []
     work.mkdir(parents=True)
     (work / "suite.yaml").write_text((ROOT / "configs/suites/digits.yaml").read_text())

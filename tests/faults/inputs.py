@@ -1,4 +1,4 @@
-"""Bad inputs: each must end in one line that says what is wrong and run no code of a file."""
+"""Bad inputs: each must end with a one-line error message and execute no code of a file."""
 
 import pickle
 import re
@@ -36,10 +36,10 @@ from tally import Outcome
 
 @dataclass(frozen=True)
 class Bad:
-    """A mistake: a command, run in a folder with these files only, and what it must say (a pattern).
+    """A bad input: a command, the files in its working folder, and a pattern of the expected message.
 
-    In commands and texts SMOKE is the folder of the smoke configs, RUNS that of undisturbed runs of them,
-    ROOT the project's. Status 2 means one line on stderr.
+    In commands and files, SMOKE is the folder of the smoke configs, RUNS the folder of their undisturbed
+    runs, ROOT the root of the project. Status 2 means one line on stderr.
     """
 
     command: str
@@ -203,7 +203,7 @@ INPUTS: list[Bad] = [
         "batch",
     ),
     Bad(f"test.py {PRETRAIN} {GOOD}", "no test_dataloader"),
-    # Checkpoints to start from.
+    # Initial checkpoints.
     *(
         Bad(RUN, said, {"x.pth": content, "s.yaml": suite(methods="{theirs: {checkpoint: x.pth}}")})
         for content, said in [
@@ -232,7 +232,7 @@ INPUTS: list[Bad] = [
         {"x.safetensors": b"12"},
     ),
     Bad(f"{FROM} model.backbone.init_cfg.checkpoint=.", "does not exist"),
-    # Checkpoints to go on from, to evaluate, to convert and to picture.
+    # Checkpoints to resume, evaluate, convert and reconstruct.
     *(
         Bad(f"{command} x.pth", f"x.pth{said}", {"x.pth": content})
         for command, names in [
@@ -526,7 +526,7 @@ INPUTS: list[Bad] = [
             ),
         ]
     ),
-    # Data that reads well and means something else.
+    # Data that can be read but is inconsistent.
     *(
         Bad(
             "train.py c.py --work-dir w",
@@ -562,13 +562,13 @@ INPUTS: list[Bad] = [
                 scenes,
                 coco(),
                 "val_evaluator = dict(ann_file='data/ann.json')",
-                "is not the file of the loader",
+                "differs from the file of the loader",
             ),
             (
                 scenes,
                 coco(annotations=[dict(BOX, id=0, segmentation=[[8, 8, 17, 8, 17, 17]])]),
                 f"{OWN_COCO_VAL}\n{EVALUATOR}",
-                "annotation 0 has an id that COCO's evaluation takes for no match",
+                "annotation 0 has an id that COCO's evaluation reads as no match",
             ),
         ]
     ),
@@ -623,13 +623,13 @@ INPUTS: list[Bad] = [
 
 
 def check_some(first: int, count: int, work: Path, runs: Path) -> list[Outcome]:
-    """Check `count` of the inputs."""
+    """Check `count` inputs from number `first` on."""
     some = enumerate(INPUTS[first : first + count], first)
     return [check(bad, number, work, runs) for number, bad in some]
 
 
 def check(bad: Bad, number: int, work: Path, runs: Path) -> Outcome:
-    """Run a command that must refuse its input; tell what it did otherwise."""
+    """Run a command that must reject its input; return the outcome."""
     material.RUNS = runs
     folder = work / f"{number:03d}"
     folder.mkdir(parents=True)

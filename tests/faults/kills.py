@@ -1,4 +1,4 @@
-"""SIGKILLs at random moments of trainings and of a suite, which must end as if nothing had happened."""
+"""SIGKILL at random times of trainings and of a suite; after restarts, the results must be unchanged."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from mixmae_bench.results.record import read_records
 TASKS = ("pretraining", "classification", "detection", "segmentation")
 FINAL = "epoch_2.pth"
 TRIES = 60
-"""Starts of one run at most; more means that it makes no progress."""
+"""Maximum number of starts of one run; a run that needs more makes no progress."""
 
 
 def training(task: str, folder: Path, *more: object) -> list[object]:
@@ -25,7 +25,7 @@ def training(task: str, folder: Path, *more: object) -> list[object]:
 
 
 def undisturbed(task: str, runs: Path) -> float:
-    """Run a training to its end, the measure of all others; return the seconds it took."""
+    """Run a training without faults, as the reference; return its duration in seconds."""
     began = time.monotonic()
     done = run(training(task, runs / task), runs / f"{task}_cwd")
     if done.status:
@@ -34,10 +34,10 @@ def undisturbed(task: str, runs: Path) -> float:
 
 
 def difference(folder: Path, other: Path) -> str | None:
-    """Say where the last checkpoints of two runs differ, or return None where no bit does."""
+    """Return how the last checkpoints of two runs differ, or None if their weights are bitwise equal."""
     try:
         one, two = (read_checkpoint(path / FINAL)["state_dict"] for path in (folder, other))
-    except Exception as error:  # whatever is wrong with the file is a loss
+    except Exception as error:  # any error means that the file is lost
         return f"{FINAL} cannot be read: {error}"
     if one.keys() != two.keys():
         return "its weights have other names"
@@ -46,23 +46,23 @@ def difference(folder: Path, other: Path) -> str | None:
 
 
 def kill_training(task: str, kills: int, seed: int, runs: Path, seconds: float, work: Path) -> list[Outcome]:
-    """Kill a training again and again, always starting it again, until it ends; repeat up to `kills` kills.
+    """Kill and restart a training until it ends; repeat with new runs until there are `kills` kills.
 
-    Half of the kills come at any time of a whole run, a quarter while a checkpoint is written, and a quarter
-    after the last one, while the transfers are evaluated. A new run starts where one has ended.
+    Half of the kills come at any time of a run, a quarter while a checkpoint is written, and a quarter after
+    the last checkpoint, while transfers are evaluated.
 
     Args:
-        task: The smoke config.
-        kills: How many.
-        seed: Of the moments.
-        runs: Folder of undisturbed runs.
-        seconds: What one of this task took.
-        work: Folder for this.
+        task: Name of the smoke config.
+        kills: Number of kills.
+        seed: Random seed of the times.
+        runs: Folder of the undisturbed runs.
+        seconds: Duration of the undisturbed run of this task.
+        work: Working folder.
     """
     chance = random.Random(seed)
     outcomes: list[Outcome] = []
     waiting: list[str] = []
-    """Kills since the last run began: what becomes of that run is what becomes of them."""
+    """Kills of the current run; their outcome is the outcome of the run."""
     number = 0
 
     def conclude(done: Ended) -> None:
@@ -103,14 +103,14 @@ def kill_training(task: str, kills: int, seed: int, runs: Path, seconds: float, 
 
 
 def wait(command: Command, condition: object, seconds: float) -> None:
-    """Wait until a condition holds, a command ends or time is over."""
+    """Wait until a condition is true, a command ends, or `seconds` have passed."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit and not condition() and command.running():
         time.sleep(0.001)
 
 
 def phase(folder: Path) -> str:
-    """Say from what a killed run left where it was."""
+    """Return the phase in which a run was killed, from the files it left."""
     if list(folder.glob(".*.part")):
         return "writing a checkpoint"
     if (folder / FINAL).exists():
@@ -133,10 +133,10 @@ def suite_command(folder: Path) -> list[object]:
 
 
 def kill_suite(kills: int, seed: int, reference: Path, seconds: float, work: Path) -> list[Outcome]:
-    """Kill a suite, or its process alone, or a worker of it, as `kill_training` does with a training.
+    """Kill a suite with all its processes, its main process only, or a worker, like `kill_training`.
 
-    Every process is a new one that imports everything. A suite whose worker is killed must go on by itself,
-    and is let end.
+    Commands run in new Python processes instead of forks. After a worker is killed, the suite must continue
+    by itself, so it is not restarted.
     """
     chance = random.Random(seed)
     outcomes: list[Outcome] = []
@@ -171,7 +171,7 @@ def kill_suite(kills: int, seed: int, reference: Path, seconds: float, work: Pat
 
 
 def suite_wrong(done: Ended, folder: Path, reference: Path) -> str | None:
-    """Say what is wrong with a suite that has ended, or return None."""
+    """Return the problem of a suite that has ended, or None."""
     if done.status or done.err:
         return done.last_words
     runs = sorted(path.parent.relative_to(reference) for path in reference.glob(f"*/*/*/{FINAL}"))
@@ -186,7 +186,7 @@ def suite_wrong(done: Ended, folder: Path, reference: Path) -> str | None:
 
 
 def workers(pid: int) -> list[int]:
-    """Return the processes that run runs of a suite."""
+    """Return the process IDs of the workers of a suite."""
     children = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         children += map(int, task.read_text().split())
@@ -194,7 +194,7 @@ def workers(pid: int) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """Return the words of a process, or an empty text where it has ended."""
+    """Return the command line of a process, or '' if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:

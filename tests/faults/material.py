@@ -1,4 +1,4 @@
-"""What bad inputs are made of: suites, configs, checkpoints, data sets and records, whole and wrong."""
+"""Valid and invalid suites, configs, checkpoints, data sets and records for bad inputs."""
 
 import io
 import json
@@ -13,16 +13,16 @@ from process import ROOT
 from mixmae_bench.compat.checkpoints import read_checkpoint
 
 MARK = "it_ran"
-"""File that code in a hostile file would make, if it ran."""
+"""File that is created if code in a hostile file is executed."""
 
 RUNS = Path()
-"""Folder of the undisturbed runs, once there are any."""
+"""Folder of the undisturbed runs; set before the inputs are checked."""
 
 Content = str | bytes | Callable[[Path], object]
 
 
 def suite(**changes: str | None) -> str:
-    """Return a suite's text, with some keys given anew (None: left out)."""
+    """Return the text of a suite with some keys replaced (None: removed)."""
     values = {
         "name": "test",
         "version": "1",
@@ -35,32 +35,32 @@ def suite(**changes: str | None) -> str:
 
 
 def config(more: str, task: str = "classification") -> str:
-    """Return a config's text: a smoke config and something more."""
+    """Return the text of a config that extends a smoke config by `more`."""
     return f"_base_ = 'SMOKE/{task}.py'\n{more}\n"
 
 
 class Code:
-    """What makes a file when it is unpickled as what it is."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return exec, (f"open({MARK!r}, 'w').close()",)
 
 
 def saved(content: object, **options: object) -> bytes:
-    """Return what torch.save writes of something."""
+    """Return the bytes that torch.save writes."""
     file = io.BytesIO()
     torch.save(content, file, **options)
     return file.getvalue()
 
 
 def hostile(**options: object) -> bytes:
-    """Return a checkpoint with code in it."""
+    """Return a checkpoint that contains code."""
     weights = {"backbone.norm.weight": torch.zeros(3)}
     return saved({"state_dict": weights, "meta": Code()}, **options)
 
 
 def checkpoint(change: Callable[[bytearray], object], task: str = "pretraining") -> Callable[[Path], object]:
-    """Return what writes a damaged copy of a checkpoint of an undisturbed run."""
+    """Return a function that writes a damaged copy of a checkpoint of an undisturbed run."""
 
     def write(path: Path) -> None:
         content = bytearray((RUNS / task / "epoch_2.pth").read_bytes())
@@ -71,7 +71,7 @@ def checkpoint(change: Callable[[bytearray], object], task: str = "pretraining")
 
 
 def cut(content: bytearray) -> None:
-    """Cut a file in its middle."""
+    """Truncate a file in the middle."""
     del content[len(content) // 2 :]
 
 
@@ -81,20 +81,20 @@ def flip(content: bytearray) -> None:
 
 
 def weights_alone(path: Path) -> None:
-    """Write the weights of a checkpoint without the rest of it."""
+    """Write the state dict of a checkpoint only."""
     content = read_checkpoint(RUNS / "classification" / "epoch_2.pth")
     torch.save({"state_dict": content["state_dict"]}, path)
 
 
 def code_as_config(path: Path) -> None:
-    """Write a checkpoint with code where mmengine, when it resumes, looks for a config and runs it."""
+    """Write a checkpoint with code as its config, which mmengine executes when it resumes."""
     content = read_checkpoint(RUNS / "classification" / "epoch_2.pth")
     content["meta"]["config"] = f"open({MARK!r}, 'w').close()"
     torch.save(content, path)
 
 
 def images(path: Path) -> None:
-    """Make a data set of two images for each of the ten digits, in each half."""
+    """Write a data set with two images per digit and split."""
     for split in ("train", "val"):
         for digit in range(10):
             folder = path / split / str(digit)
@@ -104,14 +104,14 @@ def images(path: Path) -> None:
 
 
 def scenes(path: Path) -> None:
-    """Make four empty scenes for detection."""
+    """Write four black images for detection."""
     path.mkdir()
     for number in range(4):
         Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path / f"{number}.png")
 
 
 def folders(**renamed: str) -> Callable[[Path], object]:
-    """Return what makes `images` with some class folders of validation renamed (by letters, as '_0')."""
+    """Return a function that writes `images` and renames class folders of `val`, such as '_0' (folder 0)."""
 
     def write(path: Path) -> None:
         images(path)
@@ -122,7 +122,7 @@ def folders(**renamed: str) -> Callable[[Path], object]:
 
 
 def photos(path: Path) -> None:
-    """Make `scenes` as phones store them: on their side, with an EXIF orientation."""
+    """Write `scenes` with an EXIF orientation of 6, as phones store rotated photos."""
     path.mkdir()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -131,7 +131,7 @@ def photos(path: Path) -> None:
 
 
 def maps(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], object]:
-    """Return what makes four images with maps of two classes, changed."""
+    """Return a function that writes four images, and maps of two classes modified by `change`."""
 
     def write(path: Path) -> None:
         for folder in ("img", "map"):
@@ -146,7 +146,7 @@ def maps(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], object]
 
 
 def coco(**changes: object) -> str:
-    """Return COCO annotations of `scenes`, with some keys given anew."""
+    """Return COCO annotations of `scenes` with some keys replaced."""
     box = [8, 8, 16, 16]
     note = dict(category_id=1, bbox=box, area=256, iscrowd=0, segmentation=[[8, 8, 24, 8, 24, 24, 8, 24]])
     content = dict(
@@ -158,6 +158,6 @@ def coco(**changes: object) -> str:
 
 
 def record(**changes: object) -> str:
-    """Return a line of records.jsonl of the smoke suite, with some fields given anew."""
+    """Return a line of records.jsonl of the smoke suite with some fields replaced."""
     line = (ROOT / "results/measured/digits/records.jsonl").read_text().splitlines()[0]
     return json.dumps({**json.loads(line), "suite": "smoke", **changes}) + "\n"

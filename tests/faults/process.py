@@ -1,4 +1,4 @@
-"""The project's commands in processes of their own, which can be killed for real."""
+"""Runs the project's commands in separate processes that can be killed."""
 
 import multiprocessing.util
 import os
@@ -17,7 +17,7 @@ TOOLS = {name: str(ROOT / "tools" / name) for name in ("train.py", "test.py")}
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended: its exit status (minus the signal that ended it) and what it printed."""
+    """A command that has ended: its exit status (or the negative signal that ended it) and its output."""
 
     status: int
     out: str
@@ -25,20 +25,20 @@ class Ended:
 
     @property
     def last_words(self) -> str:
-        """The end of what it said, in one line, for a report."""
+        """Exit status and the end of the output, in one line."""
         shown = "a traceback, " if "Traceback" in self.out + self.err else ""
         return f"{shown}status {self.status}, {' '.join((self.err or self.out).split())[-300:]}"
 
 
 class Command:
-    """A command that runs in a session of its own, in the background.
+    """A command that runs in the background in a new session.
 
     Args:
         words: `mixmae-bench`, `train.py` or `test.py`, and its arguments.
-        folder: Where it runs; what it prints goes beside it.
-        fresh: Whether it is a new Python that imports everything. Else it is forked from this process, which
-            has imported it: seconds less for every start, and the same from there on.
-        file_limit: Bytes that it may write to a file at most, or None.
+        folder: Working folder; the output is written to FOLDER.out and FOLDER.err.
+        fresh: Whether to start a new Python process. Otherwise, the command is forked from this process,
+            which has imported the packages; this saves seconds per start.
+        file_limit: Maximum size of a written file in bytes, or None.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Command:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
                 os._exit(_become(words, folder, self._out, self._err, fresh))
             finally:
-                os._exit(99)  # of this package's own faults
+                os._exit(99)  # an error in this module
 
     def running(self) -> bool:
-        """Whether it still runs."""
+        """Return whether the command is still running."""
         if self._status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -68,11 +68,11 @@ class Command:
         return self._status is None
 
     def kill(self, group: bool = True) -> None:
-        """End it by SIGKILL, with all processes that it started or (not `group`) without them."""
+        """Kill the command with SIGKILL, including the processes it started if `group`."""
         (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
 
     def wait(self, seconds: float = 300) -> Ended:
-        """Wait for its end; one that does not come is made."""
+        """Wait until the command ends; kill it after `seconds`."""
         limit = time.monotonic() + seconds
         while self.running():
             if time.monotonic() > limit:
@@ -88,15 +88,15 @@ def run(
     file_limit: int | None = None,
     seconds: float = 300,
 ) -> Ended:
-    """Run a command to its end; see `Command`."""
+    """Run a command until it ends (see `Command`)."""
     return Command(words, folder, fresh, file_limit).wait(seconds)
 
 
 def import_everything() -> None:
-    """Import what takes seconds, once for all commands that are forked from here on."""
+    """Import slow packages once for all commands that are forked later."""
     import torch
 
-    torch.set_num_threads(1)  # no thread of a pool is lost in a fork
+    torch.set_num_threads(1)  # threads of a pool do not survive a fork
     from mixmae_bench.compat.openmmlab import import_quietly, quiet
 
     import_quietly()
@@ -114,7 +114,7 @@ def import_everything() -> None:
 
 
 def _become(words: list[str], folder: Path, out: Path, err: Path, fresh: bool) -> int:
-    """Be the command, in a forked process; return its exit status."""
+    """Run the command in a forked process; return its exit status."""
     os.setsid()
     os.chdir(folder)
     for number, file in enumerate((Path(os.devnull), out, err)):
@@ -138,7 +138,7 @@ def _become(words: list[str], folder: Path, out: Path, err: Path, fresh: bool) -
     except BaseException:
         traceback.print_exc()
         status = 1
-    multiprocessing.util._exit_function()  # what a Python of its own does at its end
+    multiprocessing.util._exit_function()  # as a new Python process does at exit
     sys.stdout.flush()
     sys.stderr.flush()
     return status

@@ -1,4 +1,4 @@
-"""What was tried and what came of it."""
+"""Outcomes of the injected faults."""
 
 import time
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Outcome:
-    """One fault that was caused: its kind, what it was, and what was wrong afterwards (None: nothing)."""
+    """One injected fault: its kind, a description, and the problem it caused, or None."""
 
     kind: str
     what: str
@@ -16,22 +16,22 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """Counts outcomes, and tells them as they come."""
+    """Collects outcomes and prints progress."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     done: float = 0.0
-    """Seconds of work that is done, as expected beforehand."""
+    """Expected seconds of the finished pieces of work."""
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
 
     def add(self, outcomes: Iterable[Outcome], expected: float, total: float) -> None:
-        """Take what a piece of work found and print a line of progress.
+        """Add the outcomes of a piece of work and print a line of progress.
 
         Args:
-            outcomes: What was found.
-            expected: Seconds that the piece was expected to take.
-            total: Seconds that all of the work was.
+            outcomes: The outcomes.
+            expected: Expected seconds of the piece.
+            total: Expected seconds of all pieces.
         """
         outcomes = list(outcomes)
         self.outcomes += outcomes
@@ -47,7 +47,7 @@ class Tally:
                 print(f"  LOST  {outcome.kind}: {outcome.what}: {outcome.wrong}", flush=True)
 
     def table(self) -> str:
-        """Return a row per kind, the sum, and how often the worst happened."""
+        """Return a table with a row per kind, the total, and counts of tracebacks and executed code."""
         kinds = list(dict.fromkeys(outcome.kind for outcome in self.outcomes))
         rows = [(kind, [o for o in self.outcomes if o.kind == kind]) for kind in kinds]
         width = max(map(len, kinds), default=5)

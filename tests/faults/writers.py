@@ -1,4 +1,4 @@
-"""Eight processes that write records to one file and are killed while they do."""
+"""Eight processes write records to one file and are killed while writing."""
 
 import dataclasses
 import os
@@ -14,14 +14,14 @@ from mixmae_bench.results.record import Record, append_record, read_records
 
 COUNT = 8
 PACKAGES = 20_000
-"""Entries that make a line long (half a megabyte), so that kills find it half written."""
+"""Entries that make a line long (half a megabyte), so that kills hit it while it is being written."""
 
 
 def kill_writers(kills: int, seed: int, work: Path) -> list[Outcome]:
-    """Kill writers of records at random moments and start others in their place.
+    """Kill writers of records at random times and replace them by new ones.
 
-    A writer notes every record that `append_record` returned from; each of these must be read, whole, and
-    every other line be one of its records too, or be complained of as a part of one.
+    A writer counts the records for which `append_record` has returned. Each of these must be readable, and
+    every other line must be a record too or be reported as incomplete.
     """
     work.mkdir(parents=True)
     file = work / "records.jsonl"
@@ -56,7 +56,7 @@ def kill_writers(kills: int, seed: int, work: Path) -> list[Outcome]:
 
 
 def start(name: int, file: Path, record: Record, work: Path) -> int:
-    """Fork a writer; return its process."""
+    """Fork a writer; return its process ID."""
     if pid := os.fork():
         return pid
     try:

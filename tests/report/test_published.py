@@ -55,11 +55,11 @@ def test_null_is_a_value_without_a_source(tmp_path: Path) -> None:
         ({"resolution": True}, "key 'resolution' is True"),
         ({"source": "absent"}, "key 'source' is missing"),
         ({"source": "papre"}, "key 'source' is 'papre', which is not in sources. Did you mean 'paper'?"),
-        ({"values": {"top1": None}}, "key 'source' is given for no value"),
+        ({"values": {"top1": None}}, "key 'source' is given without a value"),
         ({"values": {}}, "key 'values' must be"),
         ({"values": {"top-1": 1.0}}, "unknown name 'top-1'. Did you mean 'top1'?"),
         ({"values": {"top1": "85.1"}}, "'top1': '85.1'"),
-        ({"also": [{"values": {"top1": 84.9}, "source": "zoo"}]}, "sources disagree; say under key 'why'"),
+        ({"also": [{"values": {"top1": 84.9}, "source": "zoo"}]}, "sources disagree; state under key 'why'"),
         ({"also": [{"values": {"top1": 84.9}}]}, "also 1: key 'source' is missing"),
         ({"also": [{"values": {"top1": None}, "source": "zoo"}]}, "also 1: key 'values'"),
         ({"shape": [224]}, "key 'shape' is [224]"),
@@ -79,7 +79,7 @@ def test_a_wrong_entry_is_named_with_its_file_and_key(tmp_path: Path, changes: d
     [
         ({"paper": {"kind": "blog", "cite": "x"}}, "source 'paper': kind is 'blog'"),
         ({"paper": {"kind": "paper"}}, "source 'paper': key 'cite' is missing"),
-        ({"paper": {"kind": "paper", "cite": " "}}, "source 'paper': cite must say"),
+        ({"paper": {"kind": "paper", "cite": " "}}, "source 'paper': cite must be"),
         ([], "sources must be a mapping"),
     ],
 )

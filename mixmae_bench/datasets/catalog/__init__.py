@@ -1,7 +1,8 @@
-"""The catalog of data sets: one module per data set or family, with everything that is known of it.
+"""The catalog of data sets: one module per data set or family of data sets.
 
-A module holds the counts of the data set's own site or paper, its layouts, a maker of a tiny copy, and the
-class that reads it where OpenMMLab has none for the published layout. It adds its entries with `add_dataset`.
+A module contains the counts from the data set's site or paper, its layouts, a function that writes a tiny
+copy, and a data set class if OpenMMLab has none for the published layout. It adds its entries with
+`add_dataset`.
 """
 
 from importlib import import_module

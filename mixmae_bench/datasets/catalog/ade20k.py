@@ -9,7 +9,7 @@ from mixmae_bench.datasets.tiny import SIZE, save_image, save_noise
 
 
 def _make_tiny(root: Path, rng: np.random.Generator) -> None:
-    """Write maps of blocks: all classes, 1 to 150, and 0 (other) in training, some of them in validation."""
+    """Write maps of blocks: all values 0 (other) to 150 in training, some of them in validation."""
     for split, count in (("training", 4), ("validation", 3)):
         for number in range(count):
             name = f"ADE_{'train' if split == 'training' else 'val'}_{number + 1:08d}"

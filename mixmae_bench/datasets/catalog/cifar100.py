@@ -1,4 +1,4 @@
-"""CIFAR-100: the unpacked `cifar-100-python`; nothing is downloaded."""
+"""CIFAR-100 from the unpacked `cifar-100-python`; nothing is downloaded."""
 
 import pickle
 from pathlib import Path
@@ -11,17 +11,17 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 
 PICKLED = {("_codecs", "encode"), ("numpy", "ndarray"), ("numpy", "dtype")}
-"""What the pickled files name beside numpy's `_reconstruct`, which moved between versions of numpy."""
+"""Globals in the pickled files, besides numpy's `_reconstruct`, which moved between versions of numpy."""
 
 
 @DATASETS.register_module()
 class CIFAR100(_CIFAR100):
-    """CIFAR-100 from the unpacked `cifar-100-python`, read as data only: what the pickles name is checked.
+    """CIFAR-100 from the unpacked `cifar-100-python`. The unpickler builds arrays only and runs no code.
 
     Args:
-        data_root: Folder of `cifar-100-python`.
+        data_root: Folder that contains `cifar-100-python`.
         split: 'train' or 'test'.
-        kwargs: As for mmpretrain's CIFAR100. Nothing is downloaded.
+        kwargs: Arguments of mmpretrain's CIFAR100. Nothing is downloaded.
     """
 
     def __init__(self, data_root: str, split: str = "train", **kwargs) -> None:
@@ -31,7 +31,7 @@ class CIFAR100(_CIFAR100):
         """Return `img`, (32, 32, 3) uint8 RGB, and `gt_label` of every image.
 
         Raises:
-            UserError: Where the file is missing or not the published one.
+            UserError: If the file is missing or is not the published one.
         """
         path = Path(self.data_prefix["root"], self.base_folder, self.split)
         try:
@@ -49,7 +49,7 @@ class CIFAR100(_CIFAR100):
 
 
 class _DataOnly(pickle.Unpickler):
-    """Builds arrays, and nothing that could run code."""
+    """Unpickler that builds arrays and rejects everything that could run code."""
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) in PICKLED or (module.startswith("numpy.") and name == "_reconstruct"):

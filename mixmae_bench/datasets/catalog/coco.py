@@ -10,16 +10,16 @@ from mixmae_bench.datasets.catalog.entry import DatasetEntry, Part, add_dataset
 from mixmae_bench.datasets.tiny import SIZE, save_image, save_noise
 
 CATEGORY_IDS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-"""COCO's 80 category ids, of 1 to 90."""
+"""COCO's 80 category IDs, within 1 to 90."""
 
 
 def _make_tiny(root: Path, rng: np.random.Generator) -> None:
-    """Write four images per half: two or three objects, one with a crowd, one empty, one with a tiny object.
+    """Write four images per split: two with objects (one also with a crowd), one empty, one with a tiny one.
 
-    Semantic heads read `stuffthingmaps`: a class of 0 to 181 per pixel, 255 for none.
+    `stuffthingmaps`, for semantic heads, contain a class of 0 to 181 per pixel, 255 for none.
     """
     with quiet():
-        from mmdet.datasets import CocoDataset  # imports mmdet: only when COCO is asked for
+        from mmdet.datasets import CocoDataset  # imports mmdet, so only here
 
     categories = [
         dict(id=id_, name=name, supercategory="thing")
@@ -59,7 +59,7 @@ def _object(id_: int, image: int, rng: np.random.Generator, side: int) -> dict:
 
 
 def _crowd(id_: int, image: int) -> dict:
-    """Annotate the left ten columns, as uncompressed run lengths (column by column)."""
+    """Return a crowd annotation of the left ten columns, in uncompressed run lengths (column by column)."""
     height, width = SIZE
     counts = [0, 10 * height, (width - 10) * height]
     return dict(

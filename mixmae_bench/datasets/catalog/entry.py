@@ -1,4 +1,4 @@
-"""The catalog itself: what an entry says of a data set, and how entries are added and looked up."""
+"""Entries of the catalog of data sets, and functions to add and look up entries."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,10 @@ class Part:
 
     Attributes:
         name: Name in the output of `data check`, such as 'train'.
-        images: How many images are published.
-        classes: How many classes are published, or None without labels.
-        layouts: Configs of the data set that reads it, without data_root; the first one present is read.
+        images: Published number of images.
+        classes: Published number of classes, or None without labels.
+        layouts: Configs of the data set class that reads it, without data_root, one per known layout of the
+            files. The first layout with existing files is used.
     """
 
     name: str
@@ -30,12 +31,12 @@ class DatasetEntry:
 
     Attributes:
         name: Name in commands, such as 'imagenet'.
-        root: Folder that configs name, such as 'data/imagenet'.
+        root: The data_root in configs, such as 'data/imagenet'.
         parts: Its training and validation sets.
         make_tiny: Function that writes a few images of every part, in the published layout, into a folder.
-            `validate` trains on them. The generator gives the same numbers every time. None for a data set
-            that this package makes.
-        lists: Images in further lists, such as those of a share of the labels, by their file in `root`.
+            `validate` trains on them. The generator has a fixed seed. None for a data set that this package
+            generates.
+        lists: Number of images in further lists, such as subsets of the labels, by the list's path in `root`.
     """
 
     name: str
@@ -50,10 +51,10 @@ CATALOG: dict[str, DatasetEntry] = {}
 
 
 def add_dataset(entry: DatasetEntry) -> DatasetEntry:
-    """Add a data set to the catalog; a module that a config names in `custom_imports` may do so.
+    """Add a data set to the catalog; a module in a config's `custom_imports` may call this.
 
     Raises:
-        ValueError: Where another data set has the name or the root.
+        ValueError: If another data set has the name or the root.
     """
     if entry.name in CATALOG or entry.root in {known.root for known in CATALOG.values()}:
         raise ValueError(f"data set '{entry.name}' ({entry.root}): there is one of that name or root")
@@ -62,15 +63,15 @@ def add_dataset(entry: DatasetEntry) -> DatasetEntry:
 
 
 def make_tiny(name: str, root: Path) -> None:
-    """Write the tiny copy of a data set into a folder; the same bytes every time."""
+    """Write the tiny copy of a data set into a folder; the bytes are always the same."""
     CATALOG[name].make_tiny(root, np.random.default_rng(0))
 
 
 def published_images(dataset: Mapping) -> int | None:
-    """Return how many images the data set of a config has, or None where the catalog does not know it.
+    """Return the published number of images of a data set, or None if it is not in the catalog.
 
     Args:
-        dataset: Its config, with the data_root that configs name.
+        dataset: Config of the data set, with the catalog's data_root.
     """
     wanted = _sources(dataset)
     for entry in CATALOG.values():
@@ -84,7 +85,7 @@ def published_images(dataset: Mapping) -> int | None:
 
 
 def _sources(dataset: Mapping) -> set[Path]:
-    """Return the file that lists the images of a data set, or their folders where no file does."""
+    """Return the annotation file of a data set, or its image folders if it has none."""
     prefix = dataset.get("data_prefix") or dataset.get("split") or ""
     folders = list(prefix.values()) if isinstance(prefix, Mapping) else [prefix]
     root, lists = dataset.get("data_root") or ".", [dataset.get("ann_file")]

@@ -16,7 +16,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS
 
 TINY_CLASSES = {"n01440764": 0, "n02099601": 207, "n15075141": 999}
-"""The class folders of the tiny copy, and their labels."""
+"""Class folders of the tiny copy and their labels."""
 
 TINY_PER_CLASS = 2
 """Images per class and split."""
@@ -24,17 +24,17 @@ TINY_PER_CLASS = 2
 
 @DATASETS.register_module()
 class ImageNet(CustomDataset):
-    """ImageNet-1K; the label is that of the WordNet id, so no class has to be there for the others' sake.
+    """ImageNet-1K. Labels follow from the WordNet ID, so they do not change if class folders are missing.
 
     Args:
-        data_root: Folder of `train`, `val` and, where there is one, `meta`.
-        split: 'train' or 'val', or '' with data_prefix (and ann_file) given.
+        data_root: Folder of `train`, `val` and optionally `meta`.
+        split: 'train' or 'val', or '' if data_prefix (and ann_file) are given.
         data_prefix: Folder of the images (default: the split).
-        ann_file: List of images, such as the ones of 1 % and 10 % of the labels: `n01440764_10026.JPEG` or
-            `n01440764/n01440764_10026.JPEG`, with a label behind or without. Default: `meta/SPLIT.txt` for a
-            folder without class folders (`ILSVRC2012_val_00000001.JPEG 65`), else none.
-        with_label: Whether labels are asked for; images anywhere under data_prefix will do without.
-        kwargs: As for mmpretrain's CustomDataset.
+        ann_file: List of images, such as the lists of 1 % and 10 % of the labels: `n01440764_10026.JPEG` or
+            `n01440764/n01440764_10026.JPEG`, optionally followed by a label. Default: `meta/SPLIT.txt` if the
+            image folder has no class folders (`ILSVRC2012_val_00000001.JPEG 65`), else none.
+        with_label: Whether to load labels; without them, the images may be anywhere under data_prefix.
+        kwargs: Arguments of mmpretrain's CustomDataset.
     """
 
     METAINFO = _ImageNet.METAINFO
@@ -52,7 +52,7 @@ class ImageNet(CustomDataset):
         """Return `img_path` and `gt_label` of every image.
 
         Raises:
-            UserError: Where the list is missing or empty, or a folder or a line is of no class.
+            UserError: If the list is missing or empty, or a folder or a line does not name a class.
         """
         if not self.with_label and self.ann_file:
             names = map(clean_path, read_lines(self.ann_file))
@@ -96,7 +96,7 @@ def _class_folders(folder: Path) -> Iterable[str]:
 
 
 def _make_tiny(root: Path, rng: np.random.Generator) -> None:
-    """Write `train` and `val` in class folders, and lists of 1 % and 10 % of the labels in `meta`."""
+    """Write `train` and `val` in class folders, and the lists of 1 % and 10 % of the labels in `meta`."""
     names = []
     for wordnet in TINY_CLASSES:
         for number in range(TINY_PER_CLASS):

@@ -1,7 +1,7 @@
-"""iNaturalist 2018 and 2019: the competitions' JSON files.
+"""iNaturalist 2018 and 2019, read from the competitions' JSON files.
 
-The competition page of 2019 gives 268,243 images in all, with 3,030 for validation; the 265,240 for training
-of some papers do not fit that.
+The competition page of 2019 states 268,243 images in total, 3,030 of them for validation. Some papers state
+265,240 for training, which contradicts this.
 """
 
 import json
@@ -22,15 +22,15 @@ from mixmae_bench.registry import DATASETS
 class INaturalist(CustomDataset):
     """iNaturalist 2018 or 2019: JSON files with `images`, `annotations` and `categories`.
 
-    data_prefix is the folder that `file_name` (`train_val2018/Plantae/7477/....jpg`) starts from, mostly ''.
-    Labels are category ids in order: 0 to 8141 in 2018, 0 to 1009 in 2019.
+    `file_name` (`train_val2018/Plantae/7477/....jpg`) is relative to data_prefix, usually ''. Labels are the
+    ranks of the category IDs: 0 to 8141 in 2018, 0 to 1009 in 2019.
     """
 
     def load_data_list(self) -> list[dict]:
         """Return `img_path` and `gt_label` of every image.
 
         Raises:
-            UserError: Where the file is missing, is no JSON of this form, or an image has no known category.
+            UserError: If the file is missing or not JSON of this format, or an image has no known category.
         """
         try:
             with open(self.ann_file, encoding="utf-8-sig") as file:
@@ -59,7 +59,7 @@ class INaturalist(CustomDataset):
 
 
 def _make_tiny(root: Path, rng: np.random.Generator, year: int, classes: int) -> None:
-    """Write all categories, and an image of the first, the second and the last one."""
+    """Write all categories, and one image each of the first, the second and the last."""
     categories = [dict(id=i, name=f"species {i}", supercategory="Plantae") for i in range(classes)]
     for half, split in enumerate(("train", "val")):
         images, annotations = [], []

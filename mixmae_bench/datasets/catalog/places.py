@@ -1,4 +1,4 @@
-"""Places205 and Places365-Standard, by their lists of images."""
+"""Places205 and Places365-Standard, read from their lists of images."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ IMAGES_205 = "data/vision/torralba/deeplearning/images256"
 
 
 class _Listed(CustomDataset):
-    """A data set whose list has lines `path label`; see `lists.split_label`."""
+    """A data set with a list of lines `path label`; see `lists.split_label`."""
 
     def load_data_list(self) -> list[dict]:
         """Return `img_path` and `gt_label` of every image.
 
         Raises:
-            UserError: Where the list is missing or empty, or a line has no label of a class.
+            UserError: If the list is missing or empty, or a line has no valid label.
         """
         if not self.ann_file:
             return super().load_data_list()
@@ -41,7 +41,7 @@ class _Listed(CustomDataset):
 
 @DATASETS.register_module()
 class Places205(_Listed):
-    """Places205: `trainvalsplit_places205/{train,val}_places205.csv` (path, label; one blank between).
+    """Places205: `trainvalsplit_places205/{train,val}_places205.csv` (lines `path label`).
 
     data_prefix is the folder of the images, `data/vision/torralba/deeplearning/images256` in the archive.
     """
@@ -53,8 +53,8 @@ class Places205(_Listed):
 class Places365(_Listed):
     """Places365-Standard: `places365_train_standard.txt`, `places365_val.txt` (`/a/airfield/00000001.jpg 0`).
 
-    data_prefix is the folder of the images, `data_256` or `data_large` and `val_256` or `val_large`. Classes
-    have numbers for names. Without ann_file, one folder per class.
+    data_prefix is the folder of the images: `data_256` or `data_large` for training, `val_256` or `val_large`
+    for validation. Class names are the labels as strings. Without ann_file, there is one folder per class.
     """
 
     METAINFO = {"classes": tuple(str(number) for number in range(365))}
