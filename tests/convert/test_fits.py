@@ -196,7 +196,7 @@ def test_a_ratio_is_told_that_gives_all_widths(widths: tuple, ratio: float) -> N
 
 
 def test_widths_that_no_one_ratio_gives_are_refused() -> None:
-    with pytest.raises(ValueError, match="which no one ratio gives"):
+    with pytest.raises(ValueError, match="no single mlp_ratio gives"):
         mlp_ratio([torch.empty(16, 8), torch.empty(48, 16)])
 
 

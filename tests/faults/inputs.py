@@ -212,8 +212,8 @@ INPUTS: list[Bad] = [
             (b"nonsense", "x.pth cannot be read as weights"),
             (checkpoint(cut), "x.pth cannot be read as weights.*damaged"),
             (checkpoint(flip), "x.pth cannot be read as weights.*damaged"),
-            (saved([1, 2]), "x.pth holds no tensors"),
-            (saved({"state_dict": {}}), "x.pth holds no tensors"),
+            (saved([1, 2]), "x.pth contains no state dict"),
+            (saved({"state_dict": {}}), "x.pth contains no state dict"),
             (saved({"state_dict": {"a": torch.zeros(1)}}), "x.pth fills 0.0%"),
             (hostile(), "asks for GLOBAL .*exec"),
             (hostile(_use_new_zipfile_serialization=False), "asks for GLOBAL .*exec"),
@@ -223,7 +223,7 @@ INPUTS: list[Bad] = [
     ),
     Bad(FROM_IT, "x.pth cannot be read as weights.*damaged", {"x.pth": checkpoint(flip)}),
     Bad(FROM_IT, "asks for GLOBAL .*exec", {"x.pth": hostile()}),
-    Bad(FROM_IT, "x.pth holds no tensors", {"x.pth": saved([1, 2])}),
+    Bad(FROM_IT, "x.pth contains no state dict", {"x.pth": saved([1, 2])}),
     Bad(f"{FROM} model.backbone.init_cfg.checkpoint=no.pth", "no.pth does not exist"),
     Bad(f"{FROM} model.backbone.init_cfg.checkpoint=http://127.0.0.1/x.pth", "cannot be trusted"),
     Bad(
@@ -281,7 +281,7 @@ INPUTS: list[Bad] = [
         status=0,
     ),
     Bad(f"test.py {CLASSIFY} no.pth", "no.pth does not exist"),
-    Bad(f"test.py {CLASSIFY} {GOOD}", "is not one of this config's model"),
+    Bad(f"test.py {CLASSIFY} {GOOD}", "does not fit this config's model"),
     # convert, reconstruct
     Bad("mixmae-bench convert no.pth out.pth", "no.pth does not exist"),
     Bad(f"mixmae-bench convert {GOOD} out.onnx", "must end in"),
