@@ -98,7 +98,7 @@ def test_a_secondary_ratio_that_shows_no_patch(method: str) -> None:
         (
             "UMMAE",
             dict(backbone=ONE_STAGE),
-            "patches of 2 px with this Swin, smaller than its tokens of 4 px",
+            "of 2 px with this Swin, smaller than its tokens of 4 px",
         ),
         ("UMMAE", dict(backbone=VIT), "patches of 2 px with this PlainViT, smaller than its tokens of 4 px"),
         (
