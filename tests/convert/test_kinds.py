@@ -147,7 +147,7 @@ def test_recorded_cases_of_models_outside_the_package_are_built(outside: Path) -
     info = {**case.info, "file": "my.npz", "official": {"file": "models/my_swin.py"}}
     info["sha256"] = hashlib.sha256(Path("my.npz").read_bytes()).hexdigest()
     mine = replace(case, folder=outside, info=info)
-    with pytest.raises(NotBuilt, match=r"no counterpart here for models/my_swin\.py"):
+    with pytest.raises(NotBuilt, match=r"models/my_swin\.py is not supported"):
         build(mine)
     importlib.import_module("my_models")
     model, kind = build(mine)
