@@ -413,7 +413,7 @@ INPUTS: list[Bad] = [
     Bad("mixmae-bench verify . ", "manifest.json", {"manifest.json": "[1]"}),
     Bad("mixmae-bench verify . ", "manifest.json", {"manifest.json": b"\xff"}),
     Bad("mixmae-bench verify . ", "manifest.json", {"manifest.json": "{}"}),
-    Bad(f"mixmae-bench verify {REF} --only nonsense", "no case of .* fits"),
+    Bad(f"mixmae-bench verify {REF} --only nonsense", "no case of .* matches"),
     Bad(f"mixmae-bench verify {REF} --device gpu", "invalid choice: 'gpu'"),
     Bad("mixmae-bench validate no.py", "no.py does not exist"),
     Bad("mixmae-bench validate empty.yaml", "must be a mapping", {"empty.yaml": ""}),

@@ -141,8 +141,8 @@ def test_images_of_um_mae_whose_packed_half_the_last_stride_does_not_divide() ->
     with pytest.raises(UserError) as error:
         make("UMMAEViT", backbone=dict(VIT, img_size=12))
     assert str(error.value) == (
-        "UMMAEViT packs images of 12 px into maps of 6 px, not a multiple of the last stride of PlainViT (4 px); "
-        "make backbone.img_size a multiple of 8"
+        "UMMAEViT packs images of 12 px into maps of 6 px, not a multiple of the last stride of PlainViT "
+        "(4 px); make backbone.img_size a multiple of 8"
     )
 
 

@@ -149,7 +149,7 @@ def test_heads_of_other_classes_are_named_and_stay(
         (
             Foreign,
             filled(Model(Foreign(width=5))),
-            r"'conv\.weight' has shape \(5, 3, 8, 8\), the model's has",
+            r"'conv\.weight' has shape \(5, 3, 8, 8\), the model's ",
         ),
         (Foreign, {"backbone.conv.bias": torch.ones(4)}, r"w\.pth fills 0\.\d% of Foreign"),
         (ours, [torch.ones(2)], r"w\.pth"),
