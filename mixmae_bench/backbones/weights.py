@@ -82,7 +82,7 @@ def unwrap(content: object, own: Collection[str] = ()) -> Weights:
             stripped += [f"'{part}.'" for part in wrappers]
         elif (root := _model_root(state, own)) is not None:
             if outside := [name for name in state if _root(name) != root]:
-                notes.append(f"left out {len(outside)} tensors beside '{root}.': {_quoted(outside)}")
+                notes.append(f"left out {len(outside)} tensors outside '{root}.': {_quoted(outside)}")
             if AVERAGED.fullmatch(root):
                 notes.append(f"took the moving average under '{root}.', the only weights")
             state = {name.partition(".")[2]: state[name] for name in state if _root(name) == root}

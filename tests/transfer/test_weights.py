@@ -68,7 +68,7 @@ CONTENTS: dict[str, tuple[Callable[[State], dict], tuple[str, ...]]] = {
             "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.5)}},
             "optimizer_states": [],
         },
-        ("stripped 'model.'", "left out 1 tensors beside 'model.': 'criterion.weight'"),
+        ("stripped 'model.'", "left out 1 tensors outside 'model.': 'criterion.weight'"),
     ),
     "Lightning, compiled": (lambda s: {"state_dict": under("net._orig_mod.", s)}, ("'net.'",)),
     "DeepSpeed": (
