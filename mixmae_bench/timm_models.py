@@ -1,6 +1,6 @@
-"""MixMAE's encoders as models of timm: `import mixmae_bench.timm_models`, then `timm.create_model(NAME)`.
+"""MixMAE's encoders as timm models: `import mixmae_bench.timm_models`, then `timm.create_model(NAME)`.
 
-Parameter names are those of the official fine-tuning checkpoints, which load with `checkpoint_path=FILE`.
+Parameter names are those of the official fine-tuning checkpoints. Load them with `checkpoint_path=FILE`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,33 +21,33 @@ from mixmae_bench.backbones.mixmae_swin import ARCHS, MixMAESwin
 
 try:
     from timm.models._input import update_model_input_size
-except ImportError:  # timm before 1.0.31 keeps no record of a model's input size
+except ImportError:  # timm before 1.0.31 does not record the input size of a model
     update_model_input_size = None
 
 Windows = int | Sequence[int] | Sequence[Sequence[int]]
-"""Side of a window in tokens, or (rows, columns); for all stages, or one per stage."""
+"""Window size in tokens, a side or (rows, columns), for all stages or one per stage."""
 
 
 class MixMAESwinClassifier(MixMAESwin):
-    """MixMAE's encoder, mean over tokens, linear head (M9), with the methods that timm asks of a model.
+    """MixMAE's encoder with average pooling and a linear head (M9), as a timm model.
 
     Args:
         arch: See `MixMAESwin`.
         img_size: Side in pixels of the square images that the tables are made for; any input size works.
-        num_classes: Outputs of the head; 0 for none.
+        num_classes: Number of classes; 0 for no head.
         in_chans: Channels of the images.
-        global_pool: Pooling by its name in timm; '' for none, without a head.
+        global_pool: timm's name of the pooling; '' for no pooling, which requires `num_classes=0`.
         patch_size: See `MixMAESwin`.
-        window_size: Windows instead of those of `arch`.
+        window_size: Window sizes that replace those of `arch`.
         mlp_ratio: See `MixMAESwin`.
         drop_rate: Dropout before the head.
         drop_path_rate: See `MixMAESwin`.
-        dynamic_img_size: True: there is no fixed input size.
-        device: Where parameters are.
-        dtype: Their format.
+        dynamic_img_size: Must be True, as any input size works.
+        device: Device of the parameters.
+        dtype: Data type of the parameters.
 
     Raises:
-        ValueError: Where `img_size` or a window is not square, or `dynamic_img_size` is false.
+        ValueError: If `img_size` or a window is not square, or `dynamic_img_size` is false.
     """
 
     output_fmt = "NHWC"
@@ -69,7 +69,7 @@ class MixMAESwinClassifier(MixMAESwin):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not dynamic_img_size:
-            raise ValueError("dynamic_img_size is false; MixMAE's encoder takes any input size")
+            raise ValueError("dynamic_img_size must be True; MixMAE's encoder supports any input size")
         arch = named_arch(arch, ARCHS)
         if window_size is not None:
             arch = {**arch, "window_size": _per_stage(window_size, len(arch["depths"]))}
@@ -94,11 +94,11 @@ class MixMAESwinClassifier(MixMAESwin):
         self.to(device=device, dtype=dtype)
 
     def windows(self) -> list[int]:
-        """Return the side of a window in tokens, per stage."""
+        """Return the window size of every stage, as a side in tokens."""
         return [stage.blocks[0].attn.window_size for stage in self.layers]
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keep no activations of blocks for the backward pass, or keep them again."""
+        """Enable or disable activation checkpointing of blocks."""
         self.with_cp = enable
 
     def set_input_size(
@@ -109,21 +109,22 @@ class MixMAESwinClassifier(MixMAESwin):
         window_ratio: int | Sequence[int] | None = None,
         always_partition: bool | None = None,
     ) -> None:
-        """Make the tables for another input size; they are resized as those of a checkpoint (M9).
+        """Change the input size; tables are resized as when loading a checkpoint (M9).
 
         Args:
             img_size: Side of the images in pixels; None for the current one.
-            patch_size: Pixels per token, to which the embedding is resampled; None for the current ones.
-            window_size: New windows. Without it and `window_ratio`, windows grow with the grid of tokens.
-            window_ratio: Windows are the grid of the first stage divided by this, for all stages or one per
-                stage.
-            always_partition: Not true: a window is never larger than its map.
+            patch_size: Side of a patch in pixels, to which the patch embedding is resampled; None for the
+                current one.
+            window_size: New window sizes. By default, window sizes scale with the grid of tokens.
+            window_ratio: Ratio of the grid of the first stage to the window size, for all stages or one per
+                stage. It is used if `window_size` is None.
+            always_partition: Must not be True: windows are always clamped to the map.
 
         Raises:
-            ValueError: Where sizes do not fit; then nothing has changed.
+            ValueError: If sizes do not fit. The model is not modified in this case.
         """
         if always_partition:
-            raise ValueError("always_partition is true; a window of MixMAE's encoder is at most its map")
+            raise ValueError("always_partition must not be True; windows are clamped to the map")
         side = _square("img_size", self.img_size if img_size is None else img_size)
         patch = _square("patch_size", self.patch_embed.patch_size if patch_size is None else patch_size)
         strides = [patch * 2**i for i in range(len(self.out_strides))]
@@ -159,7 +160,7 @@ class MixMAESwinClassifier(MixMAESwin):
             update_model_input_size(self, self.img_size, patch_size=patch_size, window_size=windows)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put a new head in place; small as in the official fine-tuning (M9)."""
+        """Replace the head by a new one, initialised with std 2e-5 as in the official fine-tuning (M9)."""
         self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = global_pool
@@ -176,16 +177,16 @@ class MixMAESwinClassifier(MixMAESwin):
         return self.head
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Turn images (B, 3, H, W) into the normalised last map (B, H/32, W/32, C)."""
+        """Return the normalised last map (B, H/32, W/32, C) of images (B, 3, H, W)."""
         return self.encode(self.embed(x))[-1]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Turn the last map (B, h, w, C) into logits (B, num_classes), or pooled (B, C) before the head."""
+        """Return logits (B, num_classes), or pooled features (B, C), of the last map (B, h, w, C)."""
         x = self.head_drop(self.pool(x))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn images (B, 3, H, W) into logits (B, num_classes)."""
+        """Return logits (B, num_classes) of images (B, 3, H, W)."""
         return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(
@@ -197,18 +198,18 @@ class MixMAESwinClassifier(MixMAESwin):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Return stage maps (B, C_i, H/s_i, W/s_i), and before them the normalised last one (B, h, w, C).
+        """Return the normalised last map (B, h, w, C) and a list of stage maps (B, C_i, H/s_i, W/s_i).
 
         Args:
             x: Images (B, 3, H, W).
-            indices: Stages; a number is so many last ones, None is all.
-            norm: Whether the last stage's map is normalised.
-            stop_early: Whether stages after the last wanted one are left out.
-            output_fmt: 'NCHW'.
-            intermediates_only: Whether the last map is not returned by itself.
+            indices: Indices of the stages to return; an integer n for the last n stages, None for all.
+            norm: Whether to normalise the map of the last stage in the list.
+            stop_early: Whether to stop after the last requested stage.
+            output_fmt: Must be 'NCHW'.
+            intermediates_only: Whether to return the list only.
         """
         if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt is {output_fmt}; stage maps are NCHW")
+            raise ValueError(f"output_fmt is {output_fmt}; it must be NCHW")
         take, last = feature_take_indices(len(self.layers), indices)
         maps = list(islice(self.stage_maps(self.embed(x)), last + 1 if stop_early else None))
         whole = len(maps) == len(self.layers)
@@ -221,7 +222,7 @@ class MixMAESwinClassifier(MixMAESwin):
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what the wanted stages do not need; return their indices."""
+        """Remove modules that the requested stages do not need; return the indices of these stages."""
         take, last = feature_take_indices(len(self.layers), indices)
         cut = last < len(self.layers) - 1
         self.layers = self.layers[: last + 1]
@@ -234,22 +235,22 @@ class MixMAESwinClassifier(MixMAESwin):
         return take
 
     def no_weight_decay(self) -> set[str]:
-        """None beside the 1-D parameters, which timm spares by itself: bias tables are decayed (M10)."""
+        """Return an empty set: bias tables are decayed (M10), and timm excludes 1-D parameters by itself."""
         return set()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str] | Callable[[str], int]:
-        """Return what tells timm's layer-wise lr decay the layer of a parameter; the head is the last."""
+        """Return the parameter groups for timm's layer-wise lr decay; the head is the last layer."""
         if coarse:
             return dict(stem=r"^(?:patch_embed|absolute_pos_embed)", blocks=r"^layers\.(\d+)")
-        # The encoder takes the head to be as deep as the last block; in timm it is one deeper.
+        # In `get_layer_depth`, other parameters have the depth of the last block; timm's head is one deeper.
         return lambda name: self.get_layer_depth(name)[0] + name.startswith("head.")
 
     def load_state_dict(
         self, state_dict: dict[str, Tensor], strict: bool = True, assign: bool = False
     ) -> NamedTuple:
-        """Also take official checkpoints: buffers are left out, tables of another size resized (M9).
+        """Load a state dict, possibly an official one: buffers are ignored, and tables are resized (M9).
 
-        A patch embedding of 3 channels or another patch size is adapted as timm adapts pretrained weights.
+        A patch embedding for 3 channels or another patch size is adapted as in timm's pretrained weights.
         """
         state = {name: tensor for name, tensor in state_dict.items() if not name.endswith(RECOMPUTED)}
         self.resize_tables(state)
@@ -264,19 +265,19 @@ class MixMAESwinClassifier(MixMAESwin):
 def _square(name: str, size: int | Sequence[int]) -> int:
     rows, cols = to_2tuple(size)
     if rows != cols:
-        raise ValueError(f"{name} is {size}; tables are square (the input need not be)")
+        raise ValueError(f"{name} is {size}; tables must be square (images need not be)")
     return rows
 
 
 def _per_stage(sizes: Windows, stages: int) -> list[int]:
-    """Return one number per stage, told as in timm: two numbers for more stages are (rows, columns)."""
+    """Return one window size per stage; two numbers are (rows, columns), as in timm, unless stages is 2."""
     if isinstance(sizes, int) or (len(sizes) == 2 != stages and isinstance(sizes[0], int)):
         sizes = [sizes] * stages
     if len(sizes) != stages:
-        raise ValueError(f"{sizes} are not one window for each of {stages} stages")
+        raise ValueError(f"{sizes} must be one window size or one for each of {stages} stages")
     sides = [_square("window_size", size) for size in sizes]
     if min(sides) < 1:
-        raise ValueError(f"windows are {sides}; give numbers from 1 on")
+        raise ValueError(f"window sizes are {sides}; give positive numbers")
     return sides
 
 
@@ -300,7 +301,7 @@ def _cfg(size: int, pool_size: int, crop_pct: float) -> dict:
     )
 
 
-# No weights to download: official checkpoints load with `checkpoint_path`.
+# There are no weights to download; load official checkpoints with `checkpoint_path`.
 default_cfgs = generate_default_cfgs(
     {
         "mixmae_swin_base_w14_224": _cfg(224, 7, 0.875),

@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_architecture_is_one_line_with_the_first_misfit(
     line = process_mistake(folder, COMMAND, "run", suite, "--work-dir", folder / "work")
     assert f"checkpoint {checkpoint} fills " in line
     assert "at least 99% is needed" in line
-    assert "there, " in line
+    assert "the model's has (" in line
     assert "use a checkpoint of this architecture, or convert it first" in line
 
 

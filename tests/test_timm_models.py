@@ -217,9 +217,9 @@ def test_it_trains() -> None:
     [
         (dict(img_size=(32, 64)), "img_size is .* square"),
         (dict(window_size=(4, 2)), "window_size is .* square"),
-        (dict(window_size=(4, 4, 4)), "not one window for each of 4 stages"),
-        (dict(window_size=0), "give numbers from 1 on"),
-        (dict(dynamic_img_size=False), "takes any input size"),
+        (dict(window_size=(4, 4, 4)), "must be one window size or one for each of 4 stages"),
+        (dict(window_size=0), "give positive numbers"),
+        (dict(dynamic_img_size=False), "supports any input size"),
     ],
 )
 def test_what_it_cannot_do_is_an_error(options: dict, message: str) -> None:

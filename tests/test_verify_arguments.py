@@ -320,7 +320,7 @@ def test_a_damaged_file_is_a_row(
     status, rows = verify(tmp_path, capsys)
     assert status == 1
     assert rows[0].startswith("FAIL bad ")
-    assert "holds no arrays of numbers" in rows[0]
+    assert "does not contain numeric arrays" in rows[0]
     assert rows[1:] == ["1 of 2 cases pass on cpu"]
 
 

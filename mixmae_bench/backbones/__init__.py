@@ -1,6 +1,6 @@
-"""Hierarchical encoders that share one contract (see `mixmae_bench.backbones.encoder`).
+"""Hierarchical encoders with a common interface (see `mixmae_bench.backbones.encoder`).
 
-Every module of the folder is imported, so that encoders and their kinds of checkpoints register.
+Importing this package imports all of its modules, which registers the encoders and their checkpoint kinds.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""The contract of every encoder used for pretraining.
+"""The interface of the encoders.
 
-A method stands between two steps: `embed` turns images into tokens, `encode` turns tokens into stage
-maps. What a method hides, mixes or packs happens between the two, so any method runs on any encoder.
+`embed` turns images into tokens, and `encode` turns tokens into one feature map per stage. A pretraining
+method masks, mixes or packs tokens between the two steps, so it does not depend on the encoder.
 """
 
 from abc import ABCMeta, abstractmethod
@@ -19,11 +19,11 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     Attributes:
         out_channels: Channels of every stage.
         out_strides: Pixels per token of every stage.
-        grid: Tokens (rows, columns) of the first stage that its tables are made for.
+        grid: First-stage tokens (rows, columns) of the image size that the tables are made for.
         in_chans: Channels of the images.
-        audit: What `load_backbone` returned, after `init_weights` from a checkpoint.
-        norm: Of the last stage's map.
-        with_cp: Whether blocks keep no activations for the backward pass (see `checkpointing.call`).
+        audit: Result of `load_backbone`, set when `init_weights` loads a checkpoint.
+        norm: Norm of the last stage's map.
+        with_cp: Whether activations of blocks are recomputed in the backward pass (see `checkpointing.call`).
     """
 
     out_channels: list[int]
@@ -38,19 +38,19 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         self, out_indices: tuple[int, ...], num_stages: int, with_cp: bool, init_cfg: dict | None
     ) -> None:
         if not all(-num_stages <= i < num_stages for i in out_indices):
-            raise ValueError(f"out_indices {tuple(out_indices)} of an encoder with {num_stages} stages")
+            raise ValueError(f"out_indices {tuple(out_indices)} are out of range for {num_stages} stages")
         if init_cfg and init_cfg.get("type") != "Pretrained":
             raise ValueError(
-                f"init_cfg of an encoder is dict(type='Pretrained', checkpoint=FILE), not {init_cfg}"
+                f"init_cfg of an encoder must be dict(type='Pretrained', checkpoint=FILE), not {init_cfg}"
             )
         super().__init__(init_cfg)
         self.out_indices = tuple(i % num_stages for i in out_indices)
         self.with_cp = with_cp
 
     def add_out_norms(self) -> None:
-        """Add the norms of the stages before the last, which only dense tasks read.
+        """Add norms for the output stages before the last, which only dense tasks use.
 
-        No pretraining checkpoint holds them: they start as identity, like the ones of mmdet's Swin.
+        Pretraining checkpoints do not contain them. They start with weight 1 and bias 0, as in mmdet's Swin.
         """
         last = len(self.out_channels) - 1
         self.out_norms = nn.ModuleDict(
@@ -59,18 +59,18 @@ class Encoder(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
-        """Turn images (B, 3, H, W) into tokens (B, H/s, W/s, C), s = `out_strides[0]`, without positions."""
+        """Embed images (B, 3, H, W) as tokens (B, H/s, W/s, C), s = `out_strides[0]`, without positions."""
 
     def embed_token(self, token: Tensor) -> Tensor:
-        """Turn a learnt stand-in for a patch (..., C) into a token, where the embedding normalises (U2)."""
+        """Apply the norm of the patch embedding, if it has one, to a learnt mask token (..., C) (U2)."""
         return token
 
     def encode(
         self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> list[Tensor]:
-        """Turn tokens (B, h, w, C) into one map (B, h_i, w_i, C_i) per stage, the last one normalised.
+        """Encode tokens (B, h, w, C) as one map (B, h_i, w_i, C_i) per stage, with the last map normalised.
 
-        Arguments as of `stage_maps`.
+        The arguments are those of `stage_maps`.
         """
         maps = list(self.stage_maps(tokens, segment_ids, coords))
         maps[-1] = self.norm(maps[-1])
@@ -80,28 +80,28 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     def stage_maps(
         self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Give one map (B, h_i, w_i, C_i) after the other, none of them normalised.
+        """Yield one map (B, h_i, w_i, C_i) per stage, without norms.
 
         Args:
-            tokens: What `embed` gave, after a method hid, mixed or packed some of it.
-            segment_ids: Integer map of who may see whom, shared by the batch, on a grid that divides the grid
-                of every stage; None lets all tokens of a window see each other.
-            coords: Where packed tokens come from, (row, column) in tokens of the whole image,
-                int64 (B, h, w, 2); None where the map is a whole image.
+            tokens: Output of `embed` (B, h, w, C), possibly masked, mixed or packed by a method.
+            segment_ids: Integer map shared by the batch; its grid must divide the grid of every stage. Tokens
+                attend to each other only if their segment IDs are equal. None: no restriction.
+            coords: Original coordinates of packed tokens: (row, column) in tokens of the whole image,
+                int64 (B, h, w, 2). None if the map is a whole image.
         """
 
     @abstractmethod
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
-        """Resize, in `state`, position and bias tables of another input size; return what was resized."""
+        """Resize the position and bias tables of another input size in `state`; return their names."""
 
     @abstractmethod
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Return the depth of a parameter, from 0 (embedding), and the number of depths, head included."""
+        """Return the depth of a parameter (0: embedding) and the number of depths, including the head."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Turn images (B, 3, H, W) into normalised maps (B, C_i, H/s_i, W/s_i), one per out index.
+        """Return a normalised map (B, C_i, H/s_i, W/s_i) of images (B, 3, H, W) for every out index.
 
-        Sides are rounded up. Padding of a batch is seen like image, as in all published recipes.
+        Sizes are rounded up. Padding of a batch is not masked, as in all published recipes.
         """
         maps = self.encode(self.embed(images))
         for i, norm in self.out_norms.items():
@@ -109,9 +109,9 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         return tuple(maps[i].permute(0, 3, 1, 2).contiguous() for i in self.out_indices)
 
     def init_weights(self) -> None:
-        """Fill the encoder from `init_cfg=dict(type='Pretrained', checkpoint=...)`, if there is one.
+        """Load the checkpoint of `init_cfg=dict(type='Pretrained', checkpoint=...)`, if it is set.
 
-        Unlike mmengine's loader, this one stops where the checkpoint does not fit (see `load_backbone`).
+        Unlike mmengine's loader, this raises an error if the checkpoint does not fit (see `load_backbone`).
         """
         if self.init_cfg and not self._is_init:
             self.audit = load_backbone(self, self.init_cfg["checkpoint"])

@@ -1,4 +1,4 @@
-"""Loading a pretrained backbone: never code from a file, never a silent mismatch."""
+"""Load pretrained backbones without executing code from the file and without silent mismatches."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,11 +13,11 @@ from mixmae_bench.compat.checkpoints import read_for_mmengine
 from mixmae_bench.errors import UserError
 
 MIN_FILLED = 99.0
-"""Percentage of a backbone's values that a checkpoint must fill."""
+"""Minimum percentage of a backbone's values that a checkpoint must provide."""
 
 
 class ResizesTables(Protocol):
-    """A module with tables of its input size, such as an `Encoder`."""
+    """A module with tables that depend on the input size, such as an `Encoder`."""
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]: ...
 
@@ -27,17 +27,16 @@ class ResizesTables(Protocol):
 
 
 def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
-    """Read the weights of a .safetensors file or of a checkpoint of torch.save, without running its code.
+    """Read the weights of a .safetensors file or a torch.save checkpoint, without executing code from it.
 
     Args:
-        path: A file. An address (`https://...`, `s3://...`) is read by the loader that mmengine has for it:
-            that of whoever runs this process, or this package's own where one of its commands does (see
-            `compat.checkpoints.safe_loaders`).
-        own: Names of the model to fill, where it is known (see `unwrap`).
+        path: A file. A URL (`https://...`, `s3://...`) is read by the loader that mmengine has registered for
+            its scheme; this package's commands register safe ones (see `compat.checkpoints.safe_loaders`).
+        own: Names in the state dict of the model to fill, if it is known (see `unwrap`).
 
     Raises:
-        UserError: Where the file is missing, damaged, or holds anything but tensors and plain data, or where
-            it cannot be told which of several sets of weights is meant.
+        UserError: If the file is missing, damaged, contains anything but tensors and plain data, or contains
+            several sets of weights and the choice is ambiguous.
     """
     if "://" in str(path):
         content = CheckpointLoader.load_checkpoint(str(path), "cpu", "silent")
@@ -50,24 +49,24 @@ def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors that `read_weights` finds, by name."""
+    """Return the state dict that `read_weights` finds."""
     return read_weights(path).state
 
 
 def load_backbone(backbone: ResizesTables, path: str | Path) -> dict:
-    """Fill `backbone` from a checkpoint of pretraining or fine-tuning, and say what was done.
+    """Load a pretraining or fine-tuning checkpoint into `backbone`, and log and return an audit.
 
-    Names may carry `backbone.` in front, and wrappers of the model (see `unwrap`). Tables of another input
-    size are resized. The out norms of dense tasks are never in a pretraining checkpoint and do not count.
+    Names may start with `backbone.` or with prefixes of model wrappers (see `unwrap`). Tables of another
+    input size are resized. The out norms of dense tasks are not in pretraining checkpoints and do not count.
 
     Returns:
-        The audit: `filled` (percentage of the backbone's values), `resized`, `missing` and
-        `left_out` (names).
+        The audit: `filled` (percentage of the backbone's values), and the names in `resized`, `missing` and
+        `left_out`.
 
     Raises:
-        UserError: Where less than `MIN_FILLED` percent would be filled, or any tensor has another shape
-            (of another number of heads, say: a fraction of a percent, and everything wrong); the backbone
-            is then untouched.
+        UserError: If less than `MIN_FILLED` percent would be filled, or any tensor has another shape. A bias
+            table for another number of heads is a fraction of a percent, yet the whole model would be wrong.
+            The backbone is not modified in these cases.
     """
     own = backbone.state_dict()
     weights = read_weights(path, [*own, *(f"backbone.{name}" for name in own)])
@@ -80,9 +79,9 @@ def load_backbone(backbone: ResizesTables, path: str | Path) -> dict:
 
 
 def of_backbone(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return what is the backbone's, without `backbone.` in front, and the names of what is not.
+    """Return the tensors under `backbone.` without this prefix, and the names of all other tensors.
 
-    All of it is the backbone's where no name begins so.
+    If no name starts with `backbone.`, all tensors belong to the backbone.
     """
     rest = [name for name in state if not name.startswith("backbone.")]
     if len(rest) == len(state):
@@ -93,10 +92,10 @@ def of_backbone(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]
 def fit(
     backbone: ResizesTables, state: dict[str, Tensor], path: str | Path
 ) -> tuple[dict[str, Tensor], dict]:
-    """Return what of `state` fits an encoder, with tables of its size, and the audit; fill nothing.
+    """Return the tensors of `state` that fit an encoder, with resized tables, and the audit; load nothing.
 
     Raises:
-        UserError: As `load_backbone`.
+        UserError: See `load_backbone`.
     """
     try:
         resized = backbone.resize_tables(state)
@@ -107,15 +106,15 @@ def fit(
 
 
 def compare(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Return what of `state` fits a module by name and shape, and the audit without what was resized.
+    """Return the tensors of `state` that fit a module by name and shape, and the audit without `resized`.
 
     Args:
         module: The module.
-        state: Tensors by its names.
-        path: Where they are from.
+        state: State dict with the names of the module.
+        path: The checkpoint, for error messages.
 
     Raises:
-        UserError: As `load_backbone`.
+        UserError: See `load_backbone`.
     """
     own = module.state_dict()
     fits = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
@@ -125,9 +124,9 @@ def compare(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> tu
     misfits = [k for k in missing if k in state]
     if filled < MIN_FILLED or misfits:
         first = (misfits or missing)[0]
-        why = "is not there"
+        why = "is missing"
         if misfits:
-            why = f"has shape {tuple(state[first].shape)} there, {tuple(own[first].shape)} here"
+            why = f"has shape {tuple(state[first].shape)}, the model's has {tuple(own[first].shape)}"
         raise UserError(
             f"checkpoint {path} fills {filled:.1f}% of {type(module).__name__}, at least "
             f"{MIN_FILLED:.0f}% is needed: '{first}' {why}; "
@@ -139,7 +138,7 @@ def compare(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> tu
 def summary(
     module: nn.Module, tensors: int, audit: dict, path: str | Path, notes: tuple[str, ...] = ()
 ) -> str:
-    """Write an audit in one line, with the number of tensors that were filled, and notes of `unwrap`."""
+    """Format an audit as one line, with the number of loaded tensors and the notes of `unwrap`."""
     parts = [f"loaded {audit['filled']:.1f}% of {type(module).__name__} ({tensors} tensors) from {path}"]
     parts += [f"{key} {len(audit[key])}: {audit[key]}" for key in ("resized", "missing") if key in audit]
     parts.append(f"left out {len(audit['left_out'])}")
@@ -147,10 +146,10 @@ def summary(
 
 
 def load_model(model: nn.Module, path: str | Path) -> None:
-    """Fill a whole model from its own checkpoint, every tensor of it; wrappers of it are stripped and named.
+    """Load a checkpoint of the same model strictly; prefixes of wrappers are stripped and logged.
 
     Raises:
-        UserError: Where the file cannot be read or any tensor is missing, unknown or of another shape.
+        UserError: If the file cannot be read, or any tensor is missing, unexpected or of another shape.
     """
     weights = read_weights(path, model.state_dict().keys())
     for note in weights.notes:
@@ -159,4 +158,4 @@ def load_model(model: nn.Module, path: str | Path) -> None:
         model.load_state_dict(weights.state, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"checkpoint {path} is not one of this config's model: {reason}") from error
+        raise UserError(f"checkpoint {path} does not fit this config's model: {reason}") from error

@@ -1,4 +1,4 @@
-"""MixMAE's encoder: a Swin with large windows that do not shift (arXiv 2205.13137, section 3.3)."""
+"""MixMAE's encoder: a Swin with large, unshifted windows (arXiv 2205.13137, section 3.3)."""
 
 import math
 import re
@@ -28,8 +28,8 @@ from mixmae_bench.registry import MODELS
 ARCHS = {
     # 0.94 M parameters for 32-px scenes; not published.
     "small": dict(embed_dim=64, depths=(2, 4), num_heads=(2, 4), window_size=(8, 4)),
-    # The official repository's mixmim_base, mixmim_large and mixmim_huge; those of 384 px (img_size=384) are
-    # for fine-tuning alone.
+    # mixmim_base, mixmim_large and mixmim_huge of the official repository. The *_384 variants (img_size=384)
+    # are for fine-tuning only.
     "base": dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(14, 14, 14, 7)),
     "base_384": dict(
         embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=(16, 16, 24, 12)
@@ -50,7 +50,7 @@ ARCHS = {
 class MixMAESwin(WindowTransformer):
     """MixMAE's hierarchical encoder (Sense-X/MixMIM models_mixmim.py at 2b2f5a9, same parameter names).
 
-    Its sin-cos position table is frozen; at another size it is resized, not made anew (M9).
+    The sin-cos position table is frozen. For another input size it is resized, not recomputed (M9).
 
     Args:
         arch: A name in `ARCHS`, or a dict with embed_dim, depths, num_heads and window_size.
@@ -114,7 +114,7 @@ _MMPRETRAIN = by(
 
 
 def mixmae_arguments(a: Arguments) -> dict:
-    """Return the arguments of `MixMAESwin` for those of the official one."""
+    """Map the arguments of the official encoder to those of `MixMAESwin`."""
     a.without_effect("qk_scale", "ape", "encoder_stride")  # M11; encoder_stride is 32 (M5)
     arguments = window_arguments(a, [7, 7, 14, 7], 0.0)
     arguments["arch"]["window_size"] = arguments.pop("window_size")
@@ -122,7 +122,7 @@ def mixmae_arguments(a: Arguments) -> dict:
 
 
 def has_sincos(encoder: State) -> bool:
-    """Return whether there is a sin-cos table, where a Swin with the same names learns its positions."""
+    """Return whether the position table is sin-cos; a Swin with the same names has a learnt one."""
     return APE in encoder and is_sincos(encoder[APE])
 
 
@@ -133,10 +133,10 @@ def _settings(encoder: State, img_size: int | None) -> dict:
 
 
 def _is_mixmae(encoder: State) -> bool:
-    """Return whether there is a sin-cos table, or windows are not those of a Swin.
+    """Return whether the position table is sin-cos, or the window sizes differ from a Swin's.
 
-    A Swin has one window, or the whole grid where that is smaller (S1). Its shift masks tell it too, but are
-    not in the checkpoint of a detector.
+    A Swin has one window size for all stages, clamped to the grid of the stage (S1). Shift masks identify a
+    Swin as well, but checkpoints of detectors do not contain them.
     """
     if has_sincos(encoder):
         return True
@@ -164,7 +164,7 @@ register(
         keys=KEYS,
         maybe=(HEAD, OUT_NORM),
         holds=_is_mixmae,
-        files=("models_mixmim_ft", "pos_embed"),  # pos_embed.py puts a pretraining checkpoint into this model
+        files=("models_mixmim_ft", "pos_embed"),  # pos_embed.py loads pretraining checkpoints
         constructor=mixmae_arguments,
         groups=dict(head_decays=True),  # M10
     )

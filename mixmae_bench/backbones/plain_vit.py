@@ -1,4 +1,4 @@
-"""A plain ViT with a class token, as MAE and UM-MAE's ViT version pretrain it (arXiv 2111.06377)."""
+"""A plain ViT with a class token, as in MAE (arXiv 2111.06377) and the ViT version of UM-MAE."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -30,16 +30,16 @@ ARCHS = {
 
 @MODELS.register_module()
 class PlainViT(Encoder):
-    """ViT whose position table is sin-cos, frozen, with a zero row for the class token.
+    """ViT with a frozen sin-cos position table, which has a zero row for the class token.
 
     Args:
         arch: A name in `ARCHS`, or a dict with embed_dim, depth and num_heads.
         img_size: Side in pixels of the square images that the table is made for.
-        patch_size: Pixels per token.
-        mlp_ratio: Hidden width of the MLPs in units of their width.
-        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
-        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
-        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        patch_size: Side of a patch in pixels.
+        mlp_ratio: Ratio of hidden width to width of the MLPs.
+        drop_path_rate: Stochastic depth rate of the last block; rises linearly from 0 at the first.
+        with_cp: Whether to recompute activations of blocks in the backward pass: less memory, more time.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random initialisation.
         in_chans: Channels of the images.
         norm_eps: Epsilon of all norms (published: 1e-6, U3).
     """
@@ -89,16 +89,16 @@ class PlainViT(Encoder):
     ) -> Iterator[Tensor]:
         if segment_ids is not None:
             raise UserError(
-                "PlainViT does not keep segment_ids apart; use it with UM-MAE, or MixMAE on a MixMAESwin"
+                "PlainViT does not support segment_ids; use it with UM-MAE, or use MixMAE with MixMAESwin"
             )
         yield self.sequence(tokens, coords)[:, 1:].view(tokens.shape)
 
     def encode_sequence(self, tokens: Tensor, coords: Tensor | None = None) -> Tensor:
-        """Encode a map (B, h, w, C) as a sequence (B, 1 + h*w, C), class token first, normalised."""
+        """Encode a map (B, h, w, C) as a normalised sequence (B, 1 + h*w, C), class token first."""
         return self.norm(self.sequence(tokens, coords))
 
     def sequence(self, tokens: Tensor, coords: Tensor | None) -> Tensor:
-        """As `encode_sequence`, before the norm."""
+        """Return the output of `encode_sequence` before the norm."""
         size = map_size(tokens)
         table = table_positions(self.pos_embed[:, 1:], self.grid, size, coords)
         tokens = tokens + table
@@ -109,7 +109,7 @@ class PlainViT(Encoder):
         return sequence
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
-        """Resize the table bicubically; the class token's row stays."""
+        """Resize the table bicubically; the row of the class token is kept."""
         table = state.get("pos_embed")
         own = self.pos_embed
         if table is None or table.shape == own.shape or table.ndim != 3 or table.shape[-1] != own.shape[-1]:
@@ -136,7 +136,7 @@ _MMPRETRAIN = by(
 
 
 def vit_arguments(a: Arguments) -> dict:
-    """Return the arguments of `PlainViT` for those of the official one."""
+    """Map the arguments of the official ViT to those of `PlainViT`."""
     return dict(
         arch=dict(
             embed_dim=a.count("embed_dim", 1024),
@@ -167,12 +167,12 @@ CHECKPOINT = BackboneCheckpoint(
     layouts=(Layout("mmpretrain MAE", _MMPRETRAIN, beside=None),),
     refused=(
         (r"(.*\.)?cls_token", r"(head|fc_norm)\..*"),
-        "a fine-tuned ViT reads its class token or normalises after pooling, which PlainViT does not; "
+        "a fine-tuned ViT uses its class token or normalises after pooling, unlike PlainViT; "
         "convert the pretraining checkpoint",
     ),
 )
 
-# What MAE's authors publish for fine-tuning: no decoder, no head.
+# The checkpoints that MAE's authors publish for fine-tuning: no decoder, no head.
 register(
     Kind("MAE encoder, ViT", "facebookresearch/mae", "ImageClassifier", CHECKPOINT, CLASSIFIER, keys=KEYS)
 )

@@ -1,8 +1,8 @@
-"""Swin transformers, with shifted windows (arXiv 2103.14030) as SimMIM uses them, at any input size.
+"""Swin transformers with shifted windows (arXiv 2103.14030), as in SimMIM, at any input size.
 
 Parameter names are the official ones (microsoft/SimMIM models/swin_transformer.py at d3e29bc), which
-MixMAE's code shares. Differences: windows are smaller at the border of a map that they do not divide,
-tables are resized, and every stage's map is there for dense tasks.
+MixMAE's code uses as well. Differences: border windows are smaller if the window size does not divide the
+map, tables are resized, and the maps of all stages are available to dense tasks.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from mixmae_bench.registry import MODELS
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: window attention, then an MLP with the exact GELU."""
+    """Pre-norm transformer block: window attention, then an MLP with exact GELU."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, and the patch merging (timm's order of neighbours: M3) to the next."""
+    """Blocks at one resolution, then the patch merging to the next, in timm's order of neighbours (M3)."""
 
     def __init__(self, blocks: list[Block], downsample: PatchMerging | None) -> None:
         super().__init__()
@@ -55,29 +55,29 @@ class Stage(nn.Module):
 
 
 class WindowTransformer(Encoder):
-    """Stages of window attention with patch merging between them: what Swin and MixMAE's encoder share.
+    """Stages of window attention with patch merging between them: the base of Swin and MixMAE's encoder.
 
     Subclasses set `absolute_pos_embed`, a parameter (1, H*W, C) or None.
 
     Args:
-        arch: `embed_dim`, `depths`, `num_heads` and `window_size` (a number, or one per stage).
+        arch: `embed_dim`, `depths`, `num_heads` and `window_size` (one number, or one per stage).
         img_size: Side in pixels of the square images that the position and bias tables are made for.
-            A window at least as large as its stage's grid becomes the grid (M1, S1).
-        patch_size: Pixels per token of the first stage.
-        mlp_ratio: Hidden width of the MLPs in units of their width.
-        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
+            Windows are clamped to the grid of their stage (M1, S1).
+        patch_size: Side of a patch in pixels.
+        mlp_ratio: Ratio of hidden width to width of the MLPs.
+        drop_path_rate: Stochastic depth rate of the last block; rises linearly from 0 at the first.
         shifted: Whether every second block shifts its windows.
         out_indices: Stages that `forward` returns.
-        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
-        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        with_cp: Whether to recompute activations of blocks in the backward pass: less memory, more time.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random initialisation.
         in_chans: Channels of the images.
         qkv_bias: Whether queries, keys and values have a bias.
-        patch_norm: Whether the patch embedding ends in a norm.
+        patch_norm: Whether the patch embedding ends with a norm.
         norm_eps: Epsilon of all norms (published: 1e-5, M5 and S2).
-        qk_scale: Factor of the products of queries and keys; None for (width of a head) ** -0.5.
+        qk_scale: Scale of the products of queries and keys; None for head_dim ** -0.5.
 
     Raises:
-        ValueError: Where `img_size` is not a multiple of the last stage's stride.
+        ValueError: If `img_size` is not a multiple of the last stage's stride.
     """
 
     absolute_pos_embed: nn.Parameter | None
@@ -167,7 +167,7 @@ class WindowTransformer(Encoder):
             if table is None or table.shape == own.shape:
                 continue
             if table.ndim != own.ndim or table.shape[-1] != own.shape[-1]:
-                continue  # of another width or number of heads: no resizing makes it fit
+                continue  # another width or number of heads, which resizing cannot change
             if name == "absolute_pos_embed":
                 state[name] = resize_square_table(table[0], own.shape[1])[None]
             elif name.endswith("relative_position_bias_table"):
@@ -178,11 +178,14 @@ class WindowTransformer(Encoder):
         return resized
 
     def resize_bias_table(self, table: Tensor, rows: int) -> Tensor:
-        """Resize a bias table ((2W-1)^2, heads) to `rows` rows, as this encoder's official code does."""
+        """Resize a bias table ((2W-1)^2, heads) to `rows` rows, as in the encoder's official code."""
         return resize_square_table(table, rows)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """As the official util/lr_decay.py: a downsample belongs to the next stage's first block (M10)."""
+        """Assign depths as in the official util/lr_decay.py.
+
+        A downsample has the depth of the next stage's first block (M10).
+        """
         num_depths = sum(self.depths) + 2
         name = param_name.removeprefix(prefix)
         if not param_name.startswith(prefix):
@@ -215,7 +218,7 @@ class Swin(WindowTransformer):
         patch_size: See `WindowTransformer`.
         mlp_ratio: See `WindowTransformer`.
         drop_path_rate: See `WindowTransformer`.
-        ape: Whether a learnt position table is added to the tokens (S2: published models have none).
+        ape: Whether to add a learnt position table to the tokens (published: False, S2).
         out_indices: See `WindowTransformer`.
         with_cp: See `WindowTransformer`.
         init_cfg: See `WindowTransformer`.
@@ -273,7 +276,10 @@ class Swin(WindowTransformer):
         return resize_geometric(table, rows)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """As the official optimizer.py: a downsample belongs to the block before it, the norm to the head."""
+        """Assign depths as in the official optimizer.py.
+
+        A downsample has the depth of the block before it, and the norm has the depth of the head.
+        """
         depth, num_depths = super().get_layer_depth(param_name, prefix)
         if param_name.startswith((f"{prefix}norm.", f"{prefix}out_norms.")):
             return num_depths - 1, num_depths

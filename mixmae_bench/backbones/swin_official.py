@@ -1,6 +1,6 @@
-"""Checkpoints and constructors of Swin's official code, most of which MixMAE's encoder shares.
+"""Checkpoints and constructors of Swin in microsoft/SimMIM; MixMAE's encoder uses most of this module too.
 
-The code is microsoft/SimMIM's. Microsoft's and timm's Swin have the same names.
+Microsoft's and timm's Swin have the same parameter names.
 """
 
 import math
@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 
 
 def window_keys(prefix: str = "") -> tuple[str, ...]:
-    """Return the patterns of the names of a Swin with bias tables."""
+    """Return patterns of the parameter names of a Swin with bias tables."""
     block = rf"{prefix}layers\.\d+\.blocks\.\d+\."
     return (
         prefix + EMBED,
@@ -67,21 +67,21 @@ _MMPRETRAIN = by(
 
 
 def _timm(name: str) -> str:
-    """Since version 0.9 a stage begins with its downsample, where it ended with the next one's."""
+    """Rename a parameter of timm's Swin. Since timm 0.9, a stage begins with its downsample."""
     name = re.sub(r"^layers\.(\d+)(?=\.downsample\.)", lambda m: f"layers.{int(m[1]) - 1}", name)
     return head_fc(name)
 
 
-# What shapes tell.
+# Settings inferred from shapes.
 
 
 def window_of(table: Tensor) -> int:
-    """Return the window that a bias table ((2W-1)^2, heads) is made for."""
+    """Return the window size W that a bias table ((2W-1)^2, heads) is made for."""
     return (math.isqrt(len(table)) + 1) // 2
 
 
 def windowed_arch(encoder: State) -> tuple[dict, tuple[int, ...]]:
-    """Return the architecture of a Swin by its bias tables, and the window of every stage."""
+    """Infer the architecture of a Swin from its bias tables, and the window size of every stage."""
     stages: dict[int, list[Tensor]] = {}
     for name, tensor in encoder.items():
         if name.endswith(TABLE):
@@ -96,7 +96,7 @@ def windowed_arch(encoder: State) -> tuple[dict, tuple[int, ...]]:
 
 
 def window_settings(encoder: State) -> dict:
-    """Return the arguments, beside architecture and sizes, that shapes tell of a `WindowTransformer`."""
+    """Infer arguments of a `WindowTransformer` from shapes, apart from the architecture and sizes."""
     return dict(
         mlp_ratio=mlp_ratio(fc1_weights(encoder)),
         qkv_bias=any(name.endswith("attn.qkv.bias") for name in encoder),
@@ -106,7 +106,7 @@ def window_settings(encoder: State) -> dict:
 
 def _settings(encoder: State, img_size: int | None) -> dict:
     arch, windows = windowed_arch(encoder)
-    # The last window is its stage's grid, or the grid is at least as large.
+    # The smallest possible size: the grid of the last stage is at least as large as its window.
     img_size = img_size or windows[-1] * patch_size(encoder) * 2 ** (len(windows) - 1)
     return dict(
         arch=arch_name(arch, ARCHS),
@@ -121,14 +121,14 @@ def _settings(encoder: State, img_size: int | None) -> dict:
 
 
 def bias_index(table: Tensor) -> Tensor:
-    """Return the official `relative_position_index` of a bias table ((2W-1)^2, heads): int64 (W*W, W*W)."""
+    """Return the official `relative_position_index` (W*W, W*W), int64, of a bias table ((2W-1)^2, heads)."""
     window = window_of(table)
     (bucket,) = partition_map((window, window), window, False, None, CPU).buckets
     return relative_position_index(bucket.relative_coords[0], window)
 
 
 def shift_mask(size: tuple[int, int], window: int) -> Tensor:
-    """Return the official `attn_mask` of shifted windows on a map that they divide (S1): (windows, n, n)."""
+    """Return the official `attn_mask` (windows, n, n) of a map that `window` divides (S1)."""
     segments = partition_map(size, window, True, None, CPU).segments
     rolled = segments.roll((-(window // 2), -(window // 2)), (0, 1))
     windows = rolled.unfold(0, window, window).unfold(1, window, window).reshape(-1, window**2)
@@ -136,7 +136,7 @@ def shift_mask(size: tuple[int, int], window: int) -> Tensor:
 
 
 def bias_indices(encoder: State, img_size: int | None) -> dict[str, Tensor]:
-    """Return the official index of every bias table."""
+    """Return the official `relative_position_index` of every bias table."""
     return {
         name.replace(TABLE, "relative_position_index"): bias_index(table)
         for name, table in encoder.items()
@@ -145,10 +145,10 @@ def bias_indices(encoder: State, img_size: int | None) -> dict[str, Tensor]:
 
 
 def _buffers(encoder: State, img_size: int | None) -> dict[str, Tensor]:
-    """Return the official index of every bias table and, for images of a known size, the shift masks.
+    """Return the official index of every bias table and, if `img_size` is known, the shift masks.
 
     Raises:
-        ValueError: Where a window does not divide its stage's grid, as in the official code.
+        ValueError: If a window size does not divide the grid of its stage; the official code requires it.
     """
     buffers = {}
     for index, tensor in bias_indices(encoder, img_size).items():
@@ -165,7 +165,7 @@ def _buffers(encoder: State, img_size: int | None) -> dict[str, Tensor]:
 
 
 def _img_size(encoder: State, buffers: State) -> int | None:
-    """Return the pixels per side of the images by the position table, or by a shift mask (windows, n, n)."""
+    """Infer the side of the images in pixels from the position table or a shift mask (windows, n, n)."""
     side = image_side(encoder, buffers)
     mask = next((name for name in buffers if name.endswith("attn_mask")), None)
     if side is not None or mask is None:
@@ -182,12 +182,12 @@ def _stage(name: str) -> int:
 
 
 def window_arguments(a: Arguments, windows: int | list[int], drop_path_rate: float) -> dict:
-    """Return the arguments that the official encoders of MixMAE and SimMIM share.
+    """Map the arguments that the official encoders of MixMAE and SimMIM have in common.
 
     Args:
         a: Arguments of the official constructor.
-        windows: Default window, or windows of the stages.
-        drop_path_rate: Default stochastic depth.
+        windows: Default window size, one number or one per stage.
+        drop_path_rate: Default stochastic depth rate.
     """
     a.only(drop_rate=0.0, attn_drop_rate=0.0)
     several = isinstance(windows, list)
@@ -210,16 +210,16 @@ def window_arguments(a: Arguments, windows: int | list[int], drop_path_rate: flo
 
 
 def swin_arguments(a: Arguments) -> dict:
-    """Return the arguments of `Swin` for those of the official one."""
+    """Map the arguments of the official Swin to those of `Swin`."""
     return dict(
         **window_arguments(a, 7, 0.1),
-        qk_scale=a.real("qk_scale", None) or None,  # 0 is none, too
+        qk_scale=a.real("qk_scale", None) or None,  # the official code treats 0 as None
         ape=a.flag("ape", False),
     )
 
 
 def _finetuned(a: Arguments) -> dict:
-    a.without_effect("encoder_stride")  # of pretraining; taken by **kwargs
+    a.without_effect("encoder_stride")  # for pretraining; swallowed by **kwargs
     return swin_arguments(a)
 
 
@@ -238,7 +238,7 @@ CHECKPOINT = BackboneCheckpoint(
     img_size=_img_size,
     refused=(
         (r"(.*\.)?cpb_mlp\..*",),
-        "Swin V2 attends by cosine and computes its biases; no backbone here does",
+        "Swin V2 (cosine attention, computed biases) is not supported",
     ),
 )
 
@@ -251,7 +251,7 @@ register(
         CLASSIFIER,
         keys=window_keys(),
         maybe=(APE, HEAD, OUT_NORM),
-        files=("swin_transformer", "utils"),  # utils.py puts a pretraining checkpoint into this model
+        files=("swin_transformer", "utils"),  # utils.py loads pretraining checkpoints
         constructor=_finetuned,
         groups=dict(no_decay=["absolute_pos_embed", "relative_position_bias_table"]),
     )

@@ -56,10 +56,10 @@ class PooledAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor, packed: bool) -> Tensor:
-        """Attend: tokens (B, H, W, C); packed maps have half the side and half the pooling (U5)."""
+        """Attend among tokens (B, H, W, C). Packed maps have half the side and half the pooling (U5)."""
         B, H, W, C = tokens.shape
         pool = max(1, self.pool // 2) if packed else self.pool
-        # Ceil mode, and averages over what is there: a map need not be a multiple.
+        # Ceil mode and averages without padding, as `pool` need not divide the map.
         keys = F.avg_pool2d(tokens.permute(0, 3, 1, 2), pool, ceil_mode=True, count_include_pad=False)
         keys = self.norm(self.sr(keys).flatten(2).transpose(1, 2))
         q = self.q(tokens).view(B, H * W, self.num_heads, -1).transpose(1, 2)
@@ -69,7 +69,7 @@ class PooledAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block; the first of a stage begins with the downsample (a convolution, no norm)."""
+    """Pre-norm block. The first one of a stage begins with a downsample: a convolution without norm."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Block(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A 2x2 convolution; an odd map is padded with zeros."""
+    """A 2x2 convolution of stride 2; maps of odd size are zero-padded."""
 
     def __init__(self, dim: int, out_dim: int) -> None:
         super().__init__()
@@ -109,23 +109,24 @@ class Downsample(nn.Module):
 
 @MODELS.register_module()
 class UMPVT(Encoder):
-    """UM-MAE's PVT with a position table added to the tokens.
+    """UM-MAE's PVT, with a position table added to the tokens.
 
-    The table is sin-cos and frozen in pretraining, learnt in fine-tuning; another input size resizes it.
+    The table is sin-cos and frozen in pretraining, and learnt in fine-tuning. For other input sizes it is
+    resized.
 
     Args:
         arch: A name in `ARCHS`, or a dict with embed_dims, depths, num_heads, mlp_ratios and sr_ratios
-            (pooling of the keys per stage, for whole images; packed ones take half).
+            (pooling of the keys per stage for whole images; packed images use half).
         img_size: Side in pixels of the square images that the table is made for.
-        patch_size: Pixels per token of the first stage.
-        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
-        learn_positions: Whether the table is trained.
-        final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
+        patch_size: Side of a patch in pixels.
+        drop_path_rate: Stochastic depth rate of the last block; rises linearly from 0 at the first.
+        learn_positions: Whether the position table is trained.
+        final_norm: Whether the last map is normalised. Fine-tuned classifiers pool before the norm (U8).
         out_indices: Stages that `forward` returns.
-        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
-        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        with_cp: Whether to recompute activations of blocks in the backward pass: less memory, more time.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random initialisation.
         in_chans: Channels of the images.
-        norm_eps: Epsilon of the norm of the last map (published: 1e-6); those of blocks keep 1e-5 (U3).
+        norm_eps: Epsilon of the last norm (published: 1e-6); norms of blocks always have 1e-5 (U3).
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class UMPVT(Encoder):
     ) -> Iterator[Tensor]:
         if segment_ids is not None:
             raise UserError(
-                "UMPVT attends to pooled keys and cannot keep segment_ids apart; use it with SimMIM or UM-MAE"
+                "UMPVT attends to pooled keys and does not support segment_ids; use it with SimMIM or UM-MAE"
             )
         size = map_size(tokens)
         table = table_positions(self.pos_embed, self.grid, size, coords)
@@ -215,14 +216,14 @@ KEYS = (
 
 
 def um_pvt_arguments(a: Arguments, packed: bool = False) -> dict:
-    """Return the arguments of `UMPVT` for those of the official one.
+    """Map the arguments of the official PVT to those of `UMPVT`.
 
     Args:
         a: Arguments of the official constructor.
-        packed: Whether its pooling of keys is given for packed maps, where ours is for whole ones (U5).
+        packed: Whether the official `sr_ratios` are for packed maps; ours are for whole maps (U5).
 
     Raises:
-        UserError: Where the pooling does not divide a stage's tokens.
+        UserError: If the pooling does not divide a stage's grid.
     """
     img_size, patch_size = a.count("img_size", 224), a.count("patch_size", 4)
     ratios = a.counts("sr_ratios", [4, 2, 1, 1] if packed else [8, 4, 2, 1])
@@ -230,8 +231,8 @@ def um_pvt_arguments(a: Arguments, packed: bool = False) -> dict:
         side = img_size // patch_size // 2 ** (stage + packed)
         if side % ratio:
             raise UserError(
-                f"no counterpart here for sr_ratios={ratios}: {ratio} does not divide stage {stage}'s {side} "
-                "tokens, of which the official pooling leaves the rest out"
+                f"sr_ratios={ratios} is not supported: {ratio} does not divide the grid of stage {stage} "
+                f"({side} tokens per side), and the official pooling drops the remainder"
             )
     return dict(
         arch=dict(

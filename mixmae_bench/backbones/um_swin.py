@@ -1,8 +1,8 @@
-"""UM-MAE's Swin: an MLP over relative coordinates gives the bias of packed tokens too (arXiv 2205.10063).
+"""UM-MAE's Swin: an MLP computes attention biases from relative coordinates (arXiv 2205.10063).
 
-Parameter names are the official ones (implus/UM-MAE models_swin.py and models_mae_swin.py at cb7776b):
-flat `blocks`, the downsample inside the first block of a stage. Differences: any input size (windows are
-smaller at the border).
+Biases of packed tokens therefore follow from their original coordinates. Parameter names are the official
+ones (implus/UM-MAE models_swin.py and models_mae_swin.py at cb7776b): flat `blocks`, with the downsample
+inside the first block of a stage. Difference: any input size is supported (border windows are smaller).
 """
 
 from collections.abc import Iterator
@@ -41,16 +41,16 @@ ARCHS = {
     "large": dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), posmlp_dim=64),
 }
 FAR = 4096
-"""More than any two tokens of a map are apart, and a power of two: sums with it are exact in float32."""
+"""Larger than any relative coordinate, and a power of two, so that sums with it are exact in float32."""
 
 
 @dataclass(frozen=True)
 class RelativeCoords:
-    """Coordinates of key minus query in one bucket of segments, few of which are different.
+    """Relative coordinates (key minus query) of one bucket, as distinct values and indices into them.
 
     Attributes:
-        values: (row, column), (u, 2), as integers or in units of whole tokens of the stage.
-        index: Row of `values` for every query and key, int64 (b, k, n, n); b is 1 where images share them.
+        values: (row, column), (u, 2), in tokens of the stage; half-integers are possible.
+        index: Row of `values` for every query and key, int64 (b, k, n, n); b is 1 if all images share them.
     """
 
     values: Tensor
@@ -63,13 +63,13 @@ def relative_coords_of(partition: Partition, coords: Tensor | None) -> list[Rela
 
     Args:
         partition: The partition.
-        coords: (row, column) of every token, (B, H, W, 2), or None where they are those of the map.
+        coords: (row, column) of every token, (B, H, W, 2), or None for the coordinates in the map.
     """
     if coords is None:
         return [_all(bucket.relative_coords[None]) for bucket in partition.buckets]
     buckets = partition.split(partition.arrange(coords))
     relative_coords = [own[:, :, None] - own[:, :, :, None] for own in buckets]
-    # The official code computes the bias of every query and key of every image: so are FLOPs counted.
+    # For FLOPs, keep duplicates: the official code computes the bias of every query and key of every image.
     return [_all(away) if windows_are_whole() else _distinct(away) for away in relative_coords]
 
 
@@ -86,9 +86,9 @@ def _distinct(relative_coords: Tensor) -> RelativeCoords:
 
 
 class PositionAttention(nn.Module):
-    """Window attention whose bias is `posmlp(sign(d) log(1 + |d|))`, d = (row, column) of key minus query.
+    """Window attention with the bias `posmlp(sign(d) log(1 + |d|))`, d = (row, column) of key minus query.
 
-    `posmlp.2.bias` adds a constant to whole softmax rows and has no effect (U4).
+    `posmlp.2.bias` adds a constant to entire softmax rows and has no effect (U4).
     """
 
     def __init__(self, dim: int, num_heads: int, window_size: int, shifted: bool, posmlp_dim: int) -> None:
@@ -103,12 +103,12 @@ class PositionAttention(nn.Module):
         )
 
     def forward(self, tokens: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
-        """Attend inside the segments of `partition`: arranged tokens (B, L, C) to the same.
+        """Attend inside the segments of a partition; return (B, L, C).
 
         Args:
-            tokens: Arranged tokens.
+            tokens: Tokens (B, L, C) in the order of `partition`.
             partition: The segments.
-            relative_coords: Those of every bucket.
+            relative_coords: Relative coordinates of every bucket.
         """
         return self.proj(self._inside(self.qkv(tokens), partition, relative_coords))
 
@@ -121,7 +121,7 @@ class PositionAttention(nn.Module):
         return torch.cat(out, dim=1)
 
     def bias(self, relative_coords: RelativeCoords) -> Tensor:
-        """Return the biases (b, k, heads, n, n) of relative_coords: of each value once, then looked up."""
+        """Return biases (b, k, heads, n, n): the MLP runs once per distinct value."""
         values = relative_coords.values.to(self.posmlp[0].weight.dtype)
         values = (values.sign() * values.abs().log1p()).T[None, :, None]
         table = self.posmlp(values)[0, :, 0].T
@@ -129,7 +129,7 @@ class PositionAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block; the first of a stage begins with the downsample. Its own norms have eps 1e-5 (U3)."""
+    """Pre-norm block with norms of eps 1e-5 (U3). The first one of a stage begins with a downsample."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Block(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Patch merging: norm, then a 2x2 convolution; an odd map is padded with zeros."""
+    """Patch merging: norm, then a 2x2 convolution of stride 2; maps of odd size are zero-padded."""
 
     def __init__(self, dim: int, out_dim: int, norm_eps: float) -> None:
         super().__init__()
@@ -170,24 +170,24 @@ class Downsample(nn.Module):
 
 @MODELS.register_module()
 class UMSwin(Encoder):
-    """UM-MAE's Swin, which has no table of a certain size: any window and input fit a checkpoint (U5).
+    """UM-MAE's Swin. It has no tables, so checkpoints fit any window size and input size (U5).
 
     Args:
-        arch: A name in `ARCHS`, or a dict with embed_dim, depths, num_heads and, where it is not 32,
-            posmlp_dim, the hidden width of the position MLP.
+        arch: A name in `ARCHS`, or a dict with embed_dim, depths, num_heads and, optionally, posmlp_dim, the
+            hidden width of the position MLP (default: 32).
         window_size: Side of a window in tokens; clamped to the map at run time (S1). Published: 8 in
             pretraining (on packed maps of half the side), 16 in fine-tuning.
-        img_size: Side in pixels of the images of pretraining.
-        patch_size: Pixels per token of the first stage.
-        mlp_ratio: Hidden width of the MLPs in units of their width.
-        drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
-        final_norm: Whether the last map is normalised; fine-tuned classifiers pool first (U8).
+        img_size: Side in pixels of the pretraining images.
+        patch_size: Side of a patch in pixels.
+        mlp_ratio: Ratio of hidden width to width of the MLPs.
+        drop_path_rate: Stochastic depth rate of the last block; rises linearly from 0 at the first.
+        final_norm: Whether the last map is normalised. Fine-tuned classifiers pool before the norm (U8).
         out_indices: Stages that `forward` returns.
-        with_cp: Whether blocks keep no activations for the backward pass: less memory, more time.
-        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random weights.
+        with_cp: Whether to recompute activations of blocks in the backward pass: less memory, more time.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)`, or None for random initialisation.
         in_chans: Channels of the images.
         norm_eps: Epsilon of the norms of patch embedding, patch merging and last map (published: 1e-6);
-            those of blocks keep 1e-5 (U3).
+            norms of blocks always have 1e-5 (U3).
     """
 
     def __init__(
@@ -258,7 +258,7 @@ class UMSwin(Encoder):
             blocks = self.blocks[start:end]
             if blocks[0].downsample is not None:
                 tokens = blocks[0].downsample(tokens)
-                # The top-left token stands for the four; half coordinates are not rounded.
+                # Coordinates of the top-left token of each 2x2 block, halved without rounding.
                 coords = None if coords is None else coords[:, ::2, ::2] / 2
             stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
             of_partition = partial(relative_coords_of, coords=coords)
@@ -266,7 +266,7 @@ class UMSwin(Encoder):
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
-        """Return nothing: biases are computed from coordinates."""
+        """Return an empty list: biases are computed from coordinates."""
         return []
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
@@ -284,7 +284,7 @@ KEYS = (
 
 
 def um_swin_arguments(a: Arguments, window_size: int = 8) -> dict:
-    """Return the arguments of `UMSwin` for those of the official one, with its default window."""
+    """Map the arguments of the official Swin, with its default window size, to those of `UMSwin`."""
     return dict(
         arch=dict(
             embed_dim=a.count("embed_dim", 96),

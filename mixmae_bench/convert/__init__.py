@@ -1,1 +1,1 @@
-"""Checkpoints of other code bases: recognised by their keys, renamed, permuted, and back again."""
+"""Conversion of checkpoints from other code bases, and to the official ones."""

@@ -1,4 +1,4 @@
-"""The model of ours that a checkpoint fits: its config, told from shapes, and a check of every name."""
+"""Infer the config of the model that a checkpoint fits, and check all names and shapes against the model."""
 
 from collections.abc import Mapping
 
@@ -10,19 +10,19 @@ from mixmae_bench.backbones.official.shapes import under
 from mixmae_bench.registry import MODELS
 
 BROKEN = (KeyError, IndexError, TypeError, ValueError, RuntimeError, ZeroDivisionError, StopIteration)
-"""What reading sizes from tensors of any shape may raise."""
+"""Exceptions that may occur when sizes are read from tensors of arbitrary shapes."""
 
 
 def model_config(kind: Kind, state: Mapping[str, Tensor], img_size: int | None) -> dict:
-    """Tell the config of the model that a checkpoint fits: of a method, a classifier or, alone, a backbone.
+    """Infer the config of the model that a checkpoint fits: a method, a classifier or a backbone.
 
     Args:
-        kind: What the checkpoint is.
+        kind: Kind of the checkpoint.
         state: Its parameters under our names.
-        img_size: Pixels per side of its images; None takes the smallest that fits.
+        img_size: Side of its images in pixels; None for the smallest that fits.
 
     Raises:
-        ValueError: Where the shapes are those of no such model.
+        ValueError: If the shapes do not fit any model of this kind.
     """
     try:
         backbone = kind.backbone.config(under("backbone.", state), img_size)
@@ -30,12 +30,12 @@ def model_config(kind: Kind, state: Mapping[str, Tensor], img_size: int | None) 
             return _classifier(state, backbone)
         settings = kind.settings(state, backbone)
     except BROKEN as error:
-        raise ValueError(f"its shapes are those of no {kind.backbone.name}: {error}") from error
+        raise ValueError(f"its shapes do not fit {kind.backbone.name}: {error}") from error
     return {"type": f"mixmae_bench.{kind.fits}", "backbone": backbone, **settings}
 
 
 def _classifier(state: Mapping[str, Tensor], backbone: dict) -> dict:
-    """Return the config of a classifier around a backbone, or the backbone's where there is no head."""
+    """Return the config of a classifier with the backbone, or the backbone's config if there is no head."""
     if "head.fc.weight" not in state:
         return backbone
     classes, channels = state["head.fc.weight"].shape
@@ -50,24 +50,24 @@ def check(config: dict, state: Mapping[str, Tensor]) -> None:
     """Compare every name and shape of `state` with those of the model that `config` builds.
 
     Raises:
-        ValueError: Where one is missing, unknown or of another shape.
+        ValueError: If a tensor is missing, unexpected or of another shape.
     """
     try:
         with torch.device("meta"):
             own = _build(config).state_dict()
     except BROKEN as error:
-        raise ValueError(f"its shapes are those of no {config['type']}: {error}") from error
+        raise ValueError(f"its shapes do not fit {config['type']}: {error}") from error
     problems = mismatches(own, state)
     if problems:
-        raise ValueError(f"as {config['type'].split('.')[-1]} it {problems}")
+        raise ValueError(f"as a checkpoint of {config['type'].split('.')[-1]}, it {problems}")
 
 
 def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """Say which names and shapes of `state` are not those of `own`; nothing where all are."""
+    """Describe the names and shapes of `state` that differ from `own`, or return '' if none differ."""
     problems = [f"lacks '{name}'" for name in own if name not in state]
-    problems += [f"has '{name}', which there is no place for" for name in state if name not in own]
+    problems += [f"has the unexpected '{name}'" for name in state if name not in own]
     problems += [
-        f"has '{name}' of shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+        f"has '{name}' of shape {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"
         for name, tensor in state.items()
         if name in own and own[name].shape != tensor.shape
     ]
@@ -76,7 +76,7 @@ def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
 
 
 def snippet(config: dict) -> str:
-    """Write a config so that it can be pasted into one."""
+    """Format a config as Python code that can be pasted into a config file."""
 
     def write(value: object) -> str:
         if isinstance(value, dict):
@@ -87,7 +87,7 @@ def snippet(config: dict) -> str:
 
 
 def defaults(kind: Kind, config: dict) -> list[str]:
-    """Name the settings of a config that no shape tells, so that they are the published ones."""
+    """Return the names of settings that cannot be inferred and therefore have their published values."""
     names = [f"{name} of the backbone" for name in kind.backbone.defaults]
     names += kind.defaults
     if config.get("neck", {}).get("type") == "mixmae_bench.PoolNorm":
@@ -96,7 +96,7 @@ def defaults(kind: Kind, config: dict) -> list[str]:
 
 
 def _build(config: dict) -> nn.Module:
-    """Build a model; of a classifier, what has parameters (importing mmpretrain takes seconds)."""
+    """Build a model; for a classifier, only parts with parameters, as importing mmpretrain takes seconds."""
     if config["type"] != "mmpretrain.ImageClassifier":
         return (
             MODELS.build(config)

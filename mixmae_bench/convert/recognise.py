@@ -1,9 +1,9 @@
-"""Telling what a checkpoint is: its kind, and whose names it has, by the names of its tensors.
+"""Recognise the kind and layout of a checkpoint by the names of its tensors.
 
-A name belongs to a layout where that has a rule for all of it. mmcv's models and the official ones differ in
-the order of patch merging too, so nothing is taken for either by a prefix such as `backbone.`: mmcv's rules
-fit only names that no official code has (`stages`, `w_msa`, `ffn.layers`, `ln1`, `projection`), and a file
-with names of both is of no layout.
+A name belongs to a layout if a rule of the layout matches the entire name. Models of mmcv and official models
+also differ in the order of patch merging, so prefixes such as `backbone.` are not sufficient: mmcv's rules
+match only names that do not occur in official code (`stages`, `w_msa`, `ffn.layers`, `ln1`, `projection`). A
+file with names of both matches no layout.
 """
 
 import re
@@ -18,18 +18,18 @@ OURS = Layout("mixmae-bench", prefix="backbone.")
 OFFICIAL = Layout("official")
 
 _EMBED = re.compile(r"((?:\w+\.)*)patch_embed\.(?:proj|projection)\.")
-"""What every backbone begins with; in front of it is what holds the backbone."""
+"""The patch embedding, which every backbone has; the group is the prefix of the backbone."""
 
 _MM = re.compile(r"stages\.\d+\.|.*\b(w_msa|ffn\.layers|ln[12]|projection)\.")
 _OFFICIAL = re.compile(r".*\b(mlp\.fc[12]|patch_embed\.proj)\.|layers\.\d+\.blocks\.\d+\.norm[12]\.")
-"""Names that only the models of mmcv, and only those of the official code, have within a backbone."""
+"""Names inside a backbone that occur only in mmcv's models, and only in official code."""
 
 _DENSE = re.compile(r"(\w+_heads?|proposal_generator|class_embed|neck\.\w*convs?)\.")
-"""How names begin that only detectors and segmentors have."""
+"""Start of names that occur only in detectors and segmentors."""
 
 
 def left_out(names: list[str]) -> list[str]:
-    """Return the names that belong to no backbone, method or classifier: detectors' and segmentors' parts."""
+    """Return the names that belong to parts of detectors and segmentors other than the backbone."""
     if not any(_DENSE.match(name) for name in names):
         return []
     prefixes = _prefixes(names)
@@ -40,14 +40,14 @@ def left_out(names: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Match:
-    """A checkpoint's kind and layout, and the official name of its tensors, by their own names.
+    """The kind and layout of a checkpoint, and a mapping of its names to official names.
 
     Attributes:
         kind: The kind.
         layout: The layout.
-        prefix: What is in front of the backbone's names.
-        names: Of every parameter.
-        buffers: Of every official buffer.
+        prefix: Prefix of the backbone's names.
+        names: Official names of all parameters, by their names in the checkpoint.
+        buffers: Official names of all official buffers, by their names in the checkpoint.
     """
 
     kind: Kind
@@ -59,14 +59,14 @@ class Match:
 
 @dataclass(frozen=True)
 class Miss:
-    """A kind and layout that a checkpoint is not of, and why.
+    """A kind and layout that a checkpoint does not match, and the reasons.
 
     Attributes:
         kind: The kind.
         layout: The layout.
-        strangers: Official names, or names behind a question mark, that the kind does not have.
-        missing: Patterns of names that are not there.
-        twice: Names for which there is one official name.
+        strangers: Names that the kind does not have: official names, or other names after a question mark.
+        missing: Patterns of required names that match no name.
+        twice: Names that map to the same official name as another name.
     """
 
     kind: Kind
@@ -81,21 +81,21 @@ class Miss:
 
 
 def recognise(names: list[str], known: str = "") -> list[Match] | str:
-    """Tell the kind and layout of a checkpoint from the names of its tensors, or say what is near.
+    """Return the possible kinds and layouts of a checkpoint by its names, or a reason if there are none.
 
-    The official buffers that follow from sizes need not be there.
+    Official buffers, which follow from sizes, are optional.
 
     Args:
         names: The names.
-        known: Name of the kind, where it is noted in the file.
+        known: Name of the kind, if the file contains it.
 
     Returns:
-        A match for every kind with these names, the likeliest first, or why there is none.
+        A match for every kind with these names, the most likely first, or the reason why there is none.
     """
     prefixes = _prefixes(names)
     if len(prefixes) > 1:
         places = shorten([repr(prefix) for prefix in prefixes])
-        return f"it holds several backbones, under {places}; save one of them alone"
+        return f"it contains several backbones, under {places}; save one of them alone"
     (prefix,) = prefixes
     bare = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
     inside = _numbered_norms(bare)
@@ -115,44 +115,44 @@ def recognise(names: list[str], known: str = "") -> list[Match] | str:
                 matches.append(Match(kind, layout, prefix, params, buffers))
                 break
             misses.append(Miss(kind, layout, strangers, missing, twice))
-    # The official names themselves come before the same ones with something else in front.
+    # Prefer unchanged official names to official names under another prefix.
     matches.sort(key=lambda match: match.prefix != match.kind.prefix)
     return matches or _why_none(names, bare, misses)
 
 
 def _why_none(names: list[str], bare: dict[str, str], misses: list[Miss]) -> str:
-    """Say why no kind has some names, `bare` those within the backbone, or what is nearest."""
+    """Return why the names match no kind; `bare` has the names inside the backbone."""
     for patterns, reason in filter(None, (kind.backbone.refused for kind in registered())):
         if all(any(re.fullmatch(pattern, name) for name in names) for pattern in patterns):
             return reason
     mm, official = ([n for n in names if p.match(bare.get(n, ""))] for p in (_MM, _OFFICIAL))
     if mm and official:
         return (
-            f"some of its names are those of mmcv's models ({shorten(mm, 1)}) and some those of the official "
-            f"ones ({shorten(official, 1)}), which differ in the order of patch merging"
+            f"it mixes names of mmcv's models ({shorten(mm, 1)}) and of official models "
+            f"({shorten(official, 1)}), which differ in the order of patch merging"
         )
     misses = sorted(misses, key=lambda miss: miss.count)
     candidates = dict.fromkeys(f"{miss.kind.name} ({miss.layout.name} names)" for miss in misses)
     nearest = " or ".join(list(candidates)[:2])
     first, reasons = misses[0], []
     if first.strangers:
-        reasons.append(f"does not know {shorten([name.removeprefix('? ') for name in first.strangers])}")
+        reasons.append(f"does not have {shorten([name.removeprefix('? ') for name in first.strangers])}")
     if first.missing:
         keys = [pattern.replace(r"\d+", "N").replace("\\", "") for pattern in first.missing]
-        reasons.append(f"lacks {shorten(keys)}")
+        reasons.append(f"requires {shorten(keys)}")
     if first.twice:
-        reasons.append(f"has one place for {shorten(first.twice)}")
+        reasons.append(f"has only one name for {shorten(first.twice)}")
     return f"nearest: {nearest}, which {' and '.join(reasons)}"
 
 
 def _prefixes(names: list[str]) -> list[str]:
-    """Return what is in front of the names of every backbone in a file."""
+    """Return the prefixes of the backbones in a file."""
     found = (_EMBED.match(name) for name in names)
     return list(dict.fromkeys(match[1] for match in found if match)) or [""]
 
 
 def _numbered_norms(inside: dict[str, str]) -> dict[str, str]:
-    """Call the norm of the last stage `norm.`, and those before `out_norms.N.`, where they are numbered."""
+    """Rename numbered norms: `norm.` for the last stage, and `out_norms.N.` for the others."""
     downsamples = {bare.partition(".downsample.")[0] for bare in inside.values() if ".downsample." in bare}
     last = f"norm{len(downsamples)}."
     named = {name: re.sub(rf"^{re.escape(last)}", "norm.", bare) for name, bare in inside.items()}
@@ -160,7 +160,7 @@ def _numbered_norms(inside: dict[str, str]) -> dict[str, str]:
 
 
 def _renamed(name: str, inside: dict[str, str], layout: Layout, kind: Kind) -> str:
-    """Return the official name of a parameter, or a stranger's with a question mark in front."""
+    """Return the official name of a parameter, or '? ' and the name if it is unknown."""
     if layout is OURS:
         new = official_name(name, kind.rules)
     else:
@@ -171,5 +171,5 @@ def _renamed(name: str, inside: dict[str, str], layout: Layout, kind: Kind) -> s
 
 
 def shorten(names: list[str], most: int = 3) -> str:
-    """Write the first few of a list, and how many there are."""
+    """Format the first names of a list, and the number of names if some are omitted."""
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")

@@ -26,24 +26,24 @@ from mixmae_bench.registry import MODELS
 from mixmae_bench.system.files import atomic_path
 
 KIND, IMG_SIZE = "kind", "img_size"
-"""Entries of a converted checkpoint's meta: kind, and pixels per side, as parameters may not tell them."""
+"""Keys in a converted checkpoint's meta. Its parameters may not determine the kind and the image size."""
 
 
 @dataclass
 class Report:
-    """What a conversion did.
+    """Report of a conversion.
 
     Attributes:
-        found: What the file is.
+        found: Kind and layout of the file.
         notes: Which of several sets of weights was taken, and what was stripped from names (see `unwrap`).
-        mapped: Number of tensors that were renamed.
-        permuted: Those whose inputs were reordered.
-        resized: Position and bias tables of another size.
-        dropped: Parts of dense tasks, which are of no backbone, or official code lacks.
-        recomputed: Official buffers that follow from sizes, left out.
-        added: The same, written for the official code.
-        fits: Config of the model that the result is for.
-        defaults: Settings in it that the file does not tell.
+        mapped: Number of renamed tensors.
+        permuted: Tensors with reordered inputs.
+        resized: Resized position and bias tables.
+        dropped: Parts of dense tasks that do not belong to the backbone, or that official code lacks.
+        recomputed: Official buffers that were left out, as they follow from sizes.
+        added: Official buffers that were added for the official code.
+        fits: Config of the model that the result fits.
+        defaults: Settings of this config that cannot be inferred from the file.
     """
 
     found: str
@@ -58,7 +58,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return the report, a line per thing that happened."""
+        """Return the lines of the report."""
         lines = [f"found: {self.found}", *(f"weights: {note}" for note in self.notes)]
         lines.append(f"mapped: {self.mapped} tensors")
         for what, names in (
@@ -66,35 +66,35 @@ class Report:
             ("resized", self.resized),
             ("dropped", self.dropped),
             ("left out, as they follow from sizes", self.recomputed),
-            ("added, as the official code wants them", self.added),
+            ("added, as the official code requires them", self.added),
         ):
             if names:
                 lines.append(f"{what}: {shorten(names)}")
         lines.append(f"fits: {self.fits}")
         if self.defaults:
-            lines.append(f"not told by the file, so as published: {', '.join(self.defaults)}")
+            lines.append(f"not in the file, published values assumed: {', '.join(self.defaults)}")
         return lines
 
 
 def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size: int | None) -> Report:
-    """Write a checkpoint under this package's names, or under the official ones.
+    """Convert a checkpoint to this package's names, or to the official ones.
 
     Args:
         file: Checkpoint of a registered kind, in any layout of its backbone.
         out: File to write, .safetensors or .pth.
-        to_official: Whether to write the official names and buffers.
-        fit: Config of a model to whose backbone tables are resized, or None to leave them.
-        img_size: Pixels per side, for official shift masks; None where the file tells.
+        to_official: Whether to write official names and buffers.
+        fit: Config of a model; tables are resized to its backbone. None for no resizing.
+        img_size: Side of the images in pixels, for official shift masks; None to infer it from the file.
 
     Raises:
-        UserError: Where the file is unknown or damaged, something does not fit, or `out` cannot be written.
+        UserError: If the file is unknown or damaged, a tensor does not fit, or `out` cannot be written.
     """
     if out.suffix not in (".safetensors", ".pth"):
         raise UserError(f"{out} must end in .safetensors or .pth")
     if out.exists():
-        raise UserError(f"{out} exists; name another file, or remove it first")
+        raise UserError(f"{out} exists; give another file, or remove it first")
     if not out.parent.is_dir():
-        raise UserError(f"folder {out.parent} does not exist; make it first")
+        raise UserError(f"folder {out.parent} does not exist; create it first")
     if img_size is not None and img_size < 1:
         raise UserError(f"--img-size is {img_size}; give pixels per side")
     fit_config = None if fit is None else load_config(fit)  # its custom_imports may register kinds
@@ -121,7 +121,7 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         if fit_config is not None:
             backbone = _backbone_of(fit_config)
             if type(backbone) is not kind.backbone.model:
-                raise ValueError(f"it is of a {kind.backbone.name}, not of a {type(backbone).__name__}")
+                raise ValueError(f"it is for {kind.backbone.name}, not for {type(backbone).__name__}")
             img_size = backbone.grid[0] * backbone.out_strides[0]
             report.resized = _resize(ours, backbone)
         config = model_config(kind, ours, img_size)
@@ -134,7 +134,7 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
     if to_official:
         if not kind.published:
             raise UserError(
-                f"{file} holds {kind.fits} on {kind.backbone.name}, which {kind.source} does not have"
+                f"{file} is for {kind.fits} on {kind.backbone.name}, which {kind.source} does not have"
             )
         _write(_for_official(ours, kind, img_size, report), out, "model", {})
     else:
@@ -150,18 +150,18 @@ def _found(match: Match) -> str:
 
 
 def _holds(match: Match, state: dict[str, Tensor]) -> bool:
-    """Return whether the tensors are of a kind. Names in a layout of one backbone tell that already."""
+    """Return whether the tensors are of a kind; a layout of one backbone only is sufficient."""
     own_layout = match.layout in match.kind.backbone.layouts
     return own_layout or match.kind.holds(under("backbone.", _ours(state, match)))
 
 
 def _unfolded(match: Match) -> list[str]:
-    """Return the names of the tensors that take the inputs of patch merging in mmcv's order."""
+    """Return the names of patch merging tensors in mmcv's order."""
     return [name for name, theirs in match.names.items() if match.layout.unfolds and ".downsample." in theirs]
 
 
 def _ours(state: dict[str, Tensor], match: Match) -> dict[str, Tensor]:
-    """Bring parameters to our names and order."""
+    """Return the parameters with our names and order."""
     unfolded = _unfolded(match)
     return {
         our_name(theirs, match.kind.rules): refold(state[name]) if name in unfolded else state[name]
@@ -172,13 +172,13 @@ def _ours(state: dict[str, Tensor], match: Match) -> dict[str, Tensor]:
 def _for_official(
     ours: dict[str, Tensor], kind: Kind, img_size: int | None, report: Report
 ) -> dict[str, Tensor]:
-    """Add what a strict load by the official code wants, and drop what it does not know."""
+    """Return the state dict for a strict load by the official code: with its buffers, without out norms."""
     if kind.backbone.sized and img_size is None:
-        raise UserError("official shift masks depend on the size of the images; say it with --img-size N")
+        raise UserError("official shift masks depend on the image size; give it with --img-size N")
     try:
         buffers = kind.backbone.make_buffers(under("backbone.", ours), img_size)
     except ValueError as error:
-        raise UserError(f"the official code takes no images of {img_size} px here: {error}") from error
+        raise UserError(f"the official model does not support images of {img_size} px: {error}") from error
     official = {official_name(name, kind.rules): tensor for name, tensor in ours.items()}
     norms = [name for name in official if name.startswith(OUT_NORMS)]
     report.added = [kind.prefix + name for name in buffers]
@@ -190,23 +190,23 @@ def _for_official(
 
 
 def _check_buffers(theirs: dict[str, Tensor], ours: dict[str, Tensor], match: Match) -> None:
-    """Compare the buffers of a file with what its sizes say, as they are not kept.
+    """Check that the buffers of a file follow from its sizes, as they are left out.
 
     Raises:
-        ValueError: Where one differs, so that the file is not what its names say.
+        ValueError: If a buffer differs: the file is then not of the kind that its names suggest.
     """
     for name, official in match.buffers.items():
         bare = official.removeprefix(match.kind.prefix)
         if bare in ours and not torch.equal(ours[bare].float(), theirs[bare].float()):
-            raise ValueError(f"'{name}' is not what its sizes say")
+            raise ValueError(f"'{name}' does not follow from its sizes")
 
 
 def _check_stored(state: dict[str, Tensor], file: Path) -> None:
-    """Refuse tensors that are not dense, or larger than what the file stores of them."""
+    """Check that tensors are dense and completely stored in the file."""
     for name, tensor in state.items():
         dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
         if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise UserError(f"checkpoint {file} does not store '{name}' as a plain tensor; save it as one")
+            raise UserError(f"checkpoint {file} does not store '{name}' as a dense tensor; save it as one")
 
 
 def _backbone_of(cfg: Config) -> Encoder:
@@ -217,15 +217,15 @@ def _backbone_of(cfg: Config) -> Encoder:
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
         backbone = MODELS.build(backbone)
     if not isinstance(backbone, Encoder):
-        raise UserError(f"--fit: the backbone of {cfg.filename} is none of this package")
+        raise UserError(f"--fit: the backbone of {cfg.filename} is not an encoder of mixmae_bench; use one")
     return backbone
 
 
 def _resize(ours: dict[str, Tensor], backbone: Encoder) -> list[str]:
-    """Resize tables, in place, as the official codes do; return the names of those resized.
+    """Resize tables in place, as in the official codes; return their names.
 
     Raises:
-        ValueError: Where a tensor does not fit the backbone then.
+        ValueError: If a tensor still does not fit the backbone.
     """
     state = under("backbone.", ours)
     resized = backbone.resize_tables(state)
@@ -234,12 +234,12 @@ def _resize(ours: dict[str, Tensor], backbone: Encoder) -> list[str]:
         if name not in own:
             raise ValueError(f"its backbone has no '{name}'")
         if own[name].shape != tensor.shape:
-            raise ValueError(f"'{name}' has shape {tuple(tensor.shape)}, there {tuple(own[name].shape)}")
+            raise ValueError(f"'{name}' has shape {tuple(tensor.shape)} instead of {tuple(own[name].shape)}")
         ours[f"backbone.{name}"] = tensor
     # Norms differ between pretraining, classifiers and dense tasks.
     missing = [name for name in own if name not in state and not name.startswith(("norm.", OUT_NORMS))]
     if missing:
-        raise ValueError(f"it has no {shorten(missing)}")
+        raise ValueError(f"it lacks {shorten(missing)}")
     return resized
 
 
@@ -258,7 +258,7 @@ def _read_meta(file: Path) -> dict[str, str]:
 
 
 def _write(state: dict[str, Tensor], out: Path, key: str, meta: dict[str, str]) -> None:
-    """Write tensors so that `out` is whole or not there."""
+    """Write tensors to `out` atomically."""
     state = {name: t.detach().clone(memory_format=torch.contiguous_format) for name, t in state.items()}
     try:
         with atomic_path(out) as temporary:
@@ -266,5 +266,5 @@ def _write(state: dict[str, Tensor], out: Path, key: str, meta: dict[str, str]) 
                 save_file(state, temporary, {"format": "pt", **meta})
             else:
                 torch.save({key: state, **({"meta": meta} if meta else {})}, temporary)
-    except (OSError, RuntimeError, SafetensorError) as error:  # on a full disk, of torch.save and save_file
+    except (OSError, RuntimeError, SafetensorError) as error:  # raised on a full disk
         raise UserError(f"{out} cannot be written: {error}") from error

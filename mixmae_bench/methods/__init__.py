@@ -1,6 +1,6 @@
-"""Pretraining methods, one file each: how tokens are hidden, what is predicted, the loss.
+"""Pretraining methods. Each file defines a method's masking, prediction and loss.
 
-Every module of the folder is imported, so that methods and their kinds of checkpoints register.
+Importing this package imports all of its modules, which registers the methods and their checkpoint kinds.
 """
 
 from importlib import import_module

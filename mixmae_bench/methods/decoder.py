@@ -1,4 +1,4 @@
-"""The plain transformer decoder of MixMAE and UM-MAE: visible features in, pixels of every patch out."""
+"""The plain transformer decoder of MixMAE and UM-MAE, which predicts the pixels of patches from features."""
 
 from functools import partial
 
@@ -18,19 +18,19 @@ from mixmae_bench.backbones.official.shapes import State, fc1_weights, mlp_ratio
 class Decoder(nn.Module):
     """Transformer decoder on a grid of patches.
 
-    Official names differ by an underscore: `decoder_embed` is `embed` here, and so on.
+    Official names have the prefix `decoder_`: the official `decoder_embed` is `embed`.
 
     Args:
         in_channels: Width of the encoder's last stage.
-        grid: Patches (rows, columns) of the images it is made for.
-        out_channels: Values predicted per patch.
+        grid: Patches (rows, columns) of the images that the position table is made for.
+        out_channels: Number of values predicted per patch.
         dim: Width.
         depth: Number of blocks.
-        num_heads: Heads of every block.
-        mlp_ratio: Hidden width of the MLPs in units of `dim`.
+        num_heads: Number of heads of every block.
+        mlp_ratio: Ratio of hidden width to width of the MLPs.
         norm_eps: Epsilon of the norms (published: MixMAE 1e-5, M5; UM-MAE 1e-6, U3).
-        expand: Patches per side that one feature stands for (UM-MAE: 2).
-        class_token: Whether a class token comes first; its position is zero.
+        expand: Patches per side that correspond to one feature (UM-MAE: 2).
+        class_token: Whether sequences start with a class token, with a zero position embedding.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Decoder(nn.Module):
     def complete(
         self, tokens: Tensor, hidden: Tensor, pos_embed: Tensor | None = None, first: Tensor | None = None
     ) -> Tensor:
-        """Predict every patch of images of which some patches are hidden.
+        """Replace hidden patches by the mask token, and predict all patches.
 
         Args:
-            tokens: Embedded patches (B, L, dim); those of hidden patches are not read.
-            hidden: Bool (B, L) or broadcastable; True puts the mask token in the patch's place.
-            pos_embed: Position embedding of every token (B, L, dim), or None for the table's own.
-            first: Embedded class token (B, 1, dim), where there is one.
+            tokens: Embedded patches (B, L, dim); values of hidden patches are ignored.
+            hidden: Bool (B, L) or broadcastable, True for patches to replace.
+            pos_embed: Position embedding of every token (B, L, dim), or None for the decoder's table.
+            first: Embedded class token (B, 1, dim), or None.
 
         Returns:
             Predictions (B, L, out_channels).
@@ -107,11 +107,11 @@ DECODER_MMPRETRAIN = by(
     (r"neck\.(decoder_(?:embed|pred)\.|decoder_pos_embed$|mask_token$)", r"\1"),
 )
 DECODER_DEFAULTS = ("num_heads of the decoder", "norm_eps of the decoder")
-"""What no shape tells."""
+"""Settings that cannot be inferred from shapes."""
 
 
 def decoder_settings(state: State) -> dict:
-    """Return the arguments of the decoder of a method that shapes tell."""
+    """Infer the arguments of a method's decoder from shapes."""
     decoder = under("decoder.", state)
     dim = decoder["mask_token"].shape[-1]
     depth = len({name.split(".")[1] for name in decoder if name.startswith("blocks.")})
@@ -122,13 +122,13 @@ def decoder_settings(state: State) -> dict:
 
 
 def decoder_arguments(a: Arguments, dim: str, depth: int, mlp_ratio: float) -> dict:
-    """Return the arguments of the decoder for those of an official constructor.
+    """Map the arguments of an official constructor to those of the decoder.
 
     Args:
         a: Arguments of the official constructor.
-        dim: What the official code calls the width.
+        dim: Name of the official argument for the width.
         depth: Default number of blocks.
-        mlp_ratio: Ratio of the MLPs. Which argument says it differs between the official codes.
+        mlp_ratio: Ratio of the MLPs; its argument has different names in the official codes.
     """
     return dict(
         dim=a.count(dim, 512),

@@ -1,4 +1,4 @@
-"""Random masks, bit for bit those of the official data pipelines for the same numpy seed."""
+"""Random masks, identical to those of the official data pipelines for the same numpy seed."""
 
 import math
 
@@ -12,7 +12,7 @@ def whole_patches(patches: int, share: float) -> int:
     """Return a share of a number of patches, rounded down.
 
     Raises:
-        UserError: Where that is no patch: nothing would be hidden, or nothing shown.
+        UserError: If the result is 0: no patch would be masked, or no patch would be visible.
     """
     count = int(patches * share)
     if not count:
@@ -25,7 +25,7 @@ def whole_patches(patches: int, share: float) -> int:
 def random_mask(h: int, w: int, ratio: float) -> np.ndarray:
     """Draw a mask (h, w) of 0 and 1 (masked): ceil(h*w * ratio) random patches (S5).
 
-    As SimMIM's MaskGenerator (data/data_simmim.py at d3e29bc), from numpy's legacy generator.
+    As in SimMIM's MaskGenerator (data/data_simmim.py at d3e29bc), with numpy's legacy generator.
     """
     mask = np.zeros(h * w, dtype=np.int64)
     mask[np.random.permutation(h * w)[: math.ceil(h * w * ratio)]] = 1
@@ -35,7 +35,7 @@ def random_mask(h: int, w: int, ratio: float) -> np.ndarray:
 def shuffled_mask(h: int, w: int, ratio: float) -> np.ndarray:
     """Draw a mask (h, w) of bools: int(h*w * ratio) random patches.
 
-    As UM-MAE's mask_transform.py, irregular.
+    As the irregular masks of UM-MAE's mask_transform.py.
     """
     count = whole_patches(h * w, ratio)
     mask = np.repeat([False, True], [h * w - count, count])
@@ -46,11 +46,12 @@ def shuffled_mask(h: int, w: int, ratio: float) -> np.ndarray:
 def regular_mask(h: int, w: int) -> np.ndarray:
     """Draw a mask (h, w) of bools, True = removed, that keeps one patch of every 2x2 block (U7).
 
-    The places come from a shuffled pool that holds each of the four equally often, so they are nearly
-    balanced, not independent. As UM-MAE's mask_transform.py at cb7776b, from numpy's legacy generator.
+    The positions inside the blocks are drawn from a shuffled pool with equal counts of all four, so they are
+    nearly balanced and not independent. As in UM-MAE's mask_transform.py at cb7776b, with numpy's legacy
+    generator.
 
     Raises:
-        UserError: Where a side is odd.
+        UserError: If `h` or `w` is odd.
     """
     if h % 2 or w % 2:
         raise UserError(f"UM-MAE needs an even grid of patches, not {h}x{w}; choose another image size")
@@ -61,29 +62,29 @@ def regular_mask(h: int, w: int) -> np.ndarray:
 
 
 def secondary_mask(removed: Tensor, noise: Tensor, ratio: float) -> Tensor:
-    """Choose which patches are not really seen: bool (B, L), False for the real visible ones.
+    """Return a mask (B, L) that is False for the patches that remain visible after secondary masking.
 
-    int(visible * (1 - ratio)) visible patches, those of the lowest noise, stay real.
+    The int(visible * (1 - ratio)) visible patches with the lowest noise remain visible.
 
     Args:
-        removed: Patches that are not encoded, bool (B, L), equally many per image.
-        noise: Uniform numbers in [0, 1), (B, L).
+        removed: Patches that are not encoded, bool (B, L), with the same count for every image.
+        noise: Uniform random numbers in [0, 1), (B, L).
         ratio: Share of visible patches to replace.
     """
-    kept = whole_patches(int((~removed[0]).sum()), 1 - ratio)  # of a tensor, a product in single precision
+    kept = whole_patches(int((~removed[0]).sum()), 1 - ratio)  # int: with a tensor, the product is float32
     return (removed + noise).argsort(1).argsort(1) >= kept
 
 
 def secondary_mask_vit(noise: Tensor, ratio: float) -> Tensor:
-    """Choose which visible tokens are replaced in UM-MAE's ViT version: bool (B, visible) (U11).
+    """Return which visible tokens UM-MAE's ViT version replaces: bool (B, visible) (U11).
 
     Args:
-        noise: Uniform numbers, one per visible token in row-major order, (B, visible).
+        noise: Uniform random numbers, one per visible token in row-major order, (B, visible).
         ratio: Share of visible tokens to replace.
     """
     return noise.argsort(1) >= whole_patches(noise.shape[1], 1 - ratio)
 
 
 def enlarge(patches: Tensor, scale: int) -> Tensor:
-    """Repeat the patches of maps (B, h, w) `scale` times along both axes."""
+    """Repeat the entries of maps (B, h, w) `scale` times along both axes."""
     return patches.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

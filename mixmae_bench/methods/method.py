@@ -1,4 +1,4 @@
-"""What all pretraining methods share: a runnable model around an encoder."""
+"""The base class of pretraining methods."""
 
 import math
 from abc import ABCMeta, abstractmethod
@@ -12,15 +12,15 @@ from mixmae_bench.registry import MODELS
 
 
 class Method(BaseModel, metaclass=ABCMeta):
-    """A pretraining method on an encoder, as a model that mmengine's Runner trains.
+    """A pretraining method with an encoder, as a model for mmengine's Runner.
 
-    A method draws a mask, predicts what the mask hid, and compares. The mask is an argument of
-    `predict` and `loss`, so that tests and pictures can choose it.
+    A method draws a mask, predicts the masked content, and computes a loss. The mask is an argument of
+    `predict` and `loss`, so that tests and visualisations can choose it.
 
     Attributes:
-        mask_patch_size: Side in pixels of what is hidden or shown as one; subclasses set it.
-        mixes_batch: Whether the images that a process trains on are mixed with each other. Its part of the
-            batch then decides the outcome, beside the effective batch.
+        mask_patch_size: Side of a mask patch in pixels; set by subclasses.
+        mixes_batch: Whether the images of a process's batch are mixed with each other. Results then depend on
+            the batch size per process, in addition to the total batch size.
     """
 
     mask_patch_size: int
@@ -32,7 +32,7 @@ class Method(BaseModel, metaclass=ABCMeta):
         channels = getattr(self.backbone, "in_chans", 3)
         if channels != 3:
             raise UserError(
-                f"{type(self).__name__} predicts 3 colours; its backbone takes images of in_chans={channels}"
+                f"{type(self).__name__} predicts 3 colours, but its backbone has in_chans={channels}"
             )
 
     @abstractmethod
@@ -41,33 +41,33 @@ class Method(BaseModel, metaclass=ABCMeta):
 
     @abstractmethod
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Predict what `mask` hides of normalised images (B, 3, H, W)."""
+        """Predict the masked content of normalised images (B, 3, H, W)."""
 
     @abstractmethod
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Compare `predict(images, mask)` with the images; return a scalar."""
+        """Return the scalar loss between `predict(images, mask)` and the images."""
 
     @abstractmethod
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show what a mask does to normalised images (B, 3, H, W).
+        """Visualise the input and the prediction for normalised images (B, 3, H, W) and a mask.
 
         Returns:
-            Images (B, 3, h, w) in the same units, by title, in the order to show: first the input as the
-            encoder sees it, what is hidden being 0; last the reconstruction, pixel normalisation undone.
+            Normalised images (B, 3, h, w) by title, in display order: first the encoder's input, with masked
+            pixels 0; last the reconstruction, with the pixel normalisation of patches undone.
         """
 
     def check_mask_patch_size(self, scale: int) -> None:
-        """Refuse an encoder whose last-stage tokens are not of `scale` patches, or whose tokens are larger.
+        """Check that a last-stage token covers `scale` mask patches per side, and that tokens divide patches.
 
         Raises:
-            UserError: Where that is so.
+            UserError: If the mask patch size does not fit the encoder.
         """
         first, last = self.backbone.out_strides[0], self.backbone.out_strides[-1]
         name, encoder, wanted = type(self).__name__, type(self.backbone).__name__, last // scale
         if wanted % first:
             raise UserError(
-                f"{name} has mask patches of {wanted} px on this {encoder}, whose tokens are of {first} px; "
-                "use an encoder with more stages"
+                f"{name} needs mask patches of {wanted} px with this {encoder}, smaller than its tokens of "
+                f"{first} px; use an encoder with more stages"
             )
         if self.mask_patch_size != wanted:
             raise UserError(
@@ -76,10 +76,10 @@ class Method(BaseModel, metaclass=ABCMeta):
             )
 
     def mask_grid(self, images: Tensor) -> tuple[int, int]:
-        """Return the rows and columns of patches of images (B, 3, H, W).
+        """Return the rows and columns of mask patches of images (B, 3, H, W).
 
         Raises:
-            UserError: Where patches, or tokens of the last stage, do not divide the images.
+            UserError: If mask patches or last-stage tokens do not divide the images.
         """
         side = math.lcm(self.mask_patch_size, self.backbone.out_strides[-1])
         H, W = images.shape[-2:]
@@ -91,27 +91,27 @@ class Method(BaseModel, metaclass=ABCMeta):
         return H // self.mask_patch_size, W // self.mask_patch_size
 
     def check_size(self, images: Tensor) -> None:
-        """Refuse images (B, 3, H, W) of another size than the decoder's position table is made for.
+        """Check that images (B, 3, H, W) have the size that the decoder's position table is made for.
 
         Raises:
-            UserError: Where the size differs.
+            UserError: If the size differs.
         """
         wanted = tuple(side * self.backbone.out_strides[0] for side in self.backbone.grid)
         if tuple(images.shape[-2:]) != wanted:
             raise UserError(
-                f"{type(self).__name__} got images of {tuple(images.shape[-2:])} px, its decoder is made for "
-                f"{wanted}; change the pipeline or backbone.img_size"
+                f"{type(self).__name__} got images of {tuple(images.shape[-2:])} px, but its decoder is made "
+                f"for {wanted}; change the pipeline or backbone.img_size"
             )
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = "tensor"
     ) -> dict | Tensor:
-        """Return the loss (mode 'loss') or the prediction (mode 'tensor') under a freshly drawn mask."""
+        """Draw a mask; return the loss (mode 'loss') or the prediction (mode 'tensor')."""
         mask = self._draw(inputs)
         if mode == "loss":
             return {"loss": self.loss(inputs, mask)}
         return self.predict(inputs, mask)
 
-    @torch.compiler.disable  # compiled, numpy would draw other numbers
+    @torch.compiler.disable  # compiled numpy code would draw other numbers
     def _draw(self, images: Tensor) -> Tensor:
         return self.draw_mask(images)

@@ -1,4 +1,4 @@
-"""MixMAE: hidden tokens of one image are visible tokens of another (arXiv 2205.13137, section 3.2)."""
+"""MixMAE: masked tokens of an image are replaced by tokens of another (arXiv 2205.13137, section 3.2)."""
 
 import torch
 from torch import Tensor
@@ -26,23 +26,22 @@ from mixmae_bench.registry import MODELS
 
 @MODELS.register_module()
 class MixMAE(Method):
-    """MixMAE on any encoder; equals Sense-X/MixMIM models_mixmim.py at 2b2f5a9.
+    """MixMAE with any encoder; equivalent to Sense-X/MixMIM models_mixmim.py at 2b2f5a9.
 
-    One mask (h, w) on the grid of last-stage patches is shared by the batch of this process. Mixture b
-    holds the tokens of image b where the mask is 0 and those of its partner, image B-1-b, where it is 1
-    (the official `flip(0)`; with an odd batch the middle image is mixed with itself). In every window
-    the tokens of the two images do not see each other. The decoder completes both images of every
-    mixture, so each patch of each image is predicted once, from a mixture in which it was hidden.
+    The images of a process's batch share one mask (h, w) on the grid of last-stage patches. Mixture b
+    contains the tokens of image b where the mask is 0, and those of its partner, image B-1-b, where the mask
+    is 1 (the official `flip(0)`; in an odd batch, the middle image is mixed with itself). Tokens of the two
+    images do not attend to each other. The decoder completes both images of every mixture, so each patch of
+    each image is predicted once, from a mixture in which it was masked.
 
     Args:
-        backbone: Config of an `Encoder`; its `grid` gives the size of the images.
-        decoder: `dim`, `depth`, `num_heads` and, where they are not published, `mlp_ratio` and `norm_eps` of
-            the `Decoder`.
+        backbone: Config of an `Encoder`; its `grid` determines the size of the images.
+        decoder: `dim`, `depth`, `num_heads` and, optionally, `mlp_ratio` and `norm_eps` of the `Decoder`.
         mask_ratio: Share of patches taken from the partner, in (0, 1); rounded down to whole patches.
-        norm_pix_loss: Whether targets are normalised per patch (M8: the published recipe does).
+        norm_pix_loss: Whether targets are normalised per patch (published: True, M8).
 
     Raises:
-        UserError: Where `mask_ratio` is outside (0, 1), or a batch has one image (it would be mixed
+        UserError: If `mask_ratio` is outside (0, 1), or a batch contains one image only (it would be mixed
             with itself).
     """
 
@@ -70,7 +69,7 @@ class MixMAE(Method):
         self.decoder = Decoder(self.backbone.out_channels[-1], grid, self.mask_patch_size**2 * 3, **decoder)
 
     def draw_mask(self, images: Tensor) -> Tensor:
-        """Draw the mask (h, w), int64: 1 where the partner's token is shown."""
+        """Draw the mask (h, w), int64: 1 for patches of the partner."""
         h, w = self.mask_grid(images)
         order = torch.rand(h * w, device=images.device).argsort().argsort()
         return (order < whole_patches(h * w, self.mask_ratio)).long().view(h, w)
@@ -79,12 +78,12 @@ class MixMAE(Method):
         """Reconstruct both images of every mixture.
 
         Returns:
-            Predictions (2B, h*w, p*p*3): the first B complete the image whose tokens were kept
-            where the mask is 0, the last B its partner.
+            Predictions (2B, h*w, p*p*3): the first B of the images visible where the mask is 0, the last B of
+            their partners.
         """
         if len(images) == 1:
             raise UserError(
-                "MixMAE got a batch of one image, which it would mix with itself; use 2 or more per process"
+                "MixMAE got a batch of one image, which it would mix with itself; use at least 2 per process"
             )
         self.check_size(images)
         tokens = self.backbone.embed(images)
@@ -97,7 +96,7 @@ class MixMAE(Method):
         return self.decoder.complete(patches.repeat(2, 1, 1), hidden)
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over all patches of all images."""
+        """Return the mean squared error over all patches of all images."""
         first, second = self.predict(images, mask).float().chunk(2)
         pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0))
         target = patchify(images, self.mask_patch_size)
@@ -106,7 +105,7 @@ class MixMAE(Method):
         return (pred - target).square().mean()
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the mixtures, both images of each completed, and every patch predicted where it was hidden."""
+        """Return the mixtures, both completed images of each, and images with all patches predicted."""
         patches = patchify(images, self.mask_patch_size)
         partners = patches.flip(0)
         first, second = self.predict(images, mask).float().chunk(2)

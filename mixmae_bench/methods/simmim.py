@@ -18,11 +18,11 @@ from mixmae_bench.registry import MODELS
 
 @MODELS.register_module()
 class SimMIM(Method):
-    """SimMIM on any encoder; equals microsoft/SimMIM models/simmim.py at d3e29bc.
+    """SimMIM with any encoder; equivalent to microsoft/SimMIM models/simmim.py at d3e29bc.
 
-    Every image has a mask of its own. The mask token replaces tokens after the patch norm. A linear
-    head predicts the pixels of every last-stage patch; the loss is the mean absolute error over the
-    masked pixels, on images normalised by the data set's mean and deviation.
+    Every image has its own mask. The mask token replaces tokens after the norm of the patch embedding. A
+    linear head predicts the pixels of every last-stage patch. The loss is the mean absolute error over masked
+    pixels of images normalised by the mean and standard deviation of the data set.
 
     Args:
         backbone: Config of an `Encoder`.
@@ -30,7 +30,7 @@ class SimMIM(Method):
         mask_ratio: Share of masked patches, in (0, 1); rounded up to whole patches.
 
     Raises:
-        UserError: Where `mask_ratio` is outside (0, 1) or `mask_patch_size` does not fit the encoder.
+        UserError: If `mask_ratio` is outside (0, 1) or `mask_patch_size` does not fit the encoder.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SimMIM(Method):
         first = self.backbone.out_strides[0]
         if mask_patch_size < 1 or mask_patch_size % first:
             raise UserError(
-                f"mask_patch_size of SimMIM is {mask_patch_size} px; give a multiple of {first} px, a token"
+                f"mask_patch_size of SimMIM is {mask_patch_size} px; give a multiple of {first} px (a token)"
             )
         self.mask_ratio = mask_ratio
         self.mask_patch_size = mask_patch_size
@@ -74,13 +74,13 @@ class SimMIM(Method):
         return F.pixel_shuffle(self.decoder(features), self.backbone.out_strides[-1])
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean absolute error over masked pixels."""
+        """Return the mean absolute error over masked pixels."""
         hidden = self._pixels(mask)
         errors = (images - self.predict(images, mask).float()).abs() * hidden
         return errors.sum() / (hidden.sum() + 1e-5) / 3
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the images without, and with predicted, masked pixels."""
+        """Return the images with masked pixels set to 0, and with masked pixels predicted."""
         hidden = self._pixels(mask)
         return {
             "masked input": images * ~hidden,
@@ -88,7 +88,7 @@ class SimMIM(Method):
         }
 
     def _pixels(self, mask: Tensor) -> Tensor:
-        """Enlarge a mask of tokens (B, h, w) to one of pixels (B, 1, H, W)."""
+        """Upsample a mask of tokens (B, h, w) to pixels (B, 1, H, W)."""
         return enlarge(mask, self.backbone.out_strides[0])[:, None]
 
 
@@ -127,10 +127,10 @@ register(
         mmpretrain=_MMPRETRAIN,
         files=("simmim",),
         constructor=_arguments,
-        # S3: the script means to spare the bias tables too, but looks for a name that never occurs.
+        # S3: the script also intends to exclude bias tables from decay, but its pattern never matches.
         groups=dict(no_decay=["absolute_pos_embed", "mask_token"]),
     ),
-    # With MixMAE's encoder, the names are those of a Swin that learns its positions.
+    # With MixMAE's encoder: same names as a Swin with a learnt position table.
     Kind(
         "SimMIM pretraining",
         "microsoft/SimMIM",

@@ -1,4 +1,4 @@
-"""UM-MAE: one visible patch of every 2x2 block, packed into a map of half the side (arXiv 2205.10063)."""
+"""UM-MAE: the one visible patch of every 2x2 block is packed into a smaller map (arXiv 2205.10063)."""
 
 import math
 
@@ -28,34 +28,33 @@ from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, 
 from mixmae_bench.registry import MODELS
 
 VISIBLE, REPLACED, REMOVED = 0, 1, 2
-"""What a mask says of a patch: encoded, encoded as the mask token (secondary masking), or not encoded."""
+"""Mask values: encoded, replaced by the mask token and encoded (secondary masking), or not encoded."""
 
 
 @MODELS.register_module()
 class UMMAE(Method):
-    """UM-MAE on any encoder; equals implus/UM-MAE models_mae_swin.py and models_mae_pvt.py at cb7776b.
+    """UM-MAE with any encoder; equivalent to implus/UM-MAE models_mae_{swin,pvt}.py at cb7776b.
 
-    Uniform sampling keeps one patch of every 2x2 block, packed so that the encoder sees a map of half the
-    side, every token with its original position; secondary masking replaces some of the visible patches
-    by a token. The decoder completes the image; the loss is on the removed patches.
+    Uniform sampling keeps one patch of every 2x2 block. The visible patches are packed into a map of half the
+    side, in which every token keeps its original coordinates. Secondary masking replaces some of the visible
+    patches by a mask token. The decoder predicts all patches; the loss is over the removed patches.
 
     Args:
-        backbone: Config of an `Encoder` whose last stride is twice `mask_patch_size`.
-        decoder: `dim`, `depth`, `num_heads` and, where they are not published, `mlp_ratio` and `norm_eps` of
-            the `Decoder`.
+        backbone: Config of an `Encoder`; its last stride must be twice `mask_patch_size`.
+        decoder: `dim`, `depth`, `num_heads` and, optionally, `mlp_ratio` and `norm_eps` of the `Decoder`.
         mask_patch_size: Side of a mask patch in pixels.
-        secondary_mask_ratio: Share of visible patches that are replaced, in [0, 1).
+        secondary_mask_ratio: Share of visible patches to replace, in [0, 1).
         norm_pix_loss: Whether targets are normalised per patch.
-        official_positions: The official decoder gives visible patches, which come in packed order, the
-            positions of visible patches in row-major order (U1): 75 % of them are another patch's. True
-            reproduces that, and fits official checkpoints; False gives every patch its own.
+        official_positions: Whether to reproduce the official decoder positions, as needed for official
+            checkpoints. The official decoder adds position embeddings in row-major order to visible patches
+            in packed order (U1), so 75 % of them get the position of another patch. False: correct positions.
 
     Raises:
-        UserError: Where `secondary_mask_ratio` is outside [0, 1), or where `mask_patch_size` or the image
-            size does not fit the encoder.
+        UserError: If `secondary_mask_ratio` is outside [0, 1), or `mask_patch_size` or the image size does
+            not fit the encoder.
     """
 
-    expand = 2  # visible patches per side that a feature of the last stage stands for
+    expand = 2  # visible patches per side of a last-stage feature
     class_token = False
 
     def __init__(
@@ -81,8 +80,8 @@ class UMMAE(Method):
         for side in (patches * first for patches in self.backbone.grid):
             if side % (2 * last):
                 raise UserError(
-                    f"{type(self).__name__} packs images of {side} px into maps of {side // 2} px, which the "
-                    f"last stride of {type(self.backbone).__name__} ({last} px) does not divide; "
+                    f"{type(self).__name__} packs images of {side} px into maps of {side // 2} px, not "
+                    f"a multiple of the last stride of {type(self.backbone).__name__} ({last} px); "
                     f"make backbone.img_size a multiple of {2 * last}"
                 )
         self.secondary_mask_ratio = secondary_mask_ratio
@@ -104,7 +103,7 @@ class UMMAE(Method):
             nn.init.trunc_normal_(self.vis_mask_token, std=0.02)
 
     def draw_mask(self, images: Tensor) -> Tensor:
-        """Draw a mask (B, H/p, W/p), int64, per image; numpy's generator for the removed patches."""
+        """Draw masks (B, H/p, W/p), int64. Removed patches are drawn from numpy's generator."""
         h, w = self.mask_grid(images)
         removed = torch.from_numpy(np.stack([regular_mask(h, w) for _ in images])).to(images.device)
         if not self.secondary_mask_ratio:
@@ -113,7 +112,7 @@ class UMMAE(Method):
         return torch.where(removed, REMOVED, replaced * REPLACED)
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
-        """Draw the secondary mask: bool (B, L) for the removed patches (B, L)."""
+        """Draw the secondary mask, bool (B, L), given the removed patches, bool (B, L)."""
         return secondary_mask(
             removed, torch.rand(removed.shape, device=removed.device), self.secondary_mask_ratio
         )
@@ -137,19 +136,19 @@ class UMMAE(Method):
         """Embed images and pack the visible patches into maps of half the side.
 
         Returns:
-            The packed tokens (B, h, w, C), their (row, column) in the whole map (B, h, w, 2), and the
-            index of every visible patch, in packed order (B, patches / 4).
+            The packed tokens (B, h, w, C), their coordinates (row, column) in the whole map (B, h, w, 2), and
+            the row-major indices of visible patches in packed order (B, patches / 4).
 
         Raises:
-            UserError: Where the mask does not keep one patch of every 2x2 block (U6).
+            UserError: If the mask does not keep exactly one patch of every 2x2 block (U6).
         """
         visible = mask != REMOVED
         B, h, w = mask.shape
         blocks = visible.view(B, h // 2, 2, w // 2, 2).transpose(2, 3).reshape(B, h // 2, w // 2, 4)
-        # On the meta device, where costs are counted, there are no values to look at.
+        # On the meta device, which is used to count FLOPs, tensors have no values.
         if not mask.is_meta and not bool((blocks.sum(-1) == 1).all()):
             raise UserError(
-                "UM-MAE packs masks that keep exactly one patch of every 2x2 block; this one does not"
+                "UM-MAE needs masks with exactly one visible patch per 2x2 block; use those of draw_mask"
             )
 
         self.check_size(images)
@@ -166,7 +165,7 @@ class UMMAE(Method):
         return tokens[image, rows, cols], torch.stack([rows, cols], dim=-1), index
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over the removed patches."""
+        """Return the mean squared error over the removed patches."""
         target = patchify(images, self.mask_patch_size)
         if self.norm_pix_loss:
             target = normalise_patches(target)
@@ -175,7 +174,7 @@ class UMMAE(Method):
         return (errors * removed).sum() / removed.sum()
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the visible patches, the packed maps of those that are encoded, and the predicted ones."""
+        """Return the visible patches, the packed maps, and the images with removed patches predicted."""
         grid = tuple(mask.shape[1:])
         patches = patchify(images, self.mask_patch_size)
         predicted = self.predict(images, mask).float()
@@ -183,7 +182,7 @@ class UMMAE(Method):
             predicted = denormalise_patches(predicted, patches)
         removed = (mask == REMOVED).flatten(1)[..., None]
         seen = patches * (mask == VISIBLE).flatten(1)[..., None]
-        # Of every 2x2 block only one patch is not zero, so the sum is that patch.
+        # At most one patch of every 2x2 block is not zero, so the sum is this patch.
         h, w = grid[0] // 2, grid[1] // 2
         packed = seen.view(len(seen), h, 2, w, 2, -1).sum((2, 4)).flatten(1, 2)
         return {
@@ -195,10 +194,10 @@ class UMMAE(Method):
 
 @MODELS.register_module()
 class UMMAEViT(UMMAE):
-    """UM-MAE on a `PlainViT`; equals implus/UM-MAE models_mae.py at cb7776b.
+    """UM-MAE with a `PlainViT`; equivalent to implus/UM-MAE models_mae.py at cb7776b.
 
-    The class token goes through the decoder too; coords are right here (U1 does not apply), and the
-    secondary mask takes one argsort where the others take two (U11). Arguments as of `UMMAE`.
+    The class token passes through the decoder. Decoder positions are correct (U1 does not apply), and the
+    secondary mask uses one argsort instead of two (U11). The arguments are those of `UMMAE`.
     """
 
     expand = 1
@@ -210,7 +209,7 @@ class UMMAEViT(UMMAE):
     def check_mask_patch_size(self, scale: int) -> None:
         if not isinstance(self.backbone, PlainViT):
             raise UserError(
-                "UMMAEViT runs on a PlainViT, whose class token it decodes; "
+                "UMMAEViT needs a PlainViT, as it decodes a class token; "
                 f"with {type(self.backbone).__name__} use UMMAE"
             )
         super().check_mask_patch_size(scale)
@@ -234,14 +233,14 @@ class UMMAEViT(UMMAE):
 
 
 def packed_coords(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Say where the tokens of a packed map come from.
+    """Return the original coordinates of the tokens of a packed map.
 
     Args:
-        blocks: Which patch of every 2x2 block is visible, bool (B, h/2, w/2, 4), row-major in the block.
+        blocks: Visible patches of every 2x2 block, bool (B, h/2, w/2, 4), row-major in the block.
         scale: Tokens per side of a patch.
 
     Returns:
-        Row and column in the whole image's map, int64, both (B, h/2 * scale, w/2 * scale).
+        Rows and columns in the map of the whole image, int64, both (B, h/2 * scale, w/2 * scale).
     """
     _, h, w, _ = blocks.shape
     corner = blocks.int().argmax(-1)
@@ -263,11 +262,11 @@ _RULES: Rules = ((_SECONDARY, _SECONDARY), *DECODER_RULES)
 def _settings(state: State, backbone: dict) -> dict:
     patch = math.isqrt(len(state["decoder.pred.weight"]) // 3)
     ratio = 0.25 if _SECONDARY in state else 0.0
-    told = dict(decoder=decoder_settings(state), mask_patch_size=patch, secondary_mask_ratio=ratio)
-    if "img_size" not in backbone:  # UM-MAE's Swin has no table of a size. Published: window 8 on packed maps
+    inferred = dict(decoder=decoder_settings(state), mask_patch_size=patch, secondary_mask_ratio=ratio)
+    if "img_size" not in backbone:  # UM-MAE's Swin has no tables. Published: window 8 on packed maps
         img_size = math.isqrt(state["decoder.pos_embed"].shape[1]) * patch
-        told["backbone"] = {**backbone, "img_size": img_size, "window_size": 8}
-    return told
+        inferred["backbone"] = {**backbone, "img_size": img_size, "window_size": 8}
+    return inferred
 
 
 def _arguments(a: Arguments, backbone: dict, depth: int, mlp_ratio: float) -> dict:

@@ -1,4 +1,4 @@
-"""The SimMIM baseline of UM-MAE's repository (U10), which is not SimMIM's own recipe."""
+"""The SimMIM baseline of UM-MAE's repository (U10), which differs from SimMIM's recipe."""
 
 import math
 
@@ -24,17 +24,17 @@ from mixmae_bench.registry import MODELS
 class UMSimMIM(Method):
     """SimMIM as in implus/UM-MAE models_simmim_swin.py and models_simmim_pvt.py at cb7776b.
 
-    Random 16-px patches are replaced by a token, after any norm of the patch embedding (U2); every feature
-    of the last stage predicts 2x2 patches; mean absolute error over the masked patches.
+    A mask token replaces random patches after the norm, if any, of the patch embedding (U2). Every last-stage
+    feature predicts 2x2 patches. The loss is the mean absolute error over masked patches.
 
     Args:
-        backbone: Config of an `Encoder` whose last stride is twice `mask_patch_size`.
+        backbone: Config of an `Encoder`; its last stride must be twice `mask_patch_size`.
         mask_patch_size: Side of a mask patch in pixels.
         mask_ratio: Share of masked patches, in (0, 1); rounded down to whole patches.
-        norm_pix_loss: Whether targets are normalised per patch (the repository's recipe does not).
+        norm_pix_loss: Whether targets are normalised per patch (published: False).
 
     Raises:
-        UserError: Where `mask_ratio` is outside (0, 1) or `mask_patch_size` does not fit the encoder.
+        UserError: If `mask_ratio` is outside (0, 1) or `mask_patch_size` does not fit the encoder.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class UMSimMIM(Method):
         self.pred.apply(um_mae_init)
 
     def draw_mask(self, images: Tensor) -> Tensor:
-        """Draw a mask (B, H/p, W/p) of bools per image, True = masked."""
+        """Draw masks (B, H/p, W/p) of bools, True = masked."""
         h, w = self.mask_grid(images)
         patches = np.stack([shuffled_mask(h, w, self.mask_ratio) for _ in images])
         return torch.from_numpy(patches).to(images.device)
@@ -76,7 +76,7 @@ class UMSimMIM(Method):
         return F.pixel_shuffle(features.permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean absolute error over the masked patches."""
+        """Return the mean absolute error over the masked patches."""
         target = patchify(images, self.mask_patch_size)
         if self.norm_pix_loss:
             target = normalise_patches(target)
@@ -85,7 +85,7 @@ class UMSimMIM(Method):
         return (errors * masked).sum() / masked.sum()
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Show the images without, and with predicted, masked patches."""
+        """Return the images with masked patches set to 0, and with masked patches predicted."""
         patches, masked = patchify(images, self.mask_patch_size), mask.flatten(1)[..., None]
         predicted = self.predict(images, mask).float()
         if self.norm_pix_loss:

@@ -1,1 +1,1 @@
-"""What fine-tuning needs in all three tasks."""
+"""Fine-tuning on classification, detection and segmentation."""

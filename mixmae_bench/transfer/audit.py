@@ -1,4 +1,4 @@
-"""The load audit of whole models and of backbones of any package."""
+"""Audit of the weights loaded into whole models, and into backbones of any package."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,18 +16,19 @@ from mixmae_bench.registry import MODELS
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    """Return the backbone of a model, or the model where it has none."""
+    """Return the backbone of a model, or the model itself if it has no backbone."""
     return getattr(model, "backbone", model)
 
 
 def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str, Tensor]:
-    """Return what of a checkpoint fits a model, by the model's names, and say what does and what does not.
+    """Return the tensors of a checkpoint that fit a model, under the model's names, and log an audit.
 
-    The backbone is audited as by `load_backbone`, whether its names carry `backbone.` in front or not. Heads
-    take what fits them: those of another task or other classes stay as they are initialised, by name.
+    The backbone is audited as in `load_backbone`, with or without the prefix `backbone.`. Heads use the
+    tensors that fit: heads of another task or other classes keep their initialisation, and their names are
+    logged.
 
     Raises:
-        UserError: As `load_backbone`.
+        UserError: See `load_backbone`.
     """
     backbone, prefix = backbone_of(model), "" if backbone_of(model) is model else "backbone."
     own = model.state_dict()
@@ -35,7 +36,7 @@ def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str,
     if isinstance(backbone, Encoder):
         state, audit = fit(backbone, state, path)
     else:
-        audit = None  # tables are resized as it is loaded, and then it is audited (see `watch`)
+        audit = None  # loading resizes the tables, and `watch` audits it
     heads = [name for name in own if prefix and not name.startswith(prefix)]
     found = {name: weights.state[name] for name in heads if name in weights.state and rest}
     fits = {name: tensor for name, tensor in found.items() if tensor.shape == own[name].shape}
@@ -46,7 +47,7 @@ def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str,
             f"left out {len(set(rest) - set(own))}"
         )
     lines += [
-        f"not loaded: '{name}' has shape {tuple(tensor.shape)} there, {tuple(own[name].shape)} here"
+        f"not loaded: '{name}' has shape {tuple(tensor.shape)}, the model's has {tuple(own[name].shape)}"
         for name, tensor in found.items()
         if name not in fits
     ]
@@ -56,23 +57,23 @@ def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str,
 
 
 def watch(backbone: nn.Module, source: Callable[[], str | Path]) -> None:
-    """Audit whatever is loaded into a backbone from now on, before it is; `backbone.audit` holds the result.
+    """Audit every later load into a backbone, before it takes effect, and set `backbone.audit` to the result.
 
-    Backbones of other packages load by mmengine's functions or their own, which only log what does not fit.
+    Backbones of other packages use loaders of mmengine or their own, which only log mismatches.
 
     Args:
         backbone: The backbone.
-        source: Gives the file that is being loaded; where it does not tell, `init_cfg` does.
+        source: Returns the file that is being loaded, or an empty value to use the file in `init_cfg`.
 
     Raises:
-        UserError: From what loads: as `load_backbone`.
+        UserError: During loading, see `load_backbone`.
     """
 
     def audit(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
         path = source() or pretrained(getattr(module, "init_cfg", None))
         named = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         fits, found = compare(module, named, path)
-        if not isinstance(module, Encoder):  # which has its own, with what was resized
+        if not isinstance(module, Encoder):  # an Encoder sets its own audit, with `resized`
             module.audit = found
             print_log(summary(module, len(fits), found, path), logger="current")
 
@@ -80,17 +81,17 @@ def watch(backbone: nn.Module, source: Callable[[], str | Path]) -> None:
 
 
 def pretrained(init_cfg: object) -> str | None:
-    """Return the checkpoint that the `init_cfg` of a backbone names, or None."""
+    """Return the checkpoint in the `init_cfg` of a backbone, or None."""
     parts = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
     named = (p["checkpoint"] for p in parts if isinstance(p, dict) and p.get("type") == "Pretrained")
     return next(named, None)
 
 
 def try_checkpoint(cfg: Config, path: str | Path) -> dict:
-    """Build the backbone of a config's model and fill it from a checkpoint, as a run does; return the audit.
+    """Build the backbone of a config's model, load a checkpoint as in a run, and return the audit.
 
     Raises:
-        UserError: As `load_backbone`.
+        UserError: See `load_backbone`.
     """
     config = {**cfg.model.backbone}
     if pretrained(config.get("init_cfg")) != str(path):

@@ -14,26 +14,26 @@ from mixmae_bench.registry import MODELS
 
 @MODELS.register_module()
 class KNNClassifier(ImageClassifier):
-    """Keeps the features of the training images in one epoch, and lets the nearest of them vote.
+    """k-nearest-neighbour classifier that stores the features of the training images in one epoch.
 
-    Similarity is the cosine; a neighbour's vote weighs exp(similarity / temperature). In one process, as
-    nothing is trained. The features are in no checkpoint: train and test in one run.
+    Neighbours are weighted by exp(cosine similarity / temperature). Nothing is trained. Only one process is
+    supported, and features are not saved in checkpoints, so train and test in the same run.
 
     Args:
-        num_classes: How many classes there are.
-        k: Neighbours that vote.
-        temperature: Of the weights.
-        kwargs: Of mmpretrain's ImageClassifier; `neck` must give one vector per image.
+        num_classes: Number of classes.
+        k: Number of neighbours.
+        temperature: Temperature of the weights.
+        kwargs: Arguments of mmpretrain's ImageClassifier; `neck` must return one vector per image.
 
     Raises:
-        UserError: Where several processes train together.
+        UserError: If there are several processes.
     """
 
     def __init__(self, num_classes: int, k: int = 20, temperature: float = 0.07, **kwargs: object) -> None:
         if get_world_size() > 1:
             raise UserError(
-                "KNNClassifier keeps all features in one process, as nothing is trained; start it without "
-                "a launcher"
+                "KNNClassifier keeps all features in one process and does not support several; start it "
+                "without a launcher"
             )
         super().__init__(**kwargs)
         self.num_classes, self.k, self.temperature = num_classes, k, temperature
@@ -45,7 +45,7 @@ class KNNClassifier(ImageClassifier):
 
     @torch.no_grad()
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """Keep features and labels of a batch; nothing is optimised, and the loss is 0."""
+        """Store features and labels of a batch; return a loss of 0 without any optimisation."""
         with optim_wrapper.optim_context(self):
             data = self.data_preprocessor(data, training=True)
             self._features.append(self._embed(data["inputs"]))
@@ -54,10 +54,10 @@ class KNNClassifier(ImageClassifier):
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> list[DataSample]:
-        """Return scores (classes,), which sum to 1, and the label of each image (B, 3, H, W).
+        """Set scores (num_classes,), which sum to 1, and the predicted label for each image of (B, 3, H, W).
 
         Raises:
-            UserError: Where no features were kept.
+            UserError: If no training features are stored.
         """
         if not self._features:
             raise UserError("KNNClassifier has no features of training images; train and test in one run")
@@ -74,5 +74,5 @@ class KNNClassifier(ImageClassifier):
         ]
 
     def _embed(self, inputs: Tensor) -> Tensor:
-        """Return unit vectors (B, C) in float32."""
+        """Return L2-normalised features (B, C) in float32."""
         return normalize(self.extract_feat(inputs)[-1].float(), dim=1)

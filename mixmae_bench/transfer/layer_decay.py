@@ -1,4 +1,4 @@
-"""Learning rates per layer and weight decay per parameter, for any backbone in any of the three tasks."""
+"""Layer-wise learning rate decay and weight decay per parameter, for any backbone and task."""
 
 from itertools import groupby
 
@@ -11,35 +11,35 @@ from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 OPTIONS = dict(layer_decay_rate=1.0, head_decays=False, no_decay=())
-"""What `paramwise_cfg` may say, and what holds where it does not."""
+"""Options of `paramwise_cfg` and their defaults."""
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Layer-wise learning rate decay, as in BEiT (arXiv 2106.08254) and all fine-tuning after it.
+    """Layer-wise learning rate decay, as in BEiT (arXiv 2106.08254) and later fine-tuning recipes.
 
-    A parameter of the backbone learns at lr * layer_decay_rate ** (num_depths - 1 - depth), where
-    `model.backbone.get_layer_depth(name, "backbone.")` says depth and num_depths; everything else (necks,
-    heads, decoders) at lr. Biases, norms and all other 1-D parameters have no weight decay; frozen parameters
-    are not optimised. Which depth a norm or a downsample has is the backbone's affair, as it is in the
-    official codes (M10); the rest is the recipe's, in `paramwise_cfg`:
+    The learning rate of a backbone parameter is lr * layer_decay_rate ** (num_depths - 1 - depth), with depth
+    and num_depths from `model.backbone.get_layer_depth(name, "backbone.")`. All other parameters (necks,
+    heads, decoders) use lr. Biases, norms and all other 1-D parameters have no weight decay. Frozen
+    parameters are not optimised. The backbone determines the depths of norms and downsamples, which differ
+    between the official codes (M10). The other differences are options of `paramwise_cfg`:
 
-    - `layer_decay_rate`: in (0, 1]; 1.0, the default, is for pretraining.
-    - `head_decays`: whether what is outside the backbone has the last block's depth instead of its own, one
-      deeper (M10: MixMAE's recipe). Default: False.
-    - `no_decay`: names of further parameters without weight decay, whole or their last parts, such as
+    - `layer_decay_rate`: in (0, 1]. Default: 1.0, no layer decay, as in pretraining.
+    - `head_decays`: whether parameters outside the backbone have the depth of the last block instead of the
+      next depth (M10: MixMAE's recipe). Default: False.
+    - `no_decay`: names, or last parts of names, of further parameters without weight decay, such as
       `relative_position_bias_table`. Default: none.
 
-    Schedules multiply each group's own lr, so the ratios hold. An `eta_min` is the same number for all
-    groups: give schedulers `eta_min_ratio` instead, as the official codes scale the smallest lr too.
+    Schedulers multiply the lr of each group, which preserves the ratios. `eta_min` is the same value for all
+    groups: use `eta_min_ratio` instead, as the official codes scale the minimum lr per group.
 
     Args:
-        optim_wrapper_cfg: Config of the wrapper; its `optimizer` needs `lr` and `weight_decay`.
-        paramwise_cfg: See above.
+        optim_wrapper_cfg: Config of the optimiser wrapper; its `optimizer` needs `lr` and `weight_decay`.
+        paramwise_cfg: The options above.
 
     Raises:
-        UserError: For an unknown option or a wrong value, a backbone without `get_layer_depth`, a rate
-            below 1 that reaches no parameter, a name in `no_decay` that no trained parameter has.
+        UserError: If an option is unknown or has an invalid value, the backbone has no `get_layer_depth`, a
+            rate below 1 affects no parameter, or a name in `no_decay` matches no trained parameter.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -60,16 +60,16 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise UserError(f"paramwise_cfg.no_decay is '{no_decay}'; give a list of names")
         for key, value in (("lr", self.base_lr), ("weight_decay", self.base_wd)):
             if value is None:
-                raise UserError(f"optim_wrapper.optimizer has no {key}; layer decay needs it written down")
+                raise UserError(f"optim_wrapper.optimizer has no {key}; layer decay needs an explicit value")
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimiser wrapper, and log a table of what learns how fast."""
+        """Build the optimiser wrapper, and log a table of the learning rates."""
         wrapper = super().__call__(model)
         print_log(summary(getattr(model, "module", model), wrapper.optimizer), logger="current")
         return wrapper
 
     def add_params(self, params: list[dict], module: nn.Module) -> None:
-        """Append the groups of a whole model, one per learning rate and weight decay."""
+        """Append the parameter groups of a model, one per learning rate and weight decay."""
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         no_decay = self._without_decay(trained)
         groups: dict[tuple[float, float], dict] = {}
@@ -81,27 +81,27 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         params.extend(groups.values())
 
     def _without_decay(self, trained: dict[str, nn.Parameter]) -> set[str]:
-        """Return the names of the parameters that `no_decay` means."""
+        """Return the names of the parameters that match `no_decay`."""
         no_decay = set()
         for ending in self.paramwise_cfg["no_decay"]:
             meant = {name for name in trained if f".{name}".endswith(f".{ending}")}
             if not meant:
                 raise UserError(
-                    f"paramwise_cfg.no_decay has '{ending}', the name of no trained parameter; remove it"
+                    f"paramwise_cfg.no_decay has '{ending}', which matches no trained parameter; remove it"
                 )
             no_decay |= meant
         return no_decay
 
     def _scales(self, model: nn.Module, trained: dict[str, nn.Parameter]) -> dict[str, float]:
-        """Return what the learning rate of every trained parameter is multiplied with."""
+        """Return the lr scale of every trained parameter."""
         rate, head_decays = self.paramwise_cfg["layer_decay_rate"], self.paramwise_cfg["head_decays"]
         backbone = getattr(model, "backbone", None)
         if not hasattr(backbone, "get_layer_depth"):
             raise UserError(
-                f"{type(backbone).__name__} as backbone of {type(model).__name__} has no get_layer_depth, "
+                f"{type(backbone).__name__}, the backbone of {type(model).__name__}, has no get_layer_depth, "
                 "which layer decay needs; use a backbone of mixmae_bench or mmpretrain"
             )
-        below_head = {}  # depths counted from the head's, which is 0
+        below_head = {}  # number of depths below the head
         for name in trained:
             if name.startswith("backbone."):
                 depth, num_depths = backbone.get_layer_depth(name, "backbone.")
@@ -117,7 +117,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def summary(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
-    """Return a table of an optimiser's groups: a line per learning rate, and one for what is frozen."""
+    """Return a table of parameter groups: a row per learning rate, and a row for frozen parameters."""
     names = {id(p): name for name, p in model.named_parameters()}
     lines = ["learning rates per layer:", "  lr scale  tensors   parameters  without decay  first"]
     groups = sorted(optimizer.param_groups, key=lambda group: group["lr_scale"])

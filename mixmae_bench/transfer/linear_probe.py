@@ -1,4 +1,4 @@
-"""Linear probing as in MAE (arXiv 2111.06377, appendix A): frozen backbone, batch norm, one linear layer."""
+"""Linear probing as in MAE (arXiv 2111.06377, appendix A): frozen backbone, batch norm, linear layer."""
 
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from mixmae_bench.registry import MODELS
 
 @MODELS.register_module()
 class LinearProbe(ImageClassifier):
-    """mmpretrain's classifier on a backbone that is neither trained nor in training mode."""
+    """mmpretrain's classifier with a frozen backbone, which is always in evaluation mode."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -22,7 +22,7 @@ class LinearProbe(ImageClassifier):
 
 @MODELS.register_module()
 class PoolBatchNorm(nn.Module):
-    """Mean over the last map, then batch norm without a scale of its own: what MAE's probe is fed.
+    """Global average pooling of the last map, then batch norm without affine parameters, as in MAE's probe.
 
     Args:
         in_channels: Channels of the last map.
@@ -33,5 +33,5 @@ class PoolBatchNorm(nn.Module):
         self.norm = nn.BatchNorm1d(in_channels, eps=1e-6, affine=False)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Turn maps (B, C_i, H_i, W_i), of which the last is read, into one vector (B, C)."""
+        """Return features (B, C) of the last of the maps (B, C_i, H_i, W_i)."""
         return (self.norm(maps[-1].mean(dim=(2, 3))),)

@@ -7,10 +7,10 @@ from mixmae_bench.registry import MODELS
 
 @MODELS.register_module()
 class PoolNorm(nn.Module):
-    """Mean over the last map, then a norm, as in UM-MAE's classifiers (U8; models_swin.py at cb7776b).
+    """Global average pooling of the last map, then a norm, as in UM-MAE (U8; models_swin.py at cb7776b).
 
-    For backbones with `final_norm=False`, with mmpretrain's `LinearClsHead` behind it. (MixMAE and SimMIM
-    normalise before the mean: their backbones do, and `GlobalAveragePooling` is their neck.)
+    Use it between a backbone with `final_norm=False` and mmpretrain's `LinearClsHead`. Backbones of MixMAE
+    and SimMIM normalise the map before pooling; use `GlobalAveragePooling` with them.
 
     Args:
         in_channels: Channels of the last map.
@@ -22,5 +22,5 @@ class PoolNorm(nn.Module):
         self.norm = nn.LayerNorm(in_channels, eps=norm_eps)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Turn maps (B, C_i, H_i, W_i), of which the last is read, into one vector (B, C)."""
+        """Return features (B, C) of the last of the maps (B, C_i, H_i, W_i)."""
         return (self.norm(maps[-1].mean(dim=(2, 3))),)

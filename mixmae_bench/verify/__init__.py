@@ -1,1 +1,1 @@
-"""Comparing this package with recorded outputs of the official implementations, tensor by tensor."""
+"""Comparison of this package with recorded outputs of the official implementations."""

@@ -1,4 +1,4 @@
-"""Recorded cases: a manifest.json, .npz files and param_groups_*.json, see tests/reference/README.md."""
+"""Read recorded cases: manifest.json, .npz files and param_groups_*.json (see tests/reference/README.md)."""
 
 import hashlib
 import json
@@ -14,34 +14,34 @@ from torch import Tensor
 from mixmae_bench.errors import UserError
 
 TITLE = re.compile(r"(finetune|pretrain) (\w+), weight_decay (\d\.\d+)(?:, layer_decay (\d\.\d+))? \(.+\)")
-"""Of parameter groups: kind, case, weight decay, and layer decay where the script has any."""
+"""Titles of parameter groups: kind, case, weight decay and, if the script uses it, layer decay."""
 
 NEEDED = (("kind",), ("file",), ("sha256",), ("method",), ("official", "file"))
-"""What the manifest says of every case, as texts."""
+"""Keys that every case must have in the manifest, with strings as values."""
 
 ABOUT = {"format", "official", "versions"}
-"""Entries of a file of parameter groups that say what it is."""
+"""Keys of metadata in a file of parameter groups."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Parameter groups that an official script made of a case's model."""
+    """Parameter groups of a case's model in an official script."""
 
     weight_decay: float
     layer_decay: float
     parameters: dict[str, tuple[float, float] | None]
-    """(lr scale, weight decay) by official name; None for a parameter that is not optimised. As read."""
+    """(lr scale, weight decay) by official name, or None if a parameter is not optimised. Not validated."""
 
 
 class NotBuilt(UserError):
-    """Why the model of a case cannot be built."""
+    """The model of a case cannot be built."""
 
 
 class Tensors(dict[str, Tensor]):
     """The tensors of a case by `<group>/<name>`.
 
     Raises:
-        UserError: Where one that is asked for was not recorded.
+        UserError: On access to a tensor that was not recorded.
     """
 
     def __missing__(self, name: str) -> Tensor:
@@ -50,13 +50,13 @@ class Tensors(dict[str, Tensor]):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One case: its entry of the manifest, its tensors, and its parameter groups where there are some.
+    """A recorded case: its entry in the manifest, its tensors, and its parameter groups, if any.
 
     Attributes:
-        folder: Where the file of tensors lies.
-        name: What it is called; the place in the manifest, where that says none.
-        info: Its entry of the manifest.
-        fault: Why the entry describes no case, or nothing.
+        folder: Folder of the file of tensors.
+        name: Name, or the number in the manifest if it has no name.
+        info: Entry in the manifest.
+        fault: Why the entry is invalid, or ''.
         groups: Parameter groups.
     """
 
@@ -67,21 +67,21 @@ class Case:
     groups: list[Groups] = field(default_factory=list)
 
     def says(self, *keys: str) -> object:
-        """Return what the manifest says of it.
+        """Return the value of nested keys in the manifest's entry.
 
         Raises:
-            UserError: Where it says nothing under these keys.
+            UserError: If a key is missing.
         """
         value = self.info
         for key in keys:
             if not isinstance(value, dict) or key not in value:
-                raise UserError(f"the manifest does not say '{'.'.join(keys)}'")
+                raise UserError(f"the manifest does not contain '{'.'.join(keys)}'")
             value = value[key]
         return value
 
     @property
     def family(self) -> str:
-        """The official file without its ending, such as 'models_mixmim'."""
+        """Name of the official file without suffix, such as 'models_mixmim'."""
         return Path(self.info["official"]["file"]).stem
 
     @property
@@ -93,7 +93,7 @@ class Case:
         """All tensors by `<group>/<name>`.
 
         Raises:
-            NotBuilt: Where the file is missing, damaged, or not the one that the manifest describes.
+            NotBuilt: If the file is missing, damaged, or not the one that the manifest describes.
         """
         path = self.folder / self.info["file"]
         if not path.is_file():
@@ -103,37 +103,35 @@ class Case:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 tensors = Tensors({name: torch.from_numpy(arrays[name]) for name in arrays.files})
-        except (
-            Exception
-        ) as error:  # of zipfile, zlib and numpy: of any kind, in a file that is no such archive
-            raise NotBuilt(f"{path} holds no arrays of numbers: {error}") from error
+        except Exception as error:  # zipfile, zlib and numpy raise any exception for invalid archives
+            raise NotBuilt(f"{path} does not contain numeric arrays: {error}") from error
         if any(tensor.is_complex() for tensor in tensors.values()):
-            raise NotBuilt(f"{path} holds complex numbers")
+            raise NotBuilt(f"{path} contains complex numbers")
         return tensors
 
     def group(self, name: str) -> dict[str, Tensor]:
-        """Return the tensors of one group, under their names inside it."""
+        """Return the tensors of one group by their names, without the group."""
         return {k.removeprefix(f"{name}/"): t for k, t in self.tensors.items() if k.startswith(f"{name}/")}
 
 
 def read_cases(folder: Path) -> list[Case]:
-    """Return the cases of a folder.
+    """Read the cases of a folder.
 
     Raises:
-        UserError: Where there is no manifest, or it or a file of parameter groups is not one.
+        UserError: If there is no manifest, or the manifest or a file of parameter groups is invalid.
     """
     path = folder / "manifest.json"
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a folder with recorded cases, such as tests/reference")
     content = _read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("cases"), list):
-        raise UserError(f"{path} is no manifest of recorded cases: it has no list of 'cases'")
+        raise UserError(f"{path} is not a manifest of recorded cases: it has no list 'cases'")
     cases: dict[str, Case] = {}
     again: list[Case] = []
     for number, info in enumerate(content["cases"], start=1):
         case = _read_case(folder, number, info)
         if case.name in cases:
-            again.append(replace(case, fault="the manifest has another case of this name"))
+            again.append(replace(case, fault="the manifest has another case with this name"))
         else:
             cases[case.name] = case
     for file in sorted(folder.glob("param_groups_*.json")):
@@ -149,17 +147,17 @@ def _read_json(path: Path) -> object:
 
 
 def _read_case(folder: Path, number: int, info: object) -> Case:
-    """Read an entry of the manifest; one that describes no case says why."""
+    """Read an entry of the manifest; set `fault` if it is invalid."""
     entry = info if isinstance(info, dict) else {}
     name = entry.get("name")
     if not isinstance(name, str) or not name:
-        return Case(folder, f"number {number}", entry, "the manifest does not say its name")
+        return Case(folder, f"number {number}", entry, "the manifest does not contain its name")
     case = Case(folder, name, entry)
     try:
         for keys in NEEDED:
             value = case.says(*keys)
             if not isinstance(value, str):
-                raise UserError(f"'{'.'.join(keys)}' is {value!r}, not a text")
+                raise UserError(f"'{'.'.join(keys)}' is {value!r}, not a string")
     except UserError as error:
         return replace(case, fault=str(error))
     return case
@@ -169,7 +167,7 @@ def _read_groups(file: Path, cases: dict[str, Case]) -> None:
     """Add the parameter groups of a file to their cases."""
     content = _read_json(file)
     if not isinstance(content, dict):
-        raise UserError(f"{file} is no file of parameter groups: it has no titles")
+        raise UserError(f"{file} is not a file of parameter groups: it must be an object with titles as keys")
     for title, parameters in content.items():
         if title in ABOUT:
             continue
@@ -177,7 +175,7 @@ def _read_groups(file: Path, cases: dict[str, Case]) -> None:
         case = cases.get(match[2]) if match else None
         if case is None or (not case.fault and case.kind != match[1]):
             raise UserError(
-                f"{file}: {title!r} names no case of the manifest beside it; "
+                f"{file}: {title!r} names no case of the manifest in the same folder; "
                 "write 'KIND CASE, weight_decay W, layer_decay D (SOURCE)'"
             )
         case.groups.append(Groups(float(match[3]), float(match[4] or 1), parameters))

@@ -1,8 +1,9 @@
-"""What is compared in each kind of case, and how near it must be.
+"""The checks for each kind of case, and their tolerances.
 
-Tolerances are those of the recordings' own description, a few times the float32 rounding noise: 2e-5 on
-maps and predictions, 1e-5 on logits, 1e-6 on losses, 1e-4 of the largest entry on gradients, 1e-6 on
-tables; masks are equal. On CUDA, in full float32, sums run in another order: ten times that.
+Tolerances are those documented with the recordings, a few times the rounding errors of float32: 2e-5 for
+maps and predictions, 1e-5 for logits, 1e-6 for losses and tables, 1e-4 of the largest entry for gradients.
+Masks must be equal. On CUDA, in full float32, the order of summation differs, and tolerances are ten times
+larger.
 """
 
 import re
@@ -33,14 +34,14 @@ from mixmae_bench.verify.case import Case, NotBuilt
 from mixmae_bench.verify.models import Classifier, build, renamed
 
 PASSED_OVER = re.compile(r"out/(compact|compact_pos_hw|cell_frequency\d*)").fullmatch
-"""Recorded outputs that are not compared: packed tokens, on which all later maps depend, and frequencies."""
+"""Recorded outputs that need no check: packed tokens, on which all later maps depend, and mask statistics."""
 
 MAPS, LOGITS, LOSS, GRADIENTS, TABLES = 2e-5, 1e-5, 1e-6, 1e-4, 1e-6
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: the largest error of a tensor, and the largest one allowed."""
+    """Result of a comparison: the largest error in a tensor, and its tolerance."""
 
     tensor: str
     error: float
@@ -52,29 +53,29 @@ class Check:
 
 
 def check_case(case: Case, device: str) -> Iterator[Check]:
-    """Compare everything that a case recorded.
+    """Run all checks of a case.
 
     Raises:
-        NotBuilt: Where this package has no counterpart for the case.
-        UserError: Where something that is compared was not recorded.
+        NotBuilt: If this package does not support the case.
+        UserError: If a tensor that is compared was not recorded.
     """
     if case.fault:
         raise NotBuilt(case.fault)
     if case.kind not in KINDS:
-        raise NotBuilt(f"no check here for cases of kind '{case.kind}'")
+        raise NotBuilt(f"cases of kind '{case.kind}' are not supported")
     slack = 1.0 if device == "cpu" else 10.0
     for check in KINDS[case.kind](case, device):
         yield Check(check.tensor, check.error, check.tolerance * slack)
 
 
 def not_compared(case: Case, compared: set[str]) -> list[str]:
-    """Name the recorded outputs and gradients that no check was of, those apart that none is meant for."""
+    """Return the names of recorded outputs and gradients that should have been compared and were not."""
     recorded = (name for name in case.tensors if name.startswith(("out/", "grad/")))
     return [name for name in recorded if not PASSED_OVER(name) and name not in compared]
 
 
 def compare(name: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Check:
-    """Compare two tensors of one shape; another shape is an infinite error."""
+    """Compare two tensors; if their shapes differ, the error is infinite."""
     if ours.shape != theirs.shape:
         return Check(f"{name} {tuple(ours.shape)} is not {tuple(theirs.shape)}", float("inf"), tolerance)
     errors = (ours.detach().cpu().double() - theirs.double()).abs()
@@ -84,7 +85,7 @@ def compare(name: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Check:
 def _pretrain(case: Case, device: str) -> Iterator[Check]:
     model, kind = build(case)
     if not isinstance(model, Method):
-        raise UserError(f"{case.says('official', 'file')} is no file of a pretraining method")
+        raise UserError(f"{case.says('official', 'file')} is not the file of a pretraining method")
     yield from _load(model, case, kind)
     model.to(device)
     images, mask = _images(case, model.backbone).to(device), None
@@ -101,7 +102,7 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
         prediction = {"x_rec": model.predict(images, mask.to(device))}
     elif isinstance(model, UMMAE):
         mask, prediction = yield from _um_prediction(model, case, images)
-    else:  # a mask per image, true where a patch is hidden
+    else:  # one mask per image, True for masked patches
         mask = case.tensors["mask/mask"].bool()
         side = round(mask[0].numel() ** 0.5)
         mask = mask.view(-1, side, side)
@@ -129,9 +130,9 @@ def _pretrain(case: Case, device: str) -> Iterator[Check]:
 
 
 def _um_prediction(model: nn.Module, case: Case, images: Tensor) -> Iterator[Check]:
-    """Check the secondary mask and put the prediction into the recorded order: visible, then removed."""
+    """Check the secondary mask, and reorder the prediction as recorded: visible, then removed patches."""
     removed = case.tensors["mask/mask"].bool()
-    if model.class_token and not model.secondary_mask_ratio:  # nothing is drawn
+    if model.class_token and not model.secondary_mask_ratio:  # no random numbers
         replaced = torch.zeros_like(removed)
     elif model.class_token:
         drawn = secondary_mask_vit(case.tensors["mask/noise"], model.secondary_mask_ratio)
@@ -152,7 +153,7 @@ def _um_prediction(model: nn.Module, case: Case, images: Tensor) -> Iterator[Che
 
 
 def _row_major(sequence: Tensor, removed: Tensor) -> Tensor:
-    """Put a sequence (B, 1 + visible, C) that begins with a class token from packed into row-major order."""
+    """Reorder a sequence (B, 1 + visible, C), class token first, from packed to row-major order."""
     blocks = _packed_order(round(removed.shape[1] ** 0.5))
     order = torch.stack([blocks[~gone[blocks]] for gone in removed]).argsort(1).to(sequence.device)
     rest = sequence[:, 1:]
@@ -167,7 +168,7 @@ def _packed_order(side: int) -> Tensor:
 def _finetune(case: Case, device: str) -> Iterator[Check]:
     model, kind = build(case)
     if not isinstance(model, Classifier):
-        raise UserError(f"{case.says('official', 'file')} is no file of a classifier")
+        raise UserError(f"{case.says('official', 'file')} is not the file of a classifier")
     yield from _load(model, case, kind)
     model.to(device)
     seen = _record_stages(model.backbone)
@@ -182,7 +183,7 @@ def _finetune(case: Case, device: str) -> Iterator[Check]:
 
 
 def _interpolation(case: Case, device: str) -> Iterator[Check]:
-    """Put the pretraining tables into the recorded weights and let the encoder resize them."""
+    """Replace tables in the recorded weights by those of pretraining, and check the encoder's resizing."""
     model, kind = build(case)
     state = renamed(case, kind)
     prefix = "encoder." if case.says("method") == "SimMIM" else ""
@@ -204,7 +205,7 @@ def _interpolation(case: Case, device: str) -> Iterator[Check]:
 
 
 def _mask_generator(case: Case, device: str) -> Iterator[Check]:
-    """Draw the first masks of every recorded setting from numpy's legacy generator."""
+    """Check the first masks of every recorded setting, drawn from numpy's legacy generator."""
     for i, info in enumerate(case.says("statistics")):
         theirs = case.tensors[f"out/first{i}"].int()
         np.random.seed(info["seed"])
@@ -227,13 +228,13 @@ def _mask_generator(case: Case, device: str) -> Iterator[Check]:
 
 
 def _check_patches(count: int, theirs: Tensor, number: int) -> None:
-    """Refuse a setting whose masks are not as large as the recorded ones, before it is drawn."""
+    """Check that masks of a setting have the size of the recorded ones, before drawing them."""
     if not theirs.ndim or count * len(theirs) != theirs.numel():
-        raise UserError(f"statistics {number} is of masks of {count} patches, not of those recorded")
+        raise UserError(f"statistics {number} describes masks of {count} patches, unlike the recorded ones")
 
 
 def _images(case: Case, backbone: Encoder) -> Tensor:
-    """Return the images; they must be what the encoder is made for, as the official ones check too."""
+    """Return the images; they must have the size that the encoder is made for, as in the official code."""
     images = case.tensors["in/x"]
     wanted = (backbone.in_chans, *(side * backbone.out_strides[0] for side in backbone.grid))
     if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
@@ -250,7 +251,7 @@ KINDS: dict[str, Callable[[Case, str], Iterator[Check]]] = {
 
 
 def _load(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
-    """Fill the model; compare, and keep, the tables that this package computes itself."""
+    """Load the recorded weights; compare, and do not load, tables that this package computes itself."""
     yield from _recomputed(model, case, kind)
     own = model.state_dict()
     state = renamed(case, kind)
@@ -271,7 +272,7 @@ def _recomputed(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
 
 
 def _record_stages(backbone: Encoder) -> dict[str, Tensor]:
-    """Return a dict that the next forward fills with stage{i} (before any norm) and encoder, as (B, L, C)."""
+    """Return a dict to which later forward passes add stage{i} (without norms) and encoder, as (B, L, C)."""
     seen: dict[str, Tensor] = {}
     stage_maps = backbone.stage_maps
 
@@ -286,7 +287,7 @@ def _record_stages(backbone: Encoder) -> dict[str, Tensor]:
 
 
 def _gradients(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
-    """Compare the recorded gradients, and the norm of every other one."""
+    """Compare the recorded gradients and gradient norms."""
     own = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     for name, theirs in case.group("grad").items():
         if our_name(name, kind.rules) in own:
@@ -295,7 +296,7 @@ def _gradients(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
     norms = {our_name(name, kind.rules): norm for name, norm in case.says("grad_norms").items()}
     strange = next((name for name in norms if name not in own), None)
     if strange is not None:
-        raise UserError(f"'grad_norms' has {strange} under our names, which has no gradient here")
+        raise UserError(f"'grad_norms' contains {strange} (our name), which has no gradient")
     theirs = torch.tensor(list(norms.values()), dtype=torch.float64)
     ours = torch.stack([own[name].norm() for name in norms])
     yield compare("all gradient norms", ours, theirs, GRADIENTS * theirs.max().item())

@@ -1,4 +1,4 @@
-"""Parameter groups: what learns how fast and decays how much, against what the official scripts did."""
+"""Comparison of learning rates and weight decay of all parameters with those of the official scripts."""
 
 import math
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from mixmae_bench.verify.models import build
 
 
 def check_groups(case: Case) -> Iterator[Check]:
-    """Compare lr scale and weight decay of every parameter; the error is how many parameters differ.
+    """Compare lr scale and weight decay of every parameter; the error is the number of differing parameters.
 
     Raises:
-        UserError: Where the groups are not written as pairs.
+        UserError: If the recorded groups are not pairs.
     """
     for groups in case.groups:
         _check_pairs(groups)
         model, kind = build(case)
         names = {our_name(name, kind.rules): name for name in groups.parameters}
         options = dict(kind.groups, layer_decay_rate=groups.layer_decay)
-        # A name that a model lacks is no mistake in the official codes, which list those of all their models.
+        # The official lists contain names of all their models, so names without a match are not an error.
         options["no_decay"] = [
             end
             for end in options.get("no_decay", [])
@@ -48,7 +48,7 @@ def check_groups(case: Case) -> Iterator[Check]:
 
 def _check_pairs(groups: Groups) -> None:
     if not isinstance(groups.parameters, dict):
-        raise UserError(f"parameter groups are {groups.parameters!r}, not pairs by name")
+        raise UserError(f"parameter groups are {groups.parameters!r}, not an object with names as keys")
     for name, pair in groups.parameters.items():
         good = isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int | float) for n in pair)
         if not good and pair is not None:
@@ -56,7 +56,7 @@ def _check_pairs(groups: Groups) -> None:
 
 
 def _equal(ours: tuple[float, float] | None, theirs: tuple[float, float] | None) -> bool:
-    """Compare (lr scale, weight decay) up to rounding of the scale; None is a frozen parameter."""
+    """Return whether two (lr scale, weight decay) are equal up to rounding; None is a frozen parameter."""
     if ours is None or theirs is None:
         return ours is None and theirs is None
     return math.isclose(ours[0], theirs[0], rel_tol=1e-9) and ours[1] == theirs[1]

@@ -1,6 +1,6 @@
-"""Building the model of a case from the arguments of the official constructor.
+"""Build the model of a case from the arguments of the official constructor.
 
-The kind that names the official file says how. An argument that it does not read is refused by name.
+The kind of checkpoint with the official file in `files` maps the arguments. Unknown arguments are an error.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from mixmae_bench.verify.case import Case, NotBuilt
 
 
 class Classifier(nn.Module):
-    """Encoder, mean over tokens, for UM-MAE a norm (U8), linear head; without classes, no head."""
+    """Encoder, average pooling, for UM-MAE a norm (U8), and a linear head if `num_classes` is not 0."""
 
     def __init__(
         self, backbone: dict, num_classes: int, norm_after_pool: bool, norm_eps: float = 1e-6
@@ -42,28 +42,28 @@ class Classifier(nn.Module):
 
 
 def build(case: Case) -> tuple[nn.Module, Kind]:
-    """Build the model of a case, and return the kind of checkpoint that its weights are.
+    """Build the model of a case; return it and the kind of the recorded weights.
 
     Raises:
-        NotBuilt: Where this package has no counterpart for the official file or an argument, or the recorded
-            weights are not those of the model.
+        NotBuilt: If the official file or an argument is not supported, or the recorded weights do not fit the
+            model.
     """
     try:
         return _build(case)
     except UserError as error:
         raise NotBuilt(str(error)) from error
-    except Exception as error:  # a manifest may say anything, and the constructors check little of it
+    except Exception as error:  # manifests are untrusted, and constructors check few arguments
         raise NotBuilt(f"{type(error).__name__}: {error}") from error
 
 
 def _build(case: Case) -> tuple[nn.Module, Kind]:
     kind = next((kind for kind in registered() if case.family in kind.files), None)
     if kind is None:
-        raise UserError(f"no counterpart here for {case.says('official', 'file')}")
+        raise UserError(f"{case.says('official', 'file')} is not supported")
     arguments = Arguments(case.says, len(case.group("sd")))
     make = _maker(kind, arguments)
     arguments.check_all_read()
-    with torch.device("meta"):  # takes no memory, whatever the sizes
+    with torch.device("meta"):  # needs no memory for any size
         own = make().state_dict()
     problems = mismatches(own, renamed(case, kind))
     if problems:
@@ -72,7 +72,7 @@ def _build(case: Case) -> tuple[nn.Module, Kind]:
 
 
 def _maker(kind: Kind, a: Arguments) -> Callable[[], nn.Module]:
-    """Return what builds the model of a kind for the arguments of its official constructor."""
+    """Return a function that builds the model of a kind for the arguments of its official constructor."""
     config, type_ = kind.constructor(a), f"mixmae_bench.{kind.backbone.name}"
     if kind.fits != "ImageClassifier":
         backbone = dict(type=type_, **config.pop("backbone"))
@@ -85,7 +85,7 @@ def _maker(kind: Kind, a: Arguments) -> Callable[[], nn.Module]:
 
 
 def renamed(case: Case, kind: Kind) -> dict[str, Tensor]:
-    """Return the recorded parameters under our names. Buffers, which we compute, are left out."""
+    """Return the recorded parameters under our names, without buffers, which this package computes."""
     return {
         our_name(name, kind.rules): tensor
         for name, tensor in case.group("sd").items()

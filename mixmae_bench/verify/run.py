@@ -15,16 +15,16 @@ from mixmae_bench.verify.groups import check_groups
 
 
 def verify(folder: Path, device: str, only: str, console: Console) -> int:
-    """Compare all cases of a folder whose name fits the pattern `only`; return how many failed.
+    """Check all cases of a folder with names that match the pattern `only`; return the number of failures.
 
     Raises:
-        UserError: Where the folder has no manifest, no case fits, or the device is not there.
+        UserError: If the folder has no manifest, no case matches, or the device is not available.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device is {device}, and torch sees no GPU; see mixmae-bench doctor")
+        raise UserError(f"--device is {device}, but torch finds no GPU; see mixmae-bench doctor")
     cases = [case for case in read_cases(folder) if fnmatch(case.name, only)]
     if not cases:
-        raise UserError(f"no case of {folder} fits --only '{only}'")
+        raise UserError(f"no case of {folder} matches --only '{only}'")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     failed = sum(not _verify_case(case, device, console) for case in cases)
     console.print(f"{len(cases) - failed} of {len(cases)} cases pass on {device}")
@@ -32,7 +32,7 @@ def verify(folder: Path, device: str, only: str, console: Console) -> int:
 
 
 def _verify_case(case: Case, device: str, console: Console) -> bool:
-    """Compare one case, a row per check; whatever is wrong with it is a row, and the next case goes on."""
+    """Check one case and print a row per check; errors are printed as a row as well."""
 
     good, compared = True, set()
     try:
@@ -42,12 +42,12 @@ def _verify_case(case: Case, device: str, console: Console) -> bool:
             numbers = f"{check.error:9.2e} (at most {check.tolerance:.2e})"
             _row(console, PASS if check.passed else FAIL, case, f"{check.tensor:58} {numbers}")
         for name in not_compared(case, compared):
-            _row(console, NOTE, case, f"{name} is not compared: nothing here computes it")
+            _row(console, NOTE, case, f"{name} is not compared: this package does not compute it")
     except NotBuilt as error:
         good = _row(console, FAIL, case, f"cannot be built: {error}")
     except UserError as error:
         good = _row(console, FAIL, case, f"cannot be compared: {error}")
-    except Exception as error:  # a manifest and its files may hold anything
+    except Exception as error:  # manifests and files may contain anything
         good = _row(console, FAIL, case, f"cannot be compared: {type(error).__name__}: {error}")
     return good and bool(compared)
 
@@ -56,7 +56,7 @@ PASS, FAIL, NOTE = ("pass", "green"), ("FAIL", "red"), ("note", "yellow")
 
 
 def _row(console: Console, mark: tuple[str, str], case: Case, text: str) -> bool:
-    """Print one line, whatever characters a manifest puts into it; return whether it is no failure."""
+    """Print one line, with line breaks and invalid characters escaped; return whether it is not a failure."""
     words = " ".join(f"{case.name:18} {text}".splitlines())
     words = words if len(words) <= 600 else f"{words[:600]} ..."
     words = words.encode("utf-8", "backslashreplace").decode()

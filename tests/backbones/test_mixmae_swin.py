@@ -152,12 +152,12 @@ def test_spread_repeats_every_patch(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(3, 4), (2, 6), (1, 4)])
 def test_spread_refuses_a_grid_that_patches_do_not_divide(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="2x4 map of segment ids"):
+    with pytest.raises(ValueError, match="2x4 map of segment IDs"):
         spread(torch.zeros(2, 4), size)
 
 
 def test_encode_refuses_groups_finer_than_its_last_stage() -> None:
-    with pytest.raises(ValueError, match="4x4 map of segment ids"):
+    with pytest.raises(ValueError, match="4x4 map of segment IDs"):
         make().encode(torch.zeros(1, 8, 8, 8, dtype=torch.float64), torch.zeros(4, 4, dtype=torch.int64))
 
 

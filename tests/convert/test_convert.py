@@ -96,7 +96,7 @@ def test_the_report_names_what_happened(capsys: pytest.CaptureFixture) -> None:
     )
     assert "num_heads=(1, 2, 4, 8)), window_size=6, img_size=96)" in out[3]
     assert out[4] == (
-        "not told by the file, so as published: norm_eps of the backbone, qk_scale of the backbone"
+        "not in the file, published values assumed: norm_eps of the backbone, qk_scale of the backbone"
     )
     assert out[5] == "wrote ours.pth"
     meta = torch.load("ours.pth", weights_only=True)["meta"]
@@ -214,7 +214,7 @@ def test_a_damaged_archive_is_refused(capsys: pytest.CaptureFixture) -> None:
         ),
         (
             lambda state: {**state, "layers.0.blocks.0.gamma": torch.ones(1)},
-            "does not know layers.0.blocks.0.gamma",
+            "does not have layers.0.blocks.0.gamma",
         ),
         (lambda state: {f"{k}.value": v for k, v in state.items()}, "is of no known kind; nearest: "),
         (lambda state: {"conv1.weight": torch.ones(1)}, "is of no known kind; nearest: "),

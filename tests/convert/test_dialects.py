@@ -200,7 +200,7 @@ def test_mixed_names_are_refused_in_one_line(part: str, prefix: str, capsys: pyt
     state = truth(SWIN)
     some = named(lambda name: PARTS[part](of_official(name)), prefix, state)
     line = refusal(some, capsys)
-    assert "those of mmcv's models" in line
+    assert "names of mmcv's models" in line
     assert "order of patch merging" in line
 
     mm, official = (dict(zip(state, named(r, prefix, state), strict=True)) for r in (of_mmdet, of_official))
@@ -219,7 +219,7 @@ def test_a_norm_that_is_there_twice_is_refused(capsys: pytest.CaptureFixture) ->
     line = refusal(
         {**state, "backbone.norm.weight": torch.ones(32), "backbone.norm.bias": torch.ones(32)}, capsys
     )
-    assert "has one place for" in line
+    assert "has only one name for" in line
 
 
 def test_learnt_positions_without_shift_masks_are_those_of_a_swin(capsys: pytest.CaptureFixture) -> None:

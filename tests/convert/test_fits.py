@@ -174,7 +174,7 @@ def test_what_shapes_tell_of_other_arguments_is_told(config: dict, capsys: pytes
         **config,
         "decoder": config.get("decoder"),
     }
-    defaults = said["not told by the file, so as published"]
+    defaults = said["not in the file, published values assumed"]
     assert "norm_eps of the backbone" in defaults
     assert ("norm_eps of the decoder" in defaults) == ("decoder" in config)
     load_model(MODELS.build(told), "ours.pth")
@@ -196,7 +196,7 @@ def test_a_ratio_is_told_that_gives_all_widths(widths: tuple, ratio: float) -> N
 
 
 def test_widths_that_no_one_ratio_gives_are_refused() -> None:
-    with pytest.raises(ValueError, match="which no one ratio gives"):
+    with pytest.raises(ValueError, match="no single mlp_ratio gives"):
         mlp_ratio([torch.empty(16, 8), torch.empty(48, 16)])
 
 
@@ -236,7 +236,7 @@ def test_a_bias_table_of_odd_shape_is_refused(shape: tuple, capsys: pytest.Captu
 def test_a_buffer_that_its_sizes_do_not_explain_is_refused(name: str, capsys: pytest.CaptureFixture) -> None:
     state = CASES["simmim_ft_a"].group("sd")
     torch.save({**state, name: state[name].flip(0)}, "odd.pth")
-    assert f"'{name}' is not what its sizes say" in refused("odd.pth", "ours.pth", capsys=capsys)
+    assert f"'{name}' does not follow from its sizes" in refused("odd.pth", "ours.pth", capsys=capsys)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_swin_of_mmpretrain_with_a_position_table_is_no_mixmim(capsys: pytest.
 
 def test_a_stranger_with_the_name_of_a_buffer_is_refused(capsys: pytest.CaptureFixture) -> None:
     torch.save({**CASES["simmim_ft_a"].group("sd"), "my.attn_mask": torch.ones(2)}, "odd.pth")
-    assert "does not know my.attn_mask" in refused("odd.pth", "ours.pth", capsys=capsys)
+    assert "does not have my.attn_mask" in refused("odd.pth", "ours.pth", capsys=capsys)
 
 
 @pytest.mark.parametrize("size", ["0", "-96"])
@@ -412,7 +412,7 @@ def test_fitting_the_backbone_of_another_method_is_refused(capsys: pytest.Captur
     backbone = dict(type="mixmae_bench.Swin", arch=arch, window_size=8, img_size=128, ape=True)
     Path("swin.py").write_text(f"model = dict(backbone={backbone!r})\n", encoding="utf-8")
     message = refused("official.pth", "ours.pth", "--fit", "swin.py", capsys=capsys)
-    assert "does not fit swin.py: it is of a MixMAESwin, not of a Swin" in message
+    assert "does not fit swin.py: it is for MixMAESwin, not for Swin" in message
 
 
 def test_fitting_a_deeper_backbone_is_refused(capsys: pytest.CaptureFixture) -> None:
@@ -421,7 +421,7 @@ def test_fitting_a_deeper_backbone_is_refused(capsys: pytest.CaptureFixture) -> 
     backbone = dict(type="mixmae_bench.MixMAESwin", arch=arch, img_size=128)
     Path("deeper.py").write_text(f"model = dict(backbone={backbone!r})\n", encoding="utf-8")
     message = refused("official.pth", "ours.pth", "--fit", "deeper.py", capsys=capsys)
-    assert "does not fit deeper.py: it has no layers.2.blocks.2." in message
+    assert "does not fit deeper.py: it lacks layers.2.blocks.2." in message
 
 
 def test_a_classifier_of_ours_is_told(capsys: pytest.CaptureFixture) -> None:

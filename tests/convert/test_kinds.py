@@ -118,7 +118,7 @@ def test_checkpoints_of_models_outside_the_package_are_converted_there_and_back(
     out = capsys.readouterr().out
     assert "found: MySwin fine-tuning (me/my-swin), official names" in out
     assert "backbone=dict(type='mixmae_bench.MySwin', arch=dict(embed_dim=16, depths=(2, 2, 2, 1)" in out
-    assert "so as published: qk_scale of the backbone" in out
+    assert "published values assumed: qk_scale of the backbone" in out
     assert main(["convert", "ours.pth", "back.pth", "--to", "official"]) == 0
     back = torch.load("back.pth", weights_only=True)["model"]
     assert back.keys() == state.keys()
@@ -147,7 +147,7 @@ def test_recorded_cases_of_models_outside_the_package_are_built(outside: Path) -
     info = {**case.info, "file": "my.npz", "official": {"file": "models/my_swin.py"}}
     info["sha256"] = hashlib.sha256(Path("my.npz").read_bytes()).hexdigest()
     mine = replace(case, folder=outside, info=info)
-    with pytest.raises(NotBuilt, match=r"no counterpart here for models/my_swin\.py"):
+    with pytest.raises(NotBuilt, match=r"models/my_swin\.py is not supported"):
         build(mine)
     importlib.import_module("my_models")
     model, kind = build(mine)

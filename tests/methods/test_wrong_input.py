@@ -95,20 +95,24 @@ def test_a_secondary_ratio_that_shows_no_patch(method: str) -> None:
         ("SimMIM", dict(mask_patch_size=6), "mask_patch_size of SimMIM is 6 px; give a multiple of 4 px"),
         ("SimMIM", dict(mask_patch_size=0), "mask_patch_size of SimMIM is 0 px"),
         ("UMMAE", dict(mask_patch_size=8), "mask_patch_size of UMMAE is 8 px; with this Swin it must be 4"),
-        ("UMMAE", dict(backbone=ONE_STAGE), "patches of 2 px on this Swin, whose tokens are of 4 px"),
-        ("UMMAE", dict(backbone=VIT), "patches of 2 px on this PlainViT, whose tokens are of 4 px"),
+        (
+            "UMMAE",
+            dict(backbone=ONE_STAGE),
+            "of 2 px with this Swin, smaller than its tokens of 4 px",
+        ),
+        ("UMMAE", dict(backbone=VIT), "patches of 2 px with this PlainViT, smaller than its tokens of 4 px"),
         (
             "UMMAEViT",
             dict(mask_patch_size=8),
             "mask_patch_size of UMMAEViT is 8 px; with this PlainViT it must be 4",
         ),
-        ("UMMAEViT", dict(backbone=SWIN), "UMMAEViT runs on a PlainViT"),
+        ("UMMAEViT", dict(backbone=SWIN), "UMMAEViT needs a PlainViT"),
         (
             "UMSimMIM",
             dict(mask_patch_size=16),
             "mask_patch_size of UMSimMIM is 16 px; with this Swin it must be 4",
         ),
-        ("UMSimMIM", dict(backbone=VIT), "patches of 2 px on this PlainViT"),
+        ("UMSimMIM", dict(backbone=VIT), "patches of 2 px with this PlainViT"),
     ],
 )
 def test_a_patch_or_an_encoder_that_does_not_fit(method: str, kwargs: dict, message: str) -> None:
@@ -129,7 +133,7 @@ def test_images_that_patches_do_not_divide(method: str, size: tuple[int, int]) -
 @pytest.mark.parametrize("size", [(32, 32), (16, 32)])
 def test_images_of_another_size_than_the_decoder_s(method: str, size: tuple[int, int]) -> None:
     message = refused_images(method, size)
-    assert f"{method} got images of {size} px, its decoder is made for (16, 16)" in message
+    assert f"{method} got images of {size} px, but its decoder is made for (16, 16)" in message
     assert "backbone.img_size" in message
 
 
@@ -137,8 +141,8 @@ def test_images_of_um_mae_whose_packed_half_the_last_stride_does_not_divide() ->
     with pytest.raises(UserError) as error:
         make("UMMAEViT", backbone=dict(VIT, img_size=12))
     assert str(error.value) == (
-        "UMMAEViT packs images of 12 px into maps of 6 px, which the last stride of PlainViT (4 px) does not "
-        "divide; make backbone.img_size a multiple of 8"
+        "UMMAEViT packs images of 12 px into maps of 6 px, not a multiple of the last stride of PlainViT "
+        "(4 px); make backbone.img_size a multiple of 8"
     )
 
 
@@ -157,14 +161,14 @@ def test_a_mask_of_um_mae_that_does_not_keep_one_patch_of_every_block(visible: l
         mask[1, row, col] = 0
     with pytest.raises(UserError) as error:
         model.loss(torch.zeros(2, 3, 16, 16), mask)
-    assert "exactly one patch of every 2x2 block" in line(error)
+    assert "exactly one visible patch per 2x2 block" in line(error)
 
 
 @pytest.mark.parametrize("backbone", [PVT, VIT], ids=["UMPVT", "PlainViT"])
 def test_mixmae_on_an_encoder_that_cannot_keep_two_images_apart(backbone: dict) -> None:
     message = refused_images("MixMAE", (16, 16), backbone=backbone)
     assert backbone["type"].removeprefix("mixmae_bench.") in message
-    assert "segment_ids apart" in message
+    assert "does not support segment_ids" in message
 
 
 def test_a_batch_of_one_image_is_refused_by_mixmae_alone() -> None:

@@ -306,5 +306,5 @@ def test_a_rate_that_reaches_no_parameter_is_refused() -> None:
 def test_the_swin_of_another_package_which_says_no_depths_is_refused_by_name(package: str) -> None:
     swin = import_module(f"{package}.models.backbones.swin").SwinTransformer
     backbone = swin(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
-    with pytest.raises(UserError, match="SwinTransformer as backbone of Model has no get_layer_depth"):
+    with pytest.raises(UserError, match="SwinTransformer, the backbone of Model, has no get_layer_depth"):
         wrap(Model(backbone), layer_decay_rate=0.5)

@@ -259,7 +259,7 @@ def test_98_percent_are_refused_and_the_first_missing_tensor_is_named(tmp_path: 
     torch.save(state, tmp_path / "weights.pth")
     message = refused(tmp_path / "weights.pth")
     assert "98." in message
-    assert f"'{next(name for name in make().state_dict() if name in left_out)}' is not there" in message
+    assert f"'{next(name for name in make().state_dict() if name in left_out)}' is missing" in message
 
 
 def test_99_percent_are_accepted_and_what_is_missing_is_listed(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(tmp_path: Path) -> 
     state["layers.2.blocks.0.mlp.fc1.weight"] = torch.zeros(64, 32)
     torch.save(state, tmp_path / "weights.pth")
     message = refused(tmp_path / "weights.pth")
-    assert "'layers.2.blocks.0.mlp.fc1.weight' has shape (64, 32) there, (128, 32) here" in message
+    assert "'layers.2.blocks.0.mlp.fc1.weight' has shape (64, 32), the model's has (128, 32)" in message
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ CONTENTS: dict[str, tuple[Callable[[State], dict], tuple[str, ...]]] = {
             "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.5)}},
             "optimizer_states": [],
         },
-        ("stripped 'model.'", "left out 1 tensors beside 'model.': 'criterion.weight'"),
+        ("stripped 'model.'", "left out 1 tensors outside 'model.': 'criterion.weight'"),
     ),
     "Lightning, compiled": (lambda s: {"state_dict": under("net._orig_mod.", s)}, ("'net.'",)),
     "DeepSpeed": (
@@ -87,7 +87,7 @@ CONTENTS: dict[str, tuple[Callable[[State], dict], tuple[str, ...]]] = {
     "a name of its own": (lambda s: {"my_swin": s, "rng_state": torch.zeros(8)}, ()),
     "timm's EMA": (
         lambda s: {"state_dict": s, "state_dict_ema": other(s)},
-        ("took the raw weights under 'state_dict'", "passed over the moving average under 'state_dict_ema'"),
+        ("took the raw weights under 'state_dict'", "ignored the moving average under 'state_dict_ema'"),
     ),
     "EMA first": (
         lambda s: {"model_ema": other(s), "model": s},
@@ -103,14 +103,14 @@ CONTENTS: dict[str, tuple[Callable[[State], dict], tuple[str, ...]]] = {
     ),
     "EMA alone": (
         lambda s: {"state_dict_ema": s},
-        ("took the moving average under 'state_dict_ema': there is nothing else",),
+        ("took the moving average under 'state_dict_ema', the only weights",),
     ),
     "mmengine's EMAHook": (
         lambda s: {
             "state_dict": s,
             "ema_state_dict": {**under("module.", other(s)), "steps": torch.tensor(4)},
         },
-        ("took 'state_dict', a moving average, and passed over the raw weights under 'ema_state_dict'",),
+        ("took 'state_dict', a moving average, and ignored the raw weights under 'ema_state_dict'",),
     ),
     "Lightning's WeightAveraging": (
         lambda s: {"state_dict": under("model.", s), "current_model_state": under("model.", other(s))},
@@ -118,15 +118,15 @@ CONTENTS: dict[str, tuple[Callable[[State], dict], tuple[str, ...]]] = {
     ),
     "EMA beside, by names": (
         lambda s: {"state_dict": {**under("model.", s), **under("model_ema.module.", other(s))}},
-        ("passed over the moving average under 'model_ema'", "stripped 'model.'"),
+        ("ignored the moving average under 'model_ema'", "stripped 'model.'"),
     ),
     "torch's AveragedModel": (
         lambda s: {**under("module.", s), "n_averaged": torch.tensor(3)},
-        ("passed over the moving average under 'n_averaged'", "stripped 'module.'"),
+        ("ignored the moving average under 'n_averaged'", "stripped 'module.'"),
     ),
     "mmcv 1's EMAHook": (
         lambda s: {**s, **{f"ema_{name.replace('.', '_')}": t for name, t in other(s).items()}},
-        ("passed over the moving average under 'ema_",),
+        ("ignored the moving average under 'ema_",),
     ),
 }
 
@@ -182,7 +182,7 @@ def test_the_average_of_mmengines_own_hook_is_what_state_dict_holds() -> None:
     assert torch.equal(weights.state["weight"], average)
     assert torch.equal(checkpoint["ema_state_dict"]["module.weight"], weight)
     assert weights.notes == (
-        "took 'state_dict', a moving average, and passed over the raw weights under 'ema_state_dict'",
+        "took 'state_dict', a moving average, and ignored the raw weights under 'ema_state_dict'",
     )
 
 
@@ -192,7 +192,7 @@ def test_the_average_of_mmengines_own_hook_is_what_state_dict_holds() -> None:
         ({"encoder": {"a": torch.ones(2, 2)}, "predictor": {"a": torch.ones(2, 2)}}, "several sets"),
         ({"model.a": torch.ones(2), "net.a": torch.ones(2)}, "several models, under 'model', 'net'"),
         ({"a.b": torch.ones(2), "a._orig_mod.b": torch.ones(2)}, "same names with and without"),
-        ({"optimizer": {"state": {"a": torch.ones(2, 2)}}}, "holds no tensors by name"),
+        ({"optimizer": {"state": {"a": torch.ones(2, 2)}}}, "contains no state dict"),
     ],
 )
 def test_what_cannot_be_told_is_one_line(content: dict, message: str, tmp_path: Path) -> None:

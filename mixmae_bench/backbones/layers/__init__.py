@@ -1,1 +1,1 @@
-"""Building blocks that several backbones share."""
+"""Building blocks used by several backbones."""

@@ -1,13 +1,13 @@
-"""Architectures by name, and what follows from their depth."""
+"""Named architectures, stochastic depth rates and layer depths."""
 
 import numpy as np
 
 
 def named_arch(arch: str | dict, known: dict[str, dict]) -> dict:
-    """Return an architecture by its name, or the one given.
+    """Return the architecture of a name, or `arch` itself if it is a dict.
 
     Raises:
-        ValueError: Where the name is unknown.
+        ValueError: If the name is unknown.
     """
     if isinstance(arch, str) and arch not in known:
         raise ValueError(f"unknown arch '{arch}'; known: {', '.join(known)}")
@@ -15,10 +15,10 @@ def named_arch(arch: str | dict, known: dict[str, dict]) -> dict:
 
 
 def arch_name(arch: dict, known: dict[str, dict]) -> str | dict:
-    """Return the name of an architecture, or the architecture where it has none.
+    """Return the name of an architecture, or the architecture if it has no name.
 
     Args:
-        arch: The architecture, or the part of it that is known.
+        arch: The architecture; missing keys match any value.
         known: Architectures by name.
     """
     same = (name for name, other in known.items() if {key: other.get(key) for key in arch} == arch)
@@ -26,15 +26,15 @@ def arch_name(arch: dict, known: dict[str, dict]) -> str | dict:
 
 
 def drop_path_rates(last: float, num_blocks: int) -> list[float]:
-    """Return the stochastic depth of every block: from 0 at the first, linearly, to `last`."""
+    """Return the stochastic depth rate of every block, rising linearly from 0 to `last`."""
     return np.linspace(0, last, num_blocks).tolist()
 
 
 def flat_layer_depth(param_name: str, prefix: str, num_blocks: int) -> tuple[int, int]:
-    """Return depth and number of depths of a parameter of an encoder with flat `blocks`.
+    """Return the depth of a parameter and the number of depths, for an encoder with flat `blocks`.
 
-    As the official util/lr_decay.py: block i has depth i + 1, its downsample too; what comes after the
-    blocks has the head's depth.
+    As in the official util/lr_decay.py, block i and its downsample have depth i + 1, and parameters after the
+    blocks have the depth of the head.
     """
     num_depths = num_blocks + 2
     name = param_name.removeprefix(prefix)

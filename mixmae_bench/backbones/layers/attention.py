@@ -1,7 +1,7 @@
-"""Scaled dot-product attention with a learnt bias, in the form that is fastest where it runs.
+"""Scaled dot-product attention with a learnt bias, with a faster implementation for training on CPUs.
 
-PyTorch's fused kernels on a CPU give no gradient of a bias: in training `scaled_dot_product_attention` takes
-separate operations there, with copies of queries, keys and values, and in bfloat16 all of it in float32.
+PyTorch's fused CPU kernels do not support gradients of the bias. In training, `scaled_dot_product_attention`
+falls back to separate operations on CPUs, with copies of queries, keys and values, and float32 for bfloat16.
 """
 
 import torch
@@ -13,13 +13,13 @@ from mixmae_bench.backbones.layers.tracing import is_traced
 
 
 def attend(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None = None) -> Tensor:
-    """Scaled dot-product attention inside segments.
+    """Compute scaled dot-product attention inside segments.
 
     Args:
         qkv: Queries, keys and values (B, k, n, 3*C), read as (3, heads, C / heads).
         num_heads: Heads.
         bias: Added to the logits, (1 or B, 1 or k, heads, n, n).
-        scale: Factor of the products of queries and keys; None for (C / heads) ** -0.5.
+        scale: Scale of the products of queries and keys; None for head_dim ** -0.5.
 
     Returns:
         (B, k, n, C).
@@ -30,12 +30,12 @@ def attend(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None = None
         return _BiasedAttention.apply(qkv, num_heads, bias, scale)
     B, k, n, _ = qkv.shape
     bias = bias.to(qkv.dtype)
-    if bias.shape[:2] == (1, 1):  # the same for all segments of all images: they are one batch, uncopied
+    if bias.shape[:2] == (1, 1):  # one bias for all segments: merge them into the batch, without copies
         query, key, value = qkv.reshape(B * k, n, 3, num_heads, -1).permute(2, 0, 3, 1, 4).unbind()
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[0], scale=scale)
         return out.transpose(1, 2).reshape(B, k, n, -1)
     query, key, value = qkv.view(B, k, n, 3, num_heads, -1).unbind(3)
-    # Segments and heads share an axis, so that one bias of batch 1 serves all images.
+    # Merge segments and heads into one axis, so that a bias of batch size 1 broadcasts over images.
     query, key, value = (t.transpose(2, 3).flatten(1, 2) for t in (query, key, value))
     bias = bias.expand(-1, k, -1, -1, -1).flatten(1, 2)
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
@@ -43,10 +43,10 @@ def attend(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None = None
 
 
 def _attend_plainly(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None) -> Tensor:
-    """As `attend`, by operators that every exporter knows and without naming the batch size.
+    """Compute `attend` with basic operators and without using the batch size, for exporters.
 
-    Exporters to ONNX take a batch size that is named for a constant, and rewrite fused attention with other
-    strides than it had when it was recorded.
+    ONNX exporters treat a batch size that is used in Python as a constant, and they change the strides of
+    fused attention.
     """
     query, key, value = qkv.unflatten(-1, (3, num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind()
     scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -55,7 +55,7 @@ def _attend_plainly(qkv: Tensor, num_heads: int, bias: Tensor, scale: float | No
 
 
 class _BiasedAttention(torch.autograd.Function):
-    """Attention as batched matrix products in the format of `qkv`, with one copy each way."""
+    """Attention as batched matrix products in the dtype of `qkv`, with one copy in each direction."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, qkv: Tensor, num_heads: int, bias: Tensor, scale: float | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Activation checkpointing: less memory in training for one more forward pass of every block."""
+"""Activation checkpointing: less memory in training, at the cost of a second forward pass of every block."""
 
 import torch
 from torch import Tensor, nn
@@ -6,10 +6,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 def call(block: nn.Module, *args: object, with_cp: bool) -> Tensor:
-    """Call a block; with `with_cp`, its activations are computed again in the backward pass, not kept.
+    """Call a block; if `with_cp`, recompute its activations in the backward pass instead of storing them.
 
-    Random numbers (stochastic depth) are drawn alike both times. Non-reentrant: outputs and gradients are
-    those without it, also where no input needs a gradient and under DistributedDataParallel.
+    Both forward passes use the same random numbers (stochastic depth). Checkpointing is non-reentrant:
+    outputs and gradients are unchanged, even if no input requires a gradient, and under
+    DistributedDataParallel.
     """
     if with_cp and torch.is_grad_enabled():
         return checkpoint(block, *args, use_reentrant=False)

@@ -4,7 +4,7 @@ from torch import nn
 
 
 def xavier_init(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for every Linear, as the official code (M7)."""
+    """Initialise a Linear with Xavier-uniform weights and zero bias, as in the official code (M7)."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -12,7 +12,7 @@ def xavier_init(module: nn.Module) -> None:
 
 
 def truncated_init(module: nn.Module) -> None:
-    """Truncated normal weights of std 0.02 and zero biases for every Linear, as the official Swin."""
+    """Initialise a Linear with truncated normal weights (std 0.02) and zero bias, as in the official Swin."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -20,7 +20,7 @@ def truncated_init(module: nn.Module) -> None:
 
 
 def um_mae_init(module: nn.Module) -> None:
-    """Xavier-uniform Linear, N(0, sqrt(2 / fan_out)) convolutions, zero biases (U12)."""
+    """Initialise Linear (Xavier-uniform) and convolutions (N(0, sqrt(2 / fan_out))) with zero bias (U12)."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
     elif isinstance(module, nn.Conv2d):

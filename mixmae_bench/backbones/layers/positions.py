@@ -1,4 +1,4 @@
-"""Sin-cos position tables and the resizing of tables learnt at another size."""
+"""Sin-cos position tables, and resizing of position and bias tables."""
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 def sincos_table(dim: int, size: tuple[int, int]) -> Tensor:
     """Return the position table (1, H*W, dim) of a grid (H, W), row-major.
 
-    The first half of the channels encodes the column, the second the row; in each half sines come
+    The first half of the channels encodes the column, the second half the row. In each half, sines come
     before cosines (MixMIM util/pos_embed.py at 2b2f5a9: "w goes first", M6).
 
     Raises:
-        ValueError: Where `dim` is not a multiple of 4.
+        ValueError: If `dim` is not a multiple of 4.
     """
     if dim % 4:
         raise ValueError(f"a sin-cos table needs a dim divisible by 4, not {dim}")
@@ -25,7 +25,7 @@ def sincos_table(dim: int, size: tuple[int, int]) -> Tensor:
 
 
 def is_sincos(table: Tensor) -> bool:
-    """Return whether a position table (1, L, C), resized or not, is a sin-cos one: sin^2 + cos^2 is 1."""
+    """Return whether a position table (1, L, C) is sin-cos, possibly resized: sin^2 + cos^2 is close to 1."""
     if table.shape[-1] % 4:
         return False
     sines, cosines = table.float().unflatten(-1, (2, 2, -1)).unbind(-2)
@@ -33,7 +33,7 @@ def is_sincos(table: Tensor) -> bool:
 
 
 def resize_grid(table: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
-    """Resize a table (H*W, C) on a grid `size` (H, W) to `new_size`, bicubic without aligned corners (M9)."""
+    """Resize a table (H*W, C) from `size` (H, W) to `new_size`: bicubic, align_corners=False (M9)."""
     return resample_abs_pos_embed(table[None], new_size, size, num_prefix_tokens=0, antialias=False)[0]
 
 
@@ -43,13 +43,13 @@ def table_positions(
     size: tuple[int, int],
     coords: Tensor | None,
 ) -> Tensor:
-    """Read a position table (1, h*w, C) made for a `grid` (h, w).
+    """Return the position embeddings of a map.
 
     Args:
-        table: The table.
-        grid: The grid it is made for.
-        size: Size (H, W) of the map that needs positions; another one than `grid` resizes the table.
-        coords: Where the tokens of a packed map come from, (row, column) in whole-image tokens,
+        table: Position table (1, h*w, C).
+        grid: Grid (h, w) that the table is made for.
+        size: Size (H, W) of the map; the table is resized if it differs from `grid`.
+        coords: Original coordinates of packed tokens, (row, column) in tokens of the whole image,
             (B, H, W, 2), or None for a map of the whole image.
 
     Returns:
@@ -67,7 +67,7 @@ def resize_square_table(table: Tensor, rows: int) -> Tensor:
     """Resize a table (side * side, C) of a square grid to `rows` rows.
 
     Raises:
-        ValueError: Where either number of rows is not a square.
+        ValueError: If either number of rows is not a square.
     """
     side, new_side = round(len(table) ** 0.5), round(rows**0.5)
     if side**2 != len(table) or new_side**2 != rows:
@@ -83,7 +83,7 @@ def resize_geometric(table: Tensor, rows: int) -> Tensor:
     scipy's interp2d, removed in SciPy 1.14; RectBivariateSpline gives the same numbers.)
 
     Raises:
-        ValueError: Where either number of rows is not the square of an odd number.
+        ValueError: If either number of rows is not the square of an odd number.
     """
     side, new_side = round(len(table) ** 0.5), round(rows**0.5)
     if side**2 != len(table) or new_side**2 != rows or side % 2 == 0 or new_side % 2 == 0:

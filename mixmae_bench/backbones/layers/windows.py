@@ -1,14 +1,14 @@
 """Window attention with a relative position bias, without masks.
 
-A map of tokens is partitioned into segments. Tokens attend to one another if they share a window and a
-segment id, and a segment holds all tokens that do. Logits that a mask would discard are therefore never
-computed: between the two images of a mixture (which have different segment ids), across the seam of shifted
-windows, or with padding. There is no padding: at the border of a map that windows do not divide, windows are
-smaller.
+A map of tokens is partitioned into segments. A segment contains the tokens of a window that have the same
+segment ID, and tokens attend to each other only inside their segment. Logits that a mask would discard are
+therefore never computed: between the two images of a mixture (which have different segment IDs), and between
+the two parts of a shifted window that wraps around. There is no padding: if the window size does not divide
+the map, windows at the border are smaller.
 
-A partition depends on sizes and on segment ids, which the batch shares, never on the images. Inside a stage,
-tokens are kept as sequences (B, L, C) in the order of their segments, as everything but attention works token
-by token. Segments of one length lie side by side, in a bucket, and are computed together.
+A partition depends only on sizes and segment IDs, which are shared by the batch. Inside a stage, tokens are
+sequences (B, L, C) in the order of their segments, as all operations but attention are per token. Segments of
+equal length are adjacent. They form a bucket and are computed together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,18 +26,18 @@ from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.tracing import is_traced, map_size
 
 RECOMPUTED = ("relative_position_index", "attn_mask")
-"""Last parts of the names of official buffers that follow from the sizes; ours are built, never loaded."""
+"""Last parts of the names of official buffers. They follow from sizes and are computed, never loaded."""
 
 _whole_windows = False
 
 
 @contextmanager
 def whole_windows() -> Iterator[None]:
-    """Partition into unshifted windows only, without segment ids: for counting FLOPs, never for values.
+    """Partition maps into unshifted windows only, without segment IDs. Use this to count FLOPs only.
 
-    The official codes compute all logits of a window and mask some, and UM-MAE's computes the biases of every
-    window, equal as they are. Inside this context a forward pass does as much arithmetic as theirs, so that a
-    count does not depend on what this package leaves out.
+    The official implementations compute all logits of a window and mask some of them, and UM-MAE's computes
+    equal biases again for every window. Inside this context, a forward pass performs the same operations, so
+    FLOPs are comparable to theirs. Outputs are not meaningful.
     """
     global _whole_windows
     before, _whole_windows = _whole_windows, True
@@ -48,19 +48,19 @@ def whole_windows() -> Iterator[None]:
 
 
 def windows_are_whole() -> bool:
-    """Whether this is inside `whole_windows`."""
+    """Return whether `whole_windows` is active."""
     return _whole_windows
 
 
 @dataclass(frozen=True, eq=False)
 class Bucket:
-    """Segments of equally many tokens.
+    """Segments of equal length.
 
     Attributes:
-        count: Segments.
-        length: Tokens of each.
+        count: Number of segments.
+        length: Number of tokens per segment.
         relative_coords: (row, column) of key minus query, int64 (count, length, length, 2), or
-            (1, length, length, 2) where they are the same in all segments.
+            (1, length, length, 2) if they are the same in all segments.
     """
 
     count: int
@@ -69,26 +69,26 @@ class Bucket:
 
 
 class Partition:
-    """How a map of tokens is partitioned into segments.
+    """A partition of a map of tokens into segments.
 
-    A map smaller than the window is one window (the official clamp, M1 and S1). Shifted windows begin half
-    a window further along the axes that have more than one (S1); the first one is then smaller, and so is the
-    last: the official code rolls these two pieces into one window and masks one from the other.
+    A map smaller than the window is one window (as clamped in the official code, M1 and S1). Windows are
+    shifted by half a window along axes with more than one window (S1). The first and last windows are then
+    smaller; the official code rolls these two into one window and masks attention between them.
 
     Args:
         size: The map's (H, W).
         window_size: Side of a window in tokens.
         shifted: Whether windows are shifted.
-        segment_ids: Integer map (H, W), from 0, or None where all tokens share one.
-        device: Where the tokens are.
-        share: Whether a bucket keeps relative coordinates once, all its segments being of one shape.
+        segment_ids: Integer map (H, W), from 0, or None if all tokens have the same ID.
+        device: Device of the tokens.
+        share: Whether a bucket stores relative coordinates once, for segments of the same shape.
 
     Attributes:
         size: The map's (H, W).
-        segments: Number of the segment of every token, int64 (H, W).
-        order: Place in the row-major map of every token in the order of segments, int64 (L,).
-        place: Place in the order of segments of every token of the row-major map, int64 (L,).
-        buckets: The segments in that order.
+        segments: Index of the segment of every token, int64 (H, W).
+        order: Row-major index of every token in the order of segments, int64 (L,).
+        place: Inverse of `order`, int64 (L,).
+        buckets: The segments, in this order.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Partition:
         lengths = self.segments.flatten().bincount().tolist()
         alike: dict[tuple[int, int], list[Tensor]] = {}
         for segment in index.split(lengths):
-            # Rectangles of one shape have the same relative coordinates; mixtures are of any shape.
+            # Rectangles of the same shape have the same relative coordinates. With IDs, shapes are irregular.
             height = int(segment[-1] // size[1] - segment[0] // size[1]) if segment_ids is None else 0
             alike.setdefault((len(segment), height), []).append(segment)
         stacks = [torch.stack(segments) for segments in alike.values()]
@@ -123,15 +123,15 @@ class Partition:
             self.buckets.append(Bucket(*stack.shape, relative.to(device)))
 
     def arrange(self, maps: Tensor) -> Tensor:
-        """Bring maps (B, H, W, C) into the order of segments (B, L, C)."""
+        """Reorder the tokens of maps (B, H, W, C) by segment: (B, L, C)."""
         return _permute(maps.flatten(1, 2), self.order, self.place)
 
     def restore(self, tokens: Tensor) -> Tensor:
-        """Bring tokens (B, L, C) back into maps (B, H, W, C)."""
+        """Reorder tokens (B, L, C) back to maps (B, H, W, C)."""
         return _permute(tokens, self.place, self.order).unflatten(1, self.size)
 
     def split(self, tokens: Tensor) -> list[Tensor]:
-        """Cut arranged tokens (B, L, C) into one (B, count, length, C) per bucket."""
+        """Split arranged tokens (B, L, C) into one tensor (B, count, length, C) per bucket."""
         parts = tokens.split([bucket.count * bucket.length for bucket in self.buckets], dim=1)
         return [
             part.unflatten(1, (bucket.count, bucket.length))
@@ -139,11 +139,11 @@ class Partition:
         ]
 
 
-@torch.compiler.disable  # as it depends on values, and every mask would be compiled anew
+@torch.compiler.disable  # depends on values; every new mask would cause a recompilation
 def partition_map(
     size: tuple[int, int], window_size: int, shifted: bool, segment_ids: Tensor | None, device: torch.device
 ) -> Partition:
-    """Return the `Partition` of a map, arguments as there; those without segment ids are cached."""
+    """Return the `Partition` of a map for the same arguments; cached if there are no segment IDs."""
     if _whole_windows:
         return Partition(size, window_size, False, None, device, share=False)
     if segment_ids is not None:
@@ -153,14 +153,14 @@ def partition_map(
 
 @lru_cache(maxsize=64)
 def _ungrouped(size: tuple[int, int], window_size: int, shifted: bool, device: torch.device) -> Partition:
-    # What is kept must serve every later pass. In a thread of its own there is no inference mode, and neither
-    # torch.export's tensors without values nor the graph that torch.jit.trace records.
+    # Later passes use the cached tensors, so they must not be inference tensors, fake tensors of torch.export
+    # or part of a torch.jit.trace graph. None of these modes is active in a new thread.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(Partition, size, window_size, shifted, None, device, share=True).result()
 
 
 def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:
-    """Number the windows along an axis: int64 (n,)."""
+    """Return the index of the window of every token along an axis: int64 (n,)."""
     if n <= window_size:
         return torch.zeros(n, dtype=torch.int64)
     shift = window_size // 2 if shifted else 0
@@ -172,25 +172,26 @@ def relative_coords(index: Tensor, width: int) -> Tensor:
     """Return (row, column) of key minus query, (k, n, n, 2).
 
     Args:
-        index: Of the tokens in a row-major map, (k, n).
-        width: Columns of the map.
+        index: Row-major indices of the tokens, (k, n).
+        width: Number of columns of the map.
     """
     coords = torch.stack([index // width, index % width], dim=-1)
     return coords[:, None] - coords[:, :, None]
 
 
 def relative_position_index(relative_coords: Tensor, table_window: int) -> Tensor:
-    """Return rows of a bias table for coordinates of key minus query (..., 2): int64 (...).
+    """Return the rows of a bias table for relative coordinates (key minus query, (..., 2)): int64 (...).
 
-    The table covers offsets of up to `table_window - 1` each way, row = (dy + T-1) * (2T-1) + (dx + T-1)
-    with (dy, dx) = query minus key and T = `table_window` (M4). A smaller window uses the table's middle.
+    The table covers offsets of up to `table_window - 1` in each direction. The row of an offset is
+    (dy + T-1) * (2T-1) + (dx + T-1), with (dy, dx) = query minus key and T = `table_window` (M4). Smaller
+    windows use the middle of the table.
     """
     dy, dx = (table_window - 1 - relative_coords).unbind(-1)
     return dy * (2 * table_window - 1) + dx
 
 
 class _Permute(torch.autograd.Function):
-    """Reorder tokens: the gradient is reordered back, where index_select's own would add up."""
+    """Permute tokens. The backward pass permutes gradients, while that of index_select accumulates them."""
 
     @staticmethod
     def forward(
@@ -218,14 +219,14 @@ def run_blocks(
     of_partition: Callable[[Partition], object] | None = None,
     with_cp: bool = False,
 ) -> Tensor:
-    """Run blocks of window attention at one resolution; tokens are reordered only where windows change.
+    """Run window attention blocks at one resolution; tokens are reordered only between different windows.
 
     Args:
-        blocks: Called with arranged tokens (B, L, C), their `Partition`, and what `of_partition` returned for
-            it; `block.attn` says `window_size` and `shifted`.
-        maps: (B, H, W, C).
-        segment_ids: Integer map (H, W), from 0, or None where all tokens share one.
-        of_partition: Computes what blocks of one partition share, such as relative coordinates.
+        blocks: Called with arranged tokens (B, L, C), their `Partition`, and the result of `of_partition` for
+            it. `block.attn` has the attributes `window_size` and `shifted`.
+        maps: Tokens (B, H, W, C).
+        segment_ids: Integer map (H, W), from 0, or None if all tokens have the same ID.
+        of_partition: Computes values shared by blocks of the same partition, such as relative coordinates.
         with_cp: See `checkpointing.call`.
 
     Returns:
@@ -256,10 +257,10 @@ class WindowAttention(nn.Module):
     Args:
         dim: Channels.
         num_heads: Heads.
-        window_size: Side of a window in tokens, for which the table is made.
+        window_size: Side in tokens of the windows that the table is made for.
         shifted: Whether windows are shifted.
         qkv_bias: Whether queries, keys and values have a bias.
-        qk_scale: Factor of the products of queries and keys; None for (dim / num_heads) ** -0.5.
+        qk_scale: Scale of the products of queries and keys; None for head_dim ** -0.5.
     """
 
     def __init__(
@@ -282,7 +283,7 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, tokens: Tensor, partition: Partition) -> Tensor:
-        """Attend inside the segments of `partition`: arranged tokens (B, L, C) to the same."""
+        """Attend inside the segments of `partition`, for arranged tokens (B, L, C); return (B, L, C)."""
         return self.proj(self._inside(self.qkv(tokens), partition))
 
     @torch.compiler.disable  # as `partition`
@@ -294,18 +295,18 @@ class WindowAttention(nn.Module):
         return torch.cat(out, dim=1)
 
     def bias(self, relative_coords: Tensor) -> Tensor:
-        """Turn coordinates of key minus query (k, n, n, 2) into biases (1, k, heads, n, n)."""
+        """Return the biases (1, k, heads, n, n) of relative coordinates (k, n, n, 2), key minus query."""
         index = relative_position_index(relative_coords, self.window_size)
         return F.embedding(index, self.relative_position_bias_table).permute(0, 3, 1, 2)[None]
 
 
 def spread(segment_ids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Repeat the entries of a map of segment ids until it has `size` (H, W).
+    """Upsample a map of segment IDs to `size` (H, W) by repeating its entries.
 
     Raises:
-        ValueError: Where the map's grid does not divide `size`.
+        ValueError: If the size of the map does not divide `size`.
     """
     (rows, cols), (H, W) = segment_ids.shape, size
     if H % rows or W % cols:
-        raise ValueError(f"a {rows}x{cols} map of segment ids does not divide a {H}x{W} grid of tokens")
+        raise ValueError(f"a {rows}x{cols} map of segment IDs does not divide a {H}x{W} grid of tokens")
     return segment_ids.repeat_interleave(H // rows, 0).repeat_interleave(W // cols, 1)

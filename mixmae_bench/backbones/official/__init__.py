@@ -1,1 +1,1 @@
-"""How a model describes checkpoints and constructors of its official code, at the end of its own file."""
+"""Tools to describe checkpoints and constructors of official code, used at the end of each model's file."""

@@ -1,8 +1,8 @@
-"""The kinds of checkpoints of official code, each registered by the file of its backbone or method.
+"""The registry of the kinds of official checkpoints.
 
-A backbone's file registers the kinds that hold the backbone alone or in a classifier, a method's file the
-kinds of its pretraining. A module outside the package does the same. `mixmae-bench convert` and
-`mixmae-bench verify` know a kind once its module is imported.
+The file of a backbone registers the kinds that contain the backbone alone or in a classifier, and the file of
+a method registers the kinds of its pretraining checkpoints. Modules outside the package can register kinds
+too: `mixmae-bench convert` and `mixmae-bench verify` support a kind once its module is imported.
 """
 
 import inspect
@@ -20,31 +20,32 @@ from mixmae_bench.backbones.official.shapes import State, image_side
 from mixmae_bench.registry import MODELS
 
 WRITTEN = ("arch", "window_size", "img_size")
-"""Arguments that a config says even where they are the defaults."""
+"""Arguments that are written into a config even if they have their default values."""
 
 
 def no_buffers(encoder: State, img_size: int | None) -> dict[str, Tensor]:
-    """Return the buffers of a backbone that has none."""
+    """Return an empty dict, for backbones without buffers."""
     return {}
 
 
 @dataclass(frozen=True)
 class BackboneCheckpoint:
-    """The part of official checkpoints that is a backbone, and how its config follows from their shapes.
+    """Description of a backbone in official checkpoints, and the inference of its config from their shapes.
+
+    The image size is the side of the images in pixels, or None if it is unknown.
 
     Attributes:
-        model: Our class, with arguments `patch_size` and `in_chans`.
-        settings: Returns the arguments of `model` that shapes tell, from the parameters and the pixels per
-            side of the images, or None where they are unknown. `config` adds patch size, channels of the
-            images and out indices.
-        defaults: Names of the arguments that no shape tells, so that a config has the published ones.
-        layouts: Names of its parameters in other packages.
+        model: Our class; it has the arguments `patch_size` and `in_chans`.
+        settings: Infers arguments of `model` from the parameters and the image size. `config` adds patch
+            size, channels of the images and out indices.
+        defaults: Names of the arguments that cannot be inferred; a config uses their published values.
+        layouts: Parameter names in other packages.
         buffers: Patterns of the names of official buffers. They follow from sizes and are never loaded.
-        make_buffers: Returns these buffers, from the parameters and the pixels per side of the images.
-        sized: Whether `make_buffers` needs the size of the images to return all of them.
-        img_size: Returns the pixels per side of the images, from parameters and official buffers.
-        refused: Patterns of names, and why a file with all of them is refused. They belong to a variant that
-            the class does not build.
+        make_buffers: Returns these buffers, from the parameters and the image size.
+        sized: Whether `make_buffers` needs the image size to return all buffers.
+        img_size: Returns the image size, inferred from parameters and official buffers.
+        refused: Patterns of the names of an unsupported variant, and a reason. A checkpoint is refused if all
+            patterns match.
     """
 
     model: type[nn.Module]
@@ -62,24 +63,24 @@ class BackboneCheckpoint:
         return self.model.__name__
 
     def config(self, encoder: State, img_size: int | None) -> dict:
-        """Return the config of the backbone that parameters fit, without most arguments that are defaults."""
-        told = self.settings(encoder, img_size)
-        _, told["in_chans"], _, told["patch_size"] = encoder["patch_embed.proj.weight"].shape
+        """Infer the config of the backbone from its parameters; most default values are omitted."""
+        inferred = self.settings(encoder, img_size)
+        _, inferred["in_chans"], _, inferred["patch_size"] = encoder["patch_embed.proj.weight"].shape
         norms = sorted({int(name.split(".")[1]) for name in encoder if name.startswith(OUT_NORMS)})
         if norms:
-            told["out_indices"] = (*norms, -1)
+            inferred["out_indices"] = (*norms, -1)
         known = inspect.signature(self.model).parameters
-        told = {name: v for name, v in told.items() if name in WRITTEN or v != known[name].default}
-        return {"type": f"mixmae_bench.{self.name}", **told}
+        inferred = {name: v for name, v in inferred.items() if name in WRITTEN or v != known[name].default}
+        return {"type": f"mixmae_bench.{self.name}", **inferred}
 
 
 def always(encoder: State) -> bool:
-    """Accept any tensors."""
+    """Return True."""
     return True
 
 
 def nothing_told(state: State, backbone: dict) -> dict:
-    """Return no settings."""
+    """Return an empty dict."""
     return {}
 
 
@@ -88,25 +89,25 @@ class Kind:
     """A kind of official checkpoint.
 
     Attributes:
-        name: What it is.
+        name: Name of the kind.
         source: The official repository.
-        fits: Our model: the name of a method, or 'ImageClassifier' for a classifier around a backbone (the
-            backbone alone where there is no head).
-        backbone: The part that is the backbone.
-        rules: Names, official and ours.
-        keys: Patterns of the official names. Every one is there.
-        maybe: Patterns of names that need not be there.
-        mmpretrain: Names, in mmpretrain, of what is not the backbone.
-        holds: Returns whether the backbone's parameters are of this kind, where names tell no difference.
-        published: Whether the repository has this model, so that a checkpoint can be written for it.
-        settings: Returns the arguments of a method that shapes tell, from all parameters by our names and the
-            backbone's config.
-        defaults: Settings of a method, beyond the backbone's, that no shape tells.
-        files: Official files, without folder and ending, with the model of these checkpoints.
-        constructor: Returns the arguments of our model (of a classifier: those of the backbone) for the
-            arguments of the official constructor.
-        groups: Options of the optimiser's constructor by which parameters are grouped as in the official
-            script, layer decay apart.
+        fits: Our model: the name of a method, or 'ImageClassifier' for a classifier with the backbone (or the
+            backbone alone if the checkpoint has no head).
+        backbone: Description of the backbone.
+        rules: Official names and ours.
+        keys: Patterns of required official names.
+        maybe: Patterns of optional official names.
+        mmpretrain: Names outside the backbone in mmpretrain.
+        holds: Returns whether the backbone's parameters are of this kind, if names alone are ambiguous.
+        published: Whether the repository has this model, so that checkpoints can be converted to it.
+        settings: Returns the arguments of a method that can be inferred from all parameters, under our names,
+            and the backbone's config.
+        defaults: Arguments of a method, apart from the backbone's, that cannot be inferred.
+        files: Names of the official files that define the model, without folder and suffix.
+        constructor: Maps the arguments of the official constructor to those of our model (for a classifier:
+            of the backbone).
+        groups: Options of the optimiser wrapper constructor that reproduce the parameter groups of the
+            official script, apart from layer decay.
     """
 
     name: str
@@ -127,11 +128,11 @@ class Kind:
 
     @property
     def prefix(self) -> str:
-        """What is in front of the official names of the backbone."""
+        """Prefix of the backbone's official names."""
         return next(theirs for theirs, ours in self.rules if ours == "backbone.")
 
     def is_buffer(self, official: str) -> bool:
-        """Return whether an official name is that of a buffer."""
+        """Return whether an official name belongs to a buffer."""
         return bool(self.backbone.buffers) and self._buffers.fullmatch(official) is not None
 
     @cached_property
@@ -139,7 +140,7 @@ class Kind:
         return re.compile(f"{re.escape(self.prefix)}({'|'.join(self.backbone.buffers)})")
 
     def unmatched(self, names: set[str]) -> tuple[list[str], list[str]]:
-        """Return the names that no pattern fits, and the patterns that must and do not fit any name."""
+        """Return the names that match no pattern, and the required patterns that match no name."""
         keys = [re.compile(pattern) for pattern in self.keys]
         known = keys + [re.compile(pattern) for pattern in self.maybe]
         strangers = [name for name in names if not any(pattern.fullmatch(name) for pattern in known)]
@@ -151,15 +152,15 @@ _KINDS: list[Kind] = []
 
 
 def register(*kinds: Kind) -> None:
-    """Make kinds of checkpoints known."""
+    """Register kinds of checkpoints."""
     _KINDS.extend(kinds)
 
 
 def registered() -> list[Kind]:
-    """Return all known kinds: those of the package, and those of modules that were imported.
+    """Return all registered kinds: those of the package, and those of other imported modules.
 
-    A kind that needs more names comes first. So a file with all names of MixMAE's encoder is not taken for a
-    Swin, which needs some of them, whichever module was imported first.
+    Kinds with more required patterns come first. The required names of a Swin are a subset of those of
+    MixMAE's encoder, so this order recognises MixMAE checkpoints regardless of the import order.
     """
     MODELS.import_from_location()  # all backbones and methods of the package
     return sorted(_KINDS, key=lambda kind: -len(kind.keys))

@@ -1,16 +1,16 @@
-"""Names of parameters: official, ours, and the patterns that several models share."""
+"""Official parameter names and ours, and patterns of names used by several models."""
 
 import re
 
 Rules = tuple[tuple[str, str], ...]
-"""Pairs of prefixes, official and ours. The first that fits a name is applied, so longer ones come first."""
+"""Pairs of prefixes (official, ours). The first matching pair is applied, so longer prefixes come first."""
 
 CLASSIFIER: Rules = (("head.", "head.fc."), ("", "backbone."))
 POOL_NORM_CLASSIFIER: Rules = (("fc_norm.", "neck.norm."), *CLASSIFIER)
-"""Of a classifier, and of one that pools before it normalises (U8)."""
+"""Rules for classifiers, and for classifiers that pool before the norm (U8)."""
 
 OUT_NORMS = "out_norms."
-"""Prefix of the norms of stages before the last, which dense tasks add. No official code has them."""
+"""Prefix of the norms of stages before the last. Dense tasks add them; official code does not have them."""
 
 BOTH = r"\.(weight|bias)"
 NORM = rf"norm{BOTH}"
@@ -30,7 +30,7 @@ def our_name(official: str, rules: Rules) -> str:
 
 
 def official_name(ours: str, rules: Rules) -> str | None:
-    """Return the official name of a parameter of ours, or None where no rule fits."""
+    """Return the official name of one of our parameters, or None if no rule matches."""
     for theirs, prefix in rules:
         if ours.startswith(prefix):
             return theirs + ours.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""What the shapes of a checkpoint's tensors tell of the model that they fit."""
+"""Inference of model settings from the shapes of a checkpoint's tensors."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 State = Mapping[str, Tensor]
-"""Parameters by our names; of a backbone, without `backbone.` in front."""
+"""A state dict with our names; for a backbone, without the prefix `backbone.`."""
 
 
 def mlp_ratio(weights: Iterable[Tensor]) -> int | float:
-    """Return the ratio of hidden width to width of MLPs, by the weights of their first layers.
+    """Infer the ratio of hidden width to width of MLPs from the weights of their first layers.
 
-    Hidden widths are rounded down. Where several ratios give them, it is the one with the fewest decimals.
+    Hidden widths are rounded down. If several ratios are possible, return the one with the fewest decimals.
 
     Raises:
-        ValueError: Where no ratio gives all widths.
+        ValueError: If no single ratio gives all hidden widths.
     """
     sizes = [(weight.shape[1], len(weight)) for weight in weights]
     low, high = max(out / width for width, out in sizes), min((out + 1) / width for width, out in sizes)
@@ -23,7 +23,7 @@ def mlp_ratio(weights: Iterable[Tensor]) -> int | float:
         ratio = math.ceil(low * 10**decimals) / 10**decimals
         if ratio < high and all(int(width * ratio) == out for width, out in sizes):
             return int(ratio) if ratio == int(ratio) else ratio
-    raise ValueError(f"widths of its MLPs are {sizes}, which no one ratio gives")
+    raise ValueError(f"no single mlp_ratio gives the widths and hidden widths of its MLPs, {sizes}")
 
 
 def fc1_weights(state: State) -> list[Tensor]:
@@ -32,31 +32,31 @@ def fc1_weights(state: State) -> list[Tensor]:
 
 
 def under(prefix: str, state: State) -> dict[str, Tensor]:
-    """Return the parameters under a prefix, by the rest of their names."""
+    """Return the parameters under a prefix, without the prefix."""
     return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 
 def flat_stages(encoder: State) -> tuple[list[int], tuple[int, ...]]:
-    """Return the first block and the number of blocks of every stage, where a downsample begins a stage."""
+    """Return the first block and the number of blocks of every stage; a downsample begins a stage."""
     blocks = sorted({int(name.split(".")[1]) for name in encoder if name.startswith("blocks.")})
     firsts = [0, *(i for i in blocks[1:] if f"blocks.{i}.downsample.proj.weight" in encoder)]
     return firsts, tuple(b - a for a, b in zip(firsts, [*firsts[1:], len(blocks)], strict=True))
 
 
 def patch_size(encoder: State) -> int:
-    """Return the pixels per token of the patch embedding."""
+    """Return the side of a patch in pixels, from the patch embedding."""
     return encoder["patch_embed.proj.weight"].shape[-1]
 
 
 def image_side(encoder: State, buffers: State) -> int | None:
-    """Return the pixels per side of the images that a backbone is made for, by its position table.
+    """Infer the side in pixels of the images that a backbone is made for, from its position table.
 
     Args:
         encoder: Parameters.
         buffers: Official buffers.
 
     Returns:
-        The side, or None where there is no table.
+        The side, or None if there is no table.
     """
     for name in ("absolute_pos_embed", "pos_embed"):
         if name in encoder:
