@@ -40,7 +40,7 @@ def _import(module: str) -> None:
     """Import a module of the user's.
 
     Raises:
-        UserError: Where that fails, in whatever way.
+        UserError: If that fails, in whatever way.
     """
     try:
         import_module(module)

@@ -36,7 +36,7 @@ def read_config(args: argparse.Namespace) -> tuple[Config, Path]:
     """Read the config, apply the options, join the process group; return the run's folder too.
 
     Raises:
-        UserError: Where the config, an option or the launcher does not fit.
+        UserError: If the config, an option or the launcher does not fit.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
@@ -64,7 +64,7 @@ def existing(checkpoint: str) -> str:
     """Return the path of a checkpoint that is there.
 
     Raises:
-        UserError: Where it is not.
+        UserError: If it is not.
     """
     if not Path(checkpoint).is_file():
         raise UserError(f"checkpoint {checkpoint} does not exist; check the path")

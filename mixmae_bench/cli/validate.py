@@ -33,7 +33,7 @@ def find_configs(targets: list[str]) -> list[Path]:
     """Return the configs that files, names, suites and folders mean, each once.
 
     Raises:
-        UserError: Where a target does not exist or holds no config.
+        UserError: If a target does not exist or holds no config.
     """
     from mixmae_bench.suite.spec import read_suite
     from mixmae_bench.system.shipped import BASES, find_config, shipped

@@ -32,8 +32,8 @@ def read_checkpoint(
         mmap: Whether values of tensors stay in the file until they are used.
 
     Raises:
-        FileNotFoundError: Where there is no such file.
-        ValueError: Where a checksum in it is wrong.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a checksum in it is wrong.
         Exception: Of many other types, from torch and safetensors, where the file is damaged or holds
             anything else. Nothing of it has run then.
     """
@@ -52,7 +52,7 @@ def read_checkpoint(
 def damage(path: Path) -> str | None:
     """Say what is damaged in a file of torch.save by its checksums, which torch itself does not look at.
 
-    None where nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums. A file
+    None if nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums. A file
     that was whole is not looked at again by this process until it changes.
     """
     if _version(path) in _whole:
@@ -121,7 +121,7 @@ def read_for_mmengine(path: str, map_location: str | torch.device | None = "cpu"
     `meta.config`, which no checkpoint of mmengine has, is left out: on a resume it would be run as code.
 
     Raises:
-        UserError: Where the file is missing, damaged, or holds anything but tensors and plain data.
+        UserError: If the file is missing, damaged, or holds anything but tensors and plain data.
     """
     try:
         content = read_checkpoint(path, map_location)
@@ -138,7 +138,7 @@ def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu")
     """Read a checkpoint from the net, kept in torch.hub's folder: https, with its hash in its name.
 
     Raises:
-        UserError: Where the address is another one, or where what came is not what its name says.
+        UserError: If the address is another one, or where what came is not what its name says.
     """
     if url.startswith("torchvision://"):
         url = get_torchvision_models()[url.removeprefix("torchvision://")]

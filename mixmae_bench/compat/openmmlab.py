@@ -28,7 +28,7 @@ def family() -> str:
     """Return 'onedl' or 'openmmlab'.
 
     Raises:
-        UserError: Where both are installed (they overwrite each other's files), or neither.
+        UserError: If both are installed (they overwrite each other's files), or neither.
     """
     fork, original = installed(FORK), installed(ORIGINAL)
     if fork and original:

@@ -52,8 +52,8 @@ class Loader(BaseTransform):
     """A transform that reads files.
 
     Args:
-        skips: Arguments of the CorruptImages to use, which `datasets.checks` fills in for training sets; None,
-            as for validation and test sets, makes a file that cannot be used an error.
+        skips: Arguments of the CorruptImages to use, which `datasets.checks` fills in for training sets;
+            None, as for validation and test sets, makes a file that cannot be used an error.
     """
 
     def __init__(self, skips: dict | None = None) -> None:

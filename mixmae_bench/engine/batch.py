@@ -22,7 +22,7 @@ def processes(launcher: str) -> int:
     """Return how many processes a launcher (mmengine's names) started; 1 with 'none'.
 
     Raises:
-        UserError: Where it started none.
+        UserError: If it started none.
     """
     if launcher == "none":
         return 1
@@ -50,7 +50,7 @@ def fit_lr(cfg: Config, processes: int, rescale: bool) -> None:
         rescale: Whether to scale.
 
     Raises:
-        UserError: Where the batch is another and the rate is not to be scaled.
+        UserError: If the batch is another and the rate is not to be scaled.
     """
     rule = cfg.get("auto_scale_lr") or {}
     base, batch = rule.get("base_batch_size"), effective_batch(cfg, processes)

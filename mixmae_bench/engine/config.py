@@ -27,7 +27,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config, by path or name, and merge `options` (dotted keys) into it.
 
     Raises:
-        UserError: Where the file is missing or cannot be read, an option does not fit, or as
+        UserError: If the file is missing or cannot be read, an option does not fit, or as
             `openmmlab.family`.
     """
     path = find_config(path)
@@ -86,7 +86,7 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
         by_option: Whether the command at hand takes --cfg-options, for the remedy.
 
     Raises:
-        UserError: Where a data folder or an annotation file is missing.
+        UserError: If a data folder or an annotation file is missing.
     """
     if mentions(cfg, EMBEDDED):
         try:
@@ -113,7 +113,7 @@ def check_training(cfg: Config) -> None:
     """Check that a config trains, its optimiser, and the numbers that say for how long and at which rate.
 
     Raises:
-        UserError: Where a part is missing, or a number is none or out of range.
+        UserError: If a part is missing, or a number is none or out of range.
     """
     for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
         if not cfg.get(key):
@@ -140,7 +140,7 @@ def check_model(cfg: Config) -> None:
     """Build what a model has of this package, on the meta device: a mistake in it ends here, at no cost.
 
     Raises:
-        UserError: Where a type of this package is unknown or its arguments do not fit.
+        UserError: If a type of this package is unknown or its arguments do not fit.
     """
     model = cfg.get("model") or {}
     for where, part in (("model", model), ("model.backbone", model.get("backbone") or {})):

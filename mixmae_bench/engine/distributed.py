@@ -42,7 +42,7 @@ def init_process_group(launcher: str, settings: dict | None = None) -> None:
         settings: `env_cfg.dist_cfg` of a config, for GPUs.
 
     Raises:
-        UserError: Where the launcher did not start this process, or where a process has no GPU of its own.
+        UserError: If the launcher did not start this process, or where a process has no GPU of its own.
     """
     if launcher == "none" or is_distributed():
         return

@@ -31,7 +31,7 @@ class FullyShardedStrategy(DDPStrategy):
     does not work on shards.
 
     Raises:
-        UserError: Where there is no launcher.
+        UserError: If there is no launcher.
     """
 
     def __init__(self, **kwargs: object) -> None:

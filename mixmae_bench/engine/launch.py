@@ -36,7 +36,7 @@ def run_together(count: int, function: Callable[..., T], *args: object, log: Pat
         What it returned in the first of them.
 
     Raises:
-        ProcessDied: Where a process ended without having returned or raised.
+        ProcessDied: If a process ended without having returned or raised.
         Exception: What it raised in the first one to fail. The others, which would wait for that one, are
             ended.
     """

@@ -34,7 +34,7 @@ def parse_option(option: str) -> tuple[str, object]:
     does not read dicts.
 
     Raises:
-        UserError: Where it is not KEY=VALUE, or brackets and quotes do not match.
+        UserError: If it is not KEY=VALUE, or brackets and quotes do not match.
     """
     key, equals, text = option.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):

@@ -62,7 +62,7 @@ def computes_bfloat16(device: str) -> bool:
 
 
 def why_not_bfloat16(device: str) -> str | None:
-    """Return why a device of this type ('cpu', 'cuda') would emulate bfloat16, or None where it is native.
+    """Return why a device of this type ('cpu', 'cuda') would emulate bfloat16, or None if it is native.
 
     A CPU needs the instructions, and libraries that may use them. A user can forbid that by environment
     variables; emulation is up to 100 times as slow as float32.

@@ -48,7 +48,7 @@ def prepare(
         by_option: Whether the command at hand takes --cfg-options, for remedies.
 
     Raises:
-        UserError: Where the config, its data, its model or the batch does not fit.
+        UserError: If the config, its data, its model or the batch does not fit.
     """
     cfg = find_data(cfg, by_option)
     check_model(cfg)
@@ -89,9 +89,9 @@ def train(cfg: Config, launcher: str = "none") -> Runner:
         The Runner that came to its end.
 
     Raises:
-        UserError: Where something that the config names does not exist or does not take what it is given;
+        UserError: If something that the config names does not exist or does not take what it is given;
             where a checkpoint does not fit, or a loss is NaN or infinite.
-        ProcessDied: Where a worker of a DataLoader died.
+        ProcessDied: If a worker of a DataLoader died.
     """
     with safe_loaders(), dead_loaders_named(cfg):
         runner = build(cfg, launcher, train=True)
@@ -103,7 +103,7 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
     """Build the Runner of a config and, to `train`, all of what mmengine builds only then.
 
     Raises:
-        UserError: Where something that the config names does not exist or does not take what it is given.
+        UserError: If something that the config names does not exist or does not take what it is given.
     """
     try:
         runner = build_runner(cfg, launcher)

@@ -36,7 +36,7 @@ def reconstruct(config: Path, checkpoint: Path, images: list[Path], out: Path, s
         What was written, in a line.
 
     Raises:
-        UserError: Where the config is of no pretraining method, the checkpoint or an image does not fit, or
+        UserError: If the config is of no pretraining method, the checkpoint or an image does not fit, or
             `out` cannot be written.
     """
     if out.suffix.lower() != ".png":

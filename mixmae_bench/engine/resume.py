@@ -135,7 +135,7 @@ class ExactCheckpointHook(CheckpointHook):
         """Save, then note it as the last one, then remove what is too old, in this order.
 
         Raises:
-            UserError: Where the weights hold NaN or infinity, or where the folder cannot be written to.
+            UserError: If the weights hold NaN or infinity, or where the folder cannot be written to.
         """
         file = Path(self.out_dir) / self.filename_tmpl.format(step)
         check_weights(runner, file.name)
@@ -228,7 +228,7 @@ def find_on_rank_0(find: Callable[[], Path | None]) -> Path | None:
 def latest_intact(folder: Path) -> Path | None:
     """Return the checkpoint to resume from: the one noted last, or the newest before it where it is damaged.
 
-    Damaged ones are named on stderr. None where there is no note or no intact checkpoint.
+    Damaged ones are named on stderr. None if there is no note or no intact checkpoint.
     """
     note = folder / "last_checkpoint"
     if not note.is_file():
@@ -256,7 +256,7 @@ def _check_own(runner: Runner, checkpoint: dict) -> None:
     """Check that a checkpoint is one of a training of the runner's model: mmengine takes what has its names.
 
     Raises:
-        UserError: Where it is none, or a tensor of the model is missing or of another shape.
+        UserError: If it is none, or a tensor of the model is missing or of another shape.
     """
     where = f"checkpoint {runner._load_from} cannot be gone on from:"
     for key in ("state_dict", "optimizer", "message_hub", "meta"):

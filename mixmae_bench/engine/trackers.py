@@ -21,7 +21,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """Check names of trackers.
 
     Raises:
-        UserError: Where one is unknown or its package is not installed.
+        UserError: If one is unknown or its package is not installed.
     """
     for name in names:
         if name not in BACKENDS:
@@ -60,7 +60,7 @@ def export(files: Sequence[Path], name: str, folder: Path) -> int:
         How many records were written.
 
     Raises:
-        UserError: Where the tracker is not there, or a file is missing or holds something that is no record.
+        UserError: If the tracker is not there, or a file is missing or holds something that is no record.
     """
     check_trackers([name])
     records: list[Record] = []

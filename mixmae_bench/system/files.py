@@ -46,7 +46,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Its folder is made where it is missing.
 
     Raises:
-        UserError: Where it cannot be written; what was there before stays.
+        UserError: If it cannot be written; what was there before stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def check_writable(folder: Path) -> None:
     """Make a folder of runs where it is missing, and try it with a little more than an empty file.
 
     Raises:
-        UserError: Where it cannot be written to.
+        UserError: If it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def find_config(name: str | Path) -> Path:
     """Return a config by its path, or by its name where it is one of this package.
 
     Raises:
-        UserError: Where there is neither.
+        UserError: If there is neither.
     """
     return _find(Path(name), "config", ".py")
 
@@ -40,7 +40,7 @@ def find_suite(name: str | Path) -> Path:
     """Return a suite by its path, or by its name where it is one of this package.
 
     Raises:
-        UserError: Where there is neither.
+        UserError: If there is neither.
     """
     return _find(Path(name), "suite", ".yaml")
 

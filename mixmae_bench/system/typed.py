@@ -21,7 +21,7 @@ def read_yaml(path: Path, what: str) -> object:
     """Return the content of a YAML file.
 
     Raises:
-        UserError: Where it is not YAML; `what` names the file.
+        UserError: If it is not YAML; `what` names the file.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ def typed(kind: type[T], content: object, where: str) -> T:
     """Return a mapping of a file as a model or dataclass, strict as that is.
 
     Raises:
-        UserError: Where it is none, in one line with the key; `where` names the file and the place in it.
+        UserError: If it is none, in one line with the key; `where` names the file and the place in it.
     """
     fields = _fields(kind)
     needed = [key for key, field in fields.items() if field.is_required()]

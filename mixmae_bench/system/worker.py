@@ -46,7 +46,7 @@ class Call:
         """Wait for its end and return what it returned; to be called once.
 
         Raises:
-            ProcessDied: Where the process ended instead.
+            ProcessDied: If the process ended instead.
             Exception: What the function raised.
         """
         while not self.done():

@@ -32,7 +32,7 @@ def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: 
         console: Where the progress and the table go.
 
     Raises:
-        UserError: Where the checkpoint does not exist.
+        UserError: If the checkpoint does not exist.
     """
     if checkpoint and not checkpoint.is_file():
         raise UserError(f"checkpoint {checkpoint} does not exist; check the path")

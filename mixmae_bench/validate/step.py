@@ -36,7 +36,7 @@ class Proof:
 
     Attributes:
         config: Its file.
-        params: Parameters of the whole model at its full width, or None where that could not be built.
+        params: Parameters of the whole model at its full width, or None if that could not be built.
         seconds: Wall time of all that was done.
         peak_memory_mb: Largest memory meanwhile.
         error: The first error in one line, or None.
