@@ -118,7 +118,7 @@ def summary(items: list[str]) -> str:
 
 
 def weights(checkpoint: str | None) -> str | None:
-    """Return the content hash of a checkpoint named in a config, or its address if it is not a local file."""
+    """Return the content hash of a checkpoint named in a config, or its address if there is no local file."""
     if not checkpoint:
         return None
     file = Path(checkpoint).expanduser()
@@ -126,7 +126,7 @@ def weights(checkpoint: str | None) -> str | None:
 
 
 def _model(model: dict) -> object:
-    """Return a model config without memory-saving options, and with content hashes in place of checkpoints."""
+    """Return a model config without memory-saving options, with content hashes in place of checkpoints."""
 
     def walk(node: object) -> object:
         if isinstance(node, list | tuple):

@@ -57,7 +57,7 @@ def try_lock(folder: Path) -> Iterator[bool]:
         pass
     except OSError as error:
         raise UserError(
-            f"cannot lock {path}: {error.strerror}; use a writable folder on a file system that supports locks"
+            f"cannot lock {path}: {error.strerror}; give a writable folder on a file system with locks"
         ) from error
     if not lock.is_locked:
         yield False

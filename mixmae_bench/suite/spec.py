@@ -228,8 +228,8 @@ def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, p
         raise UserError(f"{where}: give `pretrain` or `checkpoint`, not both")
     if not starts and name != "scratch" and not name.startswith("scratch-"):
         raise UserError(
-            f"unknown method '{name}' in suite {path}: only 'scratch' and 'scratch-...' start from random weights; "
-            f"give it `pretrain: CONFIG` or `checkpoint: FILE`"
+            f"unknown method '{name}' in suite {path}: only 'scratch' and 'scratch-...' start from random "
+            f"weights; give it `pretrain: CONFIG` or `checkpoint: FILE`"
         )
     tasks = _read_tasks(own.tasks, where, path) if own.tasks else shared
     if tasks is None:

@@ -27,7 +27,7 @@ MARK = ".stale-"
 
 @dataclass(frozen=True)
 class Note:
-    """Key and identity of the run in a folder; the identity is None if an older version wrote only the key."""
+    """Key and identity of the run in a folder; identity is None if an older version wrote only the key."""
 
     key: str
     identity: dict | None

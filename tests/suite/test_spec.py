@@ -203,8 +203,8 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         # What the suite itself is called.
         ({"name": "name: 3"}, ["name must be a string"]),
         ({"name": "name: "}, ["name must be a string"]),
-        ({"name": "name: ../up"}, ["a suite's name is letters, digits", "not '../up'"]),
-        ({"name": "name: ''"}, ["a suite's name is letters, digits"]),
+        ({"name": "name: ../up"}, ["a suite's name may have letters, digits", "not '../up'"]),
+        ({"name": "name: ''"}, ["a suite's name may have letters, digits"]),
         ({"version": "version: 2026-13-01"}, ["is not YAML", "month"]),
         pytest.param({"more": "a: " + "[" * 5000}, ["is not YAML"], id="deep"),
         ({"version": "version: 1.5"}, ["version an integer"]),
@@ -260,8 +260,8 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         ({"tasks": None}, ["method 'scratch' has no tasks", "give `tasks`"]),
         ({"tasks": "tasks: {pretraining: classify.py}"}, ["task 'pretraining'", "choose another name"]),
         ({"tasks": "tasks: {random: classify.py}"}, ["task 'random'", "choose another name"]),
-        ({"tasks": "tasks: {1: classify.py}"}, ["a task's name is letters, digits", "not 1"]),
-        ({"tasks": "tasks: {../up: classify.py}"}, ["a task's name is letters, digits", "not '../up'"]),
+        ({"tasks": "tasks: {1: classify.py}"}, ["a task's name may have letters, digits", "not 1"]),
+        ({"tasks": "tasks: {../up: classify.py}"}, ["a task's name may have letters, digits", "not '../up'"]),
         ({"tasks": "tasks: {a: {from: pretraining}}"}, ["task 'a'", "key 'config' is missing"]),
         (
             {"tasks": "tasks: {a: {config: classify.py, form: b}}"},
