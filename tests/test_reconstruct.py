@@ -198,7 +198,10 @@ def test_the_same_seed_gives_the_same_picture_and_another_one_another(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: [*a, "--out", "grid.jpg"], "error: --out is grid.jpg; give a file name that ends in .png\n"),
+        (
+            lambda a: [*a, "--out", "grid.jpg"],
+            "error: --out is grid.jpg; give a file name that ends in .png\n",
+        ),
         (lambda a: [*a[:2], "missing.png"], "error: image missing.png does not exist; check the path\n"),
         (lambda a: [*a[:2], a[0]], "cannot be read"),
         (lambda a: a[:3], "MixMAE got a batch of one image"),

@@ -162,7 +162,9 @@ def test_a_disk_that_takes_half_a_line_leaves_the_file_as_it_was(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"records.jsonl cannot be written: No space left .*; make room"):
+    with pytest.raises(
+        UserError, match=r"records.jsonl cannot be written: No space left .*; free disk space"
+    ):
         append_record(file, AWKWARD)
     assert file.read_bytes() == before
 
@@ -188,10 +190,10 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
             rf"missing: seed \(a newer version .* schema {SCHEMA + 1}: update",
         ),
         (line_with(schema=SCHEMA + 1, lr={"backbone": 1.0}), r"lr is .*, not of .*newer version.*update"),
-        (line_with(seed="0"), 'seed is "0", not of the type'),
+        (line_with(seed="0"), 'seed is "0", not of type'),
         (line_with(seed=0.5), "seed is 0.5"),
-        (line_with(seed=True), "seed is true, not of the type int$"),
-        (line_with(seconds="1"), 'seconds is "1", not of the type float$'),
+        (line_with(seed=True), "seed is true, not of type int$"),
+        (line_with(seconds="1"), 'seconds is "1", not of type float$'),
         (line_with(hardware={"cores": True}), "hardware is "),
         (line_with(parent=3), "parent is 3"),
         (line_with(metrics=None), "metrics is null"),

@@ -133,7 +133,7 @@ def test_submitit_takes_every_known_parameter(capsys: pytest.CaptureFixture) -> 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--slurm", "time=60"], "--slurm goes with --executor slurm"),
+        (["--slurm", "time=60"], "--slurm requires --executor slurm"),
         (["--executor", "slurm", "--slurm", "tim=60"], "Did you mean 'time'?"),
         (["--executor", "slurm"], "there is no sbatch here"),
     ],
