@@ -25,7 +25,7 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(
-        UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or leave"
+        UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or omit"
     ):
         init_process_group(launcher)
 
