@@ -162,9 +162,7 @@ def test_a_disk_that_takes_half_a_line_leaves_the_file_as_it_was(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        UserError, match=r"records.jsonl cannot be written: No space left .*; free disk space"
-    ):
+    with pytest.raises(UserError, match=r"records.jsonl cannot be written: No space left .*; make room"):
         append_record(file, AWKWARD)
     assert file.read_bytes() == before
 
@@ -182,12 +180,12 @@ def test_a_whole_last_line_without_its_newline_is_kept(file: Path) -> None:
         (line_with(schema=True), "schema True"),
         (line_with(schema="4"), "schema '4'"),
         (line_with(schema=...), "schema None"),
-        (line_with(seed=...), r"missing: seed$"),
-        (line_with(seed=..., threads=..., zeal=1), r"missing: seed, threads$"),
-        (line_with(schema=1, seed=...), r"missing: seed$"),
+        (line_with(seed=...), r"missing fields: seed$"),
+        (line_with(seed=..., threads=..., zeal=1), r"missing fields: seed, threads$"),
+        (line_with(schema=1, seed=...), r"missing fields: seed$"),
         (
             line_with(schema=SCHEMA + 1, seed=...),
-            rf"missing: seed \(a newer version .* schema {SCHEMA + 1}: update",
+            rf"missing fields: seed \(a newer version .* schema {SCHEMA + 1}: update",
         ),
         (line_with(schema=SCHEMA + 1, lr={"backbone": 1.0}), r"lr is .*, not of .*newer version.*update"),
         (line_with(seed="0"), 'seed is "0", not of type'),

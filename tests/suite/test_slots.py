@@ -88,7 +88,7 @@ def test_without_gpus_jobs_share_the_cores(
         (4, None, 5, 1, "--jobs 5 --processes 1 needs 5 GPUs; this machine has 4"),
         (4, "0,1,2,3", 2, 4, "--jobs 2 --processes 4 needs 8 GPUs; this machine has 4"),
         (2, None, None, 3, "--jobs 1 --processes 3 needs 3 GPUs; this machine has 2"),
-        (1, "MIG-a,MIG-b", 1, 2, "--processes is 2; a process sees only one MIG device"),
+        (1, "MIG-a,MIG-b", 1, 2, "--processes is 2; a process sees only one MIG device, give --processes 1"),
     ],
 )
 def test_more_gpus_than_there_are_is_refused_in_one_line(

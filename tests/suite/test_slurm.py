@@ -135,7 +135,7 @@ def test_submitit_takes_every_known_parameter(capsys: pytest.CaptureFixture) -> 
     [
         (["--slurm", "time=60"], "--slurm requires --executor slurm"),
         (["--executor", "slurm", "--slurm", "tim=60"], "Did you mean 'time'?"),
-        (["--executor", "slurm"], "there is no sbatch here"),
+        (["--executor", "slurm"], "command sbatch not found"),
     ],
 )
 def test_what_cannot_be_submitted_is_refused_in_one_line_before_anything_is_written(
