@@ -1,4 +1,4 @@
-"""`python -m mixmae_bench` is the command `mixmae-bench`."""
+"""`python -m mixmae_bench` runs the command `mixmae-bench`."""
 
 import sys
 

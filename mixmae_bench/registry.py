@@ -1,7 +1,7 @@
-"""Registries of this package, as children of mmengine's.
+"""Registries of this package, children of mmengine's registries.
 
-mmengine imports `<scope>.registry` when a config names a type of that scope, and the `locations`
-when a type is first looked up, so `type='mixmae_bench.MixMAESwin'` works from any OpenMMLab config.
+mmengine imports `<scope>.registry` when a config has a type of that scope, and the registry's `locations`
+when a type is first looked up. So `type='mixmae_bench.MixMAESwin'` works in any OpenMMLab config.
 """
 
 from mmengine.registry import DATASETS as _DATASETS

@@ -32,7 +32,7 @@ def test_another_batch_is_refused_with_both_remedies() -> None:
     with pytest.raises(UserError) as error:
         fit_lr(config(), 8, False)
     assert str(error.value) == (
-        "config None: the learning rate 0.0012 is for a batch of 2048, and the effective batch is 1024 (128 "
+        "config None: the learning rate 0.0012 is for a batch of 2048, but the effective batch is 1024 (128 "
         "images x 8 processes x 1 accumulated); --auto-scale-lr scales it to 0.0006; "
         "optim_wrapper.accumulative_counts=2 gives that batch"
     )

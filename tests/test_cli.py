@@ -451,7 +451,7 @@ def test_amp_without_a_gpu_is_one_line(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = mistake(write_config(folder), "--amp", entry=tool("train.py"))
-    assert line == "error: --amp needs a GPU; train without it\n"
+    assert line == "error: --amp needs a GPU; remove it to train on the CPU\n"
 
 
 def test_amp_is_taken_exactly_where_there_is_a_gpu() -> None:

@@ -380,8 +380,8 @@ def test_the_hash_is_sixteen_hex_digits(config: Write) -> None:
         ({"train_dataloader.batch_size": 8.5}, "train_dataloader.batch_size is 8.5"),
         ({"optim_wrapper.optimizer.lr": "fast"}, "optim_wrapper.optimizer.lr is 'fast'; give a number"),
         ({"optim_wrapper.optimizer.lr": float("nan")}, "optim_wrapper.optimizer.lr is nan"),
-        ({"optim_wrapper.optimizer.type": "Adamm"}, "there is no optimizer 'Adamm'. Did you mean 'Adam"),
-        ({"model": None}, "has no 'model': it does not train"),
+        ({"optim_wrapper.optimizer.type": "Adamm"}, "unknown optimizer 'Adamm'. Did you mean 'Adam"),
+        ({"model": None}, "has no 'model' and cannot train"),
     ],
 )
 def test_a_number_of_the_training_that_is_none_is_one_line(option: dict, part: str) -> None:
@@ -410,9 +410,9 @@ def test_a_config_of_old_names_is_read_under_the_new_ones_and_says_so_once(
         assert not {"cell", "secondary_ratio", "norm_pix"} & model.keys()
     err = capsys.readouterr().err
     assert [line.partition(": ")[2] for line in err.splitlines()] == [
-        "'cell' is 'mask_patch_size' now; both work",
-        "'norm_pix' is 'norm_pix_loss' now; both work",
-        "'secondary_ratio' is 'secondary_mask_ratio' now; both work",
+        "'cell' has been renamed to 'mask_patch_size'; both work",
+        "'norm_pix' has been renamed to 'norm_pix_loss'; both work",
+        "'secondary_ratio' has been renamed to 'secondary_mask_ratio'; both work",
     ]
     renamed = load_config(path, {"model.cell": 16})
     assert renamed.model.mask_patch_size == 16

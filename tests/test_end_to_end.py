@@ -588,7 +588,7 @@ def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err == "error: stopped; the same command goes on where it was\n"
+    assert err == "error: stopped; repeat the command to resume\n"
     assert "Traceback" not in out
     wait_until(lambda: not group_lives(process.pid), seconds=30)
     assert not file.exists()

@@ -198,14 +198,17 @@ def test_the_same_seed_gives_the_same_picture_and_another_one_another(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: [*a, "--out", "grid.jpg"], "error: --out is grid.jpg; give a file that ends in .png\n"),
+        (
+            lambda a: [*a, "--out", "grid.jpg"],
+            "error: --out is grid.jpg; give a file name that ends in .png\n",
+        ),
         (lambda a: [*a[:2], "missing.png"], "error: image missing.png does not exist; check the path\n"),
         (lambda a: [*a[:2], a[0]], "cannot be read"),
         (lambda a: a[:3], "MixMAE got a batch of one image"),
         (lambda a: [a[0], "missing.pth"], "error: checkpoint missing.pth does not exist; check the path\n"),
         (
             lambda a: [str(ROOT / "configs/classification/mixmae-swin-small_1xb50-20e_digits.py"), a[1]],
-            "is of no pretraining method",
+            "has no pretraining method",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Evaluate a checkpoint in several processes of this machine, one per GPU (without GPUs: on the CPU):
+# Evaluate a checkpoint with several processes on this machine, one per GPU (without GPUs: on the CPU):
 #   tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of tools/test.py]
-# Over several machines: see dist_train.sh.
+# On several machines: see dist_train.sh.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Train in several processes of this machine, one per GPU (without GPUs: on the CPU):
+# Train with several processes on this machine, one per GPU (without GPUs: on the CPU):
 #   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
-# Over several machines, on each of them:
+# On several machines, run on each of them:
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=first-machine PORT=29500 tools/dist_train.sh CONFIG GPUS_PER_MACHINE ...
 set -euo pipefail
 

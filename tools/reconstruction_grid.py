@@ -1,4 +1,4 @@
-"""Draw what every method of the digits suite sees and reconstructs: docs/reconstructions.png."""
+"""Draw docs/reconstructions.png: masked inputs and reconstructions of every method of the digits suite."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,9 @@ ROWS = 4
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/digits"), help="of `make bench`")
+    parser.add_argument(
+        "--work-dir", type=Path, default=Path("work_dirs/digits"), help="work folder of `make bench`"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/reconstructions.png"))
     args = parser.parse_args()
     columns = {}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train as one Slurm job step, one task per GPU:
 #   GPUS=16 GPUS_PER_NODE=8 tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [options of tools/train.py]
-# CPUS_PER_TASK, SRUN_ARGS and PORT may be set too.
+# Optional variables: CPUS_PER_TASK, SRUN_ARGS, PORT.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -15,8 +15,8 @@ work_dir=$4
 shift 4
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-# A task that fails ends the others, which would wait for it.
-# shellcheck disable=SC2086  # SRUN_ARGS holds several options
+# If a task fails, srun ends the others, which would wait for it.
+# shellcheck disable=SC2086  # SRUN_ARGS contains several options
 MASTER_PORT="${PORT:-29500}" exec srun --partition="$partition" --job-name="$job_name" \
     --ntasks="$gpus" --ntasks-per-node="$per_node" --gres="gpu:$per_node" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \

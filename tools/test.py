@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint from a config: classification, detection or segmentation."""
+"""Evaluate a checkpoint with a config: classification, detection or segmentation."""
 
 import sys
 
@@ -17,19 +17,19 @@ from mixmae_bench.system.files import check_writable
 @exits_on_user_error
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("checkpoint", help="checkpoint of the whole model, as training wrote it")
+    options.add_argument("checkpoint", help="checkpoint of the whole model, as written by training")
     args = options.parse_args()
     cfg, work_dir = read_config(args)
     if not cfg.get("test_dataloader"):
-        raise UserError(f"config {args.config} has no test_dataloader: it is not one that evaluates")
+        raise UserError(f"config {args.config} has no test_dataloader; give a config that evaluates")
     cfg = find_data(cfg)
     check_model(cfg)
     checkpoint = existing(args.checkpoint)
     check_datasets(cfg)
     cfg.work_dir = str(work_dir)
     check_writable(work_dir)
-    cfg.pop("runner_type", None)  # one GPU holds what only evaluates
-    cfg.load_from, cfg.resume = None, False  # mmengine would load them over the checkpoint
+    cfg.pop("runner_type", None)  # evaluation needs no sharding
+    cfg.load_from, cfg.resume = None, False  # else mmengine would overwrite the checkpoint's weights
     with safe_loaders(), dead_loaders_named(cfg):
         runner = build(cfg, args.launcher, train=False)
         load_model(unwrapped(runner.model), checkpoint)

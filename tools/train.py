@@ -1,4 +1,4 @@
-"""Train from a config: pretraining, classification, detection or segmentation."""
+"""Train a config: pretraining, classification, detection or segmentation."""
 
 import sys
 from pathlib import Path
@@ -16,11 +16,13 @@ from mixmae_bench.system.files import check_writable
 def main() -> int:
     options = parser(__doc__)
     options.add_argument(
-        "--resume", nargs="?", const="auto", help="go on from the latest checkpoint, or from this one"
+        "--resume", nargs="?", const="auto", help="resume from the latest checkpoint, or from the given one"
     )
-    options.add_argument(SCALE, action="store_true", help="scale the learning rate to the effective batch")
     options.add_argument(
-        "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
+        SCALE, action="store_true", help="scale the learning rate to the effective batch size"
+    )
+    options.add_argument(
+        "--track", default="", metavar="NAME,...", help="also log to tensorboard, wandb or mlflow"
     )
     options.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
     args = options.parse_args()

@@ -1,4 +1,4 @@
-"""The command `mixmae-bench`: one module per subcommand, imported lazily, so that --help is instant."""
+"""Command line `mixmae-bench`: one module per subcommand with lazy imports, so that --help is fast."""
 
 import argparse
 from importlib import import_module
@@ -22,13 +22,13 @@ COMMANDS = (
     "ls",
     "doctor",
 )
-"""Modules of this package, in the order of --help. Each has `add_arguments(parser)`, `main(args) -> int`, and
-its line of --help as its docstring."""
+"""Modules of this package, in the order of --help. Each has `add_arguments(parser)` and `main(args) -> int`;
+its docstring is its line in --help."""
 
 
 @exits_on_user_error
 def main(argv: list[str] | None = None) -> int:
-    """Run the command `mixmae-bench`; return its exit status."""
+    """Run `mixmae-bench`; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="mixmae-bench", description="Transfer benchmark for masked image modelling on hierarchical ViTs."
     )

@@ -1,4 +1,4 @@
-"""list the folders of stale runs of a suite, or remove them"""
+"""list or remove the folders of a suite's stale runs"""
 
 import argparse
 
@@ -8,7 +8,7 @@ from mixmae_bench.cli.suite_arguments import add_suite, read_suite_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_suite(parser)
-    parser.add_argument("--remove", action="store_true", help="remove them instead of listing them only")
+    parser.add_argument("--remove", action="store_true", help="remove the folders instead of listing them")
 
 
 def main(args: argparse.Namespace) -> int:

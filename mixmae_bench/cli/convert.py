@@ -1,4 +1,4 @@
-"""bring a checkpoint of another code base to this one's names, or to the official ones"""
+"""convert checkpoints of other code bases to this one's names, or to the official names"""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument(
-        "file", type=Path, help="checkpoint: official, mmpretrain's, timm's, or of a run here"
+        "file", type=Path, help="checkpoint: official, mmpretrain, timm, or of a run of this package"
     )
     parser.add_argument("out", type=Path, help="file to write, .safetensors or .pth")
     parser.add_argument("--to", choices=["official"], help="write the names of the method's official code")
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit", type=Path, metavar="CONFIG", help="resize position and bias tables to this config's backbone"
     )
     parser.add_argument(
-        "--img-size", type=int, metavar="N", help="pixels per side, where only shift masks would tell"
+        "--img-size", type=int, metavar="N", help="pixels per side, if only shift masks depend on it"
     )
 
 

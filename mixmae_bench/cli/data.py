@@ -1,4 +1,4 @@
-"""data sets: is one whole, and readable?"""
+"""check that a data set is complete and readable"""
 
 import argparse
 from importlib import import_module
@@ -10,15 +10,20 @@ from mixmae_bench.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     commands = parser.add_subparsers(dest="data_command", required=True)
-    check = commands.add_parser("check", help="compare a data set with what is published, and try every file")
-    check.add_argument("name", help="name of `mixmae-bench ls datasets`, or of a data set of --import")
+    check = commands.add_parser("check", help="compare a data set with the published one, and read all files")
+    check.add_argument("name", help="name in `mixmae-bench ls datasets`, or of a data set added by --import")
     check.add_argument("folder", type=Path, help="folder of the data set, in the published layout")
     check.add_argument(
-        "--import", dest="module", metavar="MODULE", help="module to import first, which adds a data set"
+        "--import", dest="module", metavar="MODULE", help="module to import first, to add a data set"
     )
-    check.add_argument("--quick", action="store_true", help="look if files are there, decode none")
     check.add_argument(
-        "--list", type=Path, metavar="FILE", help="list of all problems (default: NAME_problems.txt)"
+        "--quick", action="store_true", help="check only that files exist, without decoding them"
+    )
+    check.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="file for the list of all problems (default: NAME_problems.txt)",
     )
 
 
@@ -37,10 +42,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _import(module: str) -> None:
-    """Import a module of the user's.
+    """Import a module of the user.
 
     Raises:
-        UserError: Where that fails, in whatever way.
+        UserError: If the import fails.
     """
     try:
         import_module(module)

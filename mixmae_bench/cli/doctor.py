@@ -1,10 +1,10 @@
-"""print versions, device and ops, and any conflict with its remedy"""
+"""print versions, device and ops, and report conflicts"""
 
 import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command: it has none."""
+    """Add the arguments of this command (none)."""
 
 
 def main(args: argparse.Namespace) -> int:

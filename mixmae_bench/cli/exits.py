@@ -1,4 +1,4 @@
-"""How a command ends: errors of the user in one line, errors of this package with a traceback."""
+"""Exit status of commands: user errors are printed in one line, errors of this package with a traceback."""
 
 import errno
 import functools
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from mixmae_bench.errors import ProcessDied, UserError
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-"""What a full disk, or one that may not be written or read, says."""
+"""Error numbers of a full disk, or of missing permissions."""
 
 
 def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
-    """Turn a mistake of the user, or a refusal of the disk, into one line on stderr and exit status 2.
+    """Print user errors, and errors of disk space or permissions, in one line on stderr; exit with status 2.
 
-    A process of ours that died is one line too, and exit status 1.
+    ProcessDied is printed in one line too, with exit status 1.
     """
 
     @functools.wraps(main)
@@ -27,7 +27,7 @@ def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
         except ProcessDied as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        except BrokenPipeError:  # whoever reads the output has read enough
+        except BrokenPipeError:  # the reader of the output has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except OSError as error:

@@ -8,7 +8,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("tracker", help="tensorboard, wandb or mlflow")
     parser.add_argument("records", type=Path, nargs="+", metavar="FILE", help="records.jsonl of a suite")
-    parser.add_argument("--out", type=Path, default=Path("exported"), help="folder (default: exported)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("exported"), help="output folder (default: exported)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:

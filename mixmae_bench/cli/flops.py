@@ -12,21 +12,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL",
-        help="config, by file or name, or any model by name: timm:NAME, mmpretrain:NAME",
+        help="config by path or name, or a model: timm:NAME, mmpretrain:NAME",
     )
     parser.add_argument(
         "--shape",
         nargs=2,
         type=int,
         metavar=("H", "W"),
-        help="size of the images (default: what the model is made for; detection 800 1280)",
+        help="image size (default: the model's; 800 1280 for detection)",
     )
     parser.add_argument(
         "--device",
         default="meta",
-        help="meta (default: no memory, no arithmetic), or cpu or cuda for models that look at values",
+        help="meta (default; nothing is computed), or cpu or cuda for models that depend on tensor values",
     )
-    parser.add_argument("--record", type=Path, metavar="FILE", help="add the counts to a JSON-lines file")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="append the counts to a JSON Lines file")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
         from mixmae_bench.cost.table import show_cost
         from mixmae_bench.results.record import append_record
 
-        MMLogger.get_current_instance().setLevel("WARNING")  # models talk while they are built
+        MMLogger.get_current_instance().setLevel("WARNING")  # models log while they are built
     for model in args.models:
         count = show_cost(model, args.shape, args.device, console)
         if args.record:

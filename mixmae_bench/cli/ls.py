@@ -8,7 +8,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("kind", nargs="?", choices=list(KINDS), help="what to list (default: all of them)")
+    parser.add_argument("kind", nargs="?", choices=list(KINDS), help="what to list (default: everything)")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -82,4 +82,4 @@ KINDS = {
     "metrics": _metrics,
     "tables": _tables,
 }
-"""What each kind lists: names, and a line about each."""
+"""Functions that yield names with a one-line description, by kind."""

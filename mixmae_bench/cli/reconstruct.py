@@ -1,4 +1,4 @@
-"""picture what a pretrained method sees and reconstructs"""
+"""draw the masked input and the reconstruction of a pretrained model"""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="config of a pretraining method")
     parser.add_argument("checkpoint", type=Path, help="checkpoint of its run, or a converted one")
     parser.add_argument(
-        "images", type=Path, nargs="*", help="image files (default: a few of the training set)"
+        "images", type=Path, nargs="*", help="image files (default: images of the training set)"
     )
     parser.add_argument("--out", type=Path, default=Path("reconstruction.png"), help="PNG to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the mask (default: 0)")

@@ -1,4 +1,4 @@
-"""one HTML file: table, plots, every run and how to repeat it"""
+"""write an HTML report: table, plots, all runs and their commands"""
 
 import argparse
 import sys
@@ -12,16 +12,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_suite(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="HTML file to write (default: report.html in the folder)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="HTML file to write (default: report.html in the work folder)",
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots there too, as SVG and PNG")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="folder to write the plots to as SVG and PNG"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     suite, work_dir = read_suite_of(args)
     if not (work_dir / "records.jsonl").is_file():
-        raise UserError(f"{work_dir} holds no records.jsonl; give --work-dir, or run the suite first")
+        raise UserError(f"{work_dir} has no records.jsonl; give --work-dir, or run the suite first")
     from mixmae_bench.report.page import suite_records, write_plots, write_report
 
     outline = suite.outline()

@@ -1,4 +1,4 @@
-"""run a suite: pretraining, transfers, records and table"""
+"""run a suite: pretraining and transfers, with records, table and report"""
 
 import argparse
 
@@ -6,23 +6,23 @@ from mixmae_bench.cli.suite_arguments import add_suite, read_suite_of
 from mixmae_bench.errors import UserError
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
-"""How to print names and paths: whole, and as they are."""
+"""Arguments of `Console.print` for names and paths: no wrapping, no markup."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_suite(parser, seeds=True)
-    parser.add_argument("--methods", help="only these methods of the suite, such as scratch,mixmae")
+    parser.add_argument("--methods", help="methods to run (default: all), such as scratch,mixmae")
     parser.add_argument(
         "--jobs",
         type=int,
-        help="runs side by side, each on GPUs of its own (default: as many as there are GPUs for; "
+        help="number of concurrent runs, each on its own GPUs (default: as many as the GPUs allow; "
         "without GPUs one per core, at most 4; 16 on Slurm)",
     )
     parser.add_argument(
         "--executor",
         choices=["slurm"],
-        help="start runs as jobs, which go on without this process (default: processes of its own)",
+        help="submit runs as Slurm jobs, which outlive this process (default: local processes)",
     )
     parser.add_argument(
         "--slurm",
@@ -36,21 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes that train each run together, with a GPU each where there are GPUs (default: 1)",
+        help="processes per run, each with its own GPU if there are GPUs (default: 1)",
     )
     parser.add_argument(
-        "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch"
+        "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch size"
     )
     parser.add_argument(
         "--rerun",
         action="store_true",
-        help="train again what is finished and no longer what the configs say; the old folders are kept",
+        help="repeat finished runs whose configs have changed; the old folders are kept",
     )
     parser.add_argument(
-        "--track", default="", metavar="NAME,...", help="log to tensorboard, wandb or mlflow as well"
+        "--track", default="", metavar="NAME,...", help="also log to tensorboard, wandb or mlflow"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="only say what every run takes, from its config; needs no data"
+        "--dry-run", action="store_true", help="only print FLOPs and GPU hours of every run; needs no data"
     )
     parser.add_argument(
         "--flops-per-s",
@@ -67,18 +67,20 @@ def main(args: argparse.Namespace) -> int:
     from mixmae_bench.suite.slurm import read_parameters
 
     if args.slurm and args.executor != "slurm":
-        raise UserError("--slurm goes with --executor slurm")
+        raise UserError("--slurm requires --executor slurm")
     parameters = read_parameters(args.slurm)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give 1 or more")
     if args.processes < 1:
         raise UserError(f"--processes is {args.processes}; give 1 or more")
     if args.processes > 1 and args.executor:
-        raise UserError("--processes goes without --executor; on Slurm, --slurm gpus_per_node=N is for that")
+        raise UserError(
+            "--processes cannot be used with --executor slurm; give --slurm gpus_per_node=N instead"
+        )
     suite, work_dir = read_suite_of(args)
     console = Console()
     if args.flops_per_s is not None and not (args.dry_run and args.flops_per_s > 0):
-        raise UserError("--flops-per-s goes with --dry-run and is above 0")
+        raise UserError("--flops-per-s requires --dry-run and a number above 0")
     if args.dry_run:
         with console.status("starting"):
             from mixmae_bench.suite.estimate import show_estimate
@@ -89,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
             show_scripts(suite, work_dir, parameters)
         return 0
     with console.status("starting"):
-        # Here, as importing torch and mmengine takes seconds.
+        # Imported here, as torch and mmengine take seconds to import.
         from mixmae_bench.report.page import write_report
         from mixmae_bench.report.suite import suite_table
         from mixmae_bench.report.table import markdown

@@ -1,4 +1,4 @@
-"""images per second and memory of models, in turn in one run"""
+"""measure images per second and peak memory of models, interleaved in one run"""
 
 import argparse
 from pathlib import Path
@@ -18,16 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL[@DTYPE]",
-        help="as for flops; DTYPE float32, bfloat16 or float16 (default: bfloat16 where the hardware has it)",
+        help="as for flops; DTYPE is float32, bfloat16 or float16 (default: bfloat16 if supported natively)",
     )
     parser.add_argument("--batch", type=int, default=16, help="images per step (default: 16)")
-    parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="size of the images")
-    parser.add_argument("--inference", action="store_true", help="forward passes instead of training steps")
-    parser.add_argument("--compile", action="store_true", help="through torch.compile")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps of each model (default: 10)")
-    parser.add_argument("--warm-up", type=int, default=2, help="steps before them (default: 2)")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="add the results to a JSON-lines file")
+    parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="image size")
+    parser.add_argument(
+        "--inference", action="store_true", help="time forward passes instead of training steps"
+    )
+    parser.add_argument("--compile", action="store_true", help="compile the models with torch.compile")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if available")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps per model (default: 10)")
+    parser.add_argument("--warm-up", type=int, default=2, help="untimed steps before them (default: 2)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="append the results to a JSON Lines file")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -35,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     if min(args.batch, args.steps, *(args.shape or [1])) < 1 or args.warm_up < 0:
-        raise UserError("--batch, --steps and --shape take numbers from 1 on, --warm-up from 0 on")
+        raise UserError("--batch, --steps and --shape must be 1 or more, --warm-up 0 or more")
     console = Console()
     with console.status("starting"):
         from mixmae_bench.cost.speed import measure, settings_of
@@ -54,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def show(speeds: list["Speed"], console: "Console") -> None:
-    """Print a row per model, with ratios to the first."""
+    """Print a row per model, with ratios to the first model."""
     from rich.table import Table
 
     from mixmae_bench.report.speeds import speed_table
@@ -63,7 +65,7 @@ def show(speeds: list["Speed"], console: "Console") -> None:
     for number, (_, model, _, px, *_) in enumerate(found.rows, 1):
         console.print(f"{number}  {model}, {px} px", soft_wrap=True, highlight=False)
     _, _, step, _, batch, *_, machine = found.rows[0]
-    shown = slice(found.columns.index("format"), -1)  # the rest is the same for all, or above
+    shown = slice(found.columns.index("format"), -1)  # the other columns are in the title or printed above
     title = f"{step} steps, batch {batch}, {machine}"
     table = Table("", *found.columns[shown], title=title, title_justify="left", box=None)
     for column in table.columns:

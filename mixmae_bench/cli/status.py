@@ -1,4 +1,4 @@
-"""what of a suite is done, stale (and why), running, failed or missing"""
+"""list which runs of a suite are done, stale (and why), running, failed or missing"""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""What the commands about a suite have in common."""
+"""Arguments shared by the commands that take a suite."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_suite(parser: argparse.ArgumentParser, seeds: bool = False) -> None:
-    """Add the suite and the folder of its results and, where asked for, its seeds."""
+    """Add arguments for the suite, the folder of its results and, if `seeds`, its seeds."""
     parser.add_argument("suite", help="suite file, such as configs/suites/digits.yaml")
     parser.add_argument("--work-dir", type=Path, help="folder of all results (default: work_dirs/NAME)")
     if seeds:
@@ -19,10 +19,10 @@ def add_suite(parser: argparse.ArgumentParser, seeds: bool = False) -> None:
 
 
 def read_suite_of(args: argparse.Namespace) -> tuple["Suite", Path]:
-    """Return the suite that the arguments name, and the folder of its results.
+    """Return the suite given by the arguments, and the folder of its results.
 
     Raises:
-        UserError: As `read_suite`.
+        UserError: See `read_suite`.
     """
     from mixmae_bench.suite.spec import read_suite
 
@@ -39,4 +39,4 @@ def _integers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--seeds is '{text}'; give integers with commas, such as 0,1,2") from None
+        raise UserError(f"--seeds is '{text}'; give integers separated by commas, such as 0,1,2") from None

@@ -1,4 +1,4 @@
-"""published values beside measured ones, or the table of a suite"""
+"""print a table of published and measured values, or of a suite"""
 
 import argparse
 import sys
@@ -13,9 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         nargs="?",
         help="imagenet, coco, ade20k, classification, pretraining-cost, speed, controlled, digits; records "
-        "for all records as they are",
+        "for one row per record",
     )
-    parser.add_argument("--all", action="store_true", help="every table, as results/README.md (Markdown)")
+    parser.add_argument("--all", action="store_true", help="all tables, as in results/README.md (Markdown)")
     parser.add_argument("--format", choices=["md", "csv", "latex"], default="md", help="default: md")
     parser.add_argument(
         "--records",
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="records instead of results/measured",
+        help="files of records to use instead of results/measured",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write instead of printing")
 
 
 def main(args: argparse.Namespace) -> int:

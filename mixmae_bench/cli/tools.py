@@ -1,4 +1,4 @@
-"""The arguments that `tools/train.py` and `tools/test.py` share with OpenMMLab's tools."""
+"""Arguments that `tools/train.py` and `tools/test.py` share with OpenMMLab's tools."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from mixmae_bench.errors import UserError
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that OpenMMLab's tools have in common."""
+    """Return a parser with the common options of OpenMMLab's tools."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", help="config file")
     parser.add_argument(
@@ -33,10 +33,10 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def read_config(args: argparse.Namespace) -> tuple[Config, Path]:
-    """Read the config, apply the options, join the process group; return the run's folder too.
+    """Read the config, apply the options and initialize the process group; return config and work folder.
 
     Raises:
-        UserError: Where the config, an option or the launcher does not fit.
+        UserError: If the config, an option or the launcher does not fit.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
@@ -48,23 +48,24 @@ def use_amp(cfg: Config) -> None:
     """Turn on automatic mixed precision.
 
     Raises:
-        UserError: Without a GPU, which mmengine's AmpOptimWrapper needs, or with another optimiser wrapper.
+        UserError: If there is no GPU, as mmengine's AmpOptimWrapper needs one, or if the config has another
+            optimiser wrapper.
     """
     if not torch.cuda.is_available():
-        raise UserError("--amp needs a GPU; train without it")
+        raise UserError("--amp needs a GPU; remove it to train on the CPU")
     if cfg.optim_wrapper.get("type", "OptimWrapper") not in ("OptimWrapper", "AmpOptimWrapper"):
         raise UserError(
-            f"--amp does not go with optim_wrapper.type={cfg.optim_wrapper.type}; remove one of them"
+            f"--amp cannot be used with optim_wrapper.type={cfg.optim_wrapper.type}; remove one of them"
         )
     cfg.optim_wrapper.type = "AmpOptimWrapper"
     cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
 def existing(checkpoint: str) -> str:
-    """Return the path of a checkpoint that is there.
+    """Return the path of a checkpoint if it exists.
 
     Raises:
-        UserError: Where it is not.
+        UserError: If it does not exist.
     """
     if not Path(checkpoint).is_file():
         raise UserError(f"checkpoint {checkpoint} does not exist; check the path")

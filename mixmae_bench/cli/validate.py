@@ -1,4 +1,4 @@
-"""prove that configs build, load, train and evaluate, on tiny data sets"""
+"""check that configs build, load, train and evaluate, on tiny data sets"""
 
 import argparse
 from pathlib import Path
@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="configs, suites or folders of configs (default: all configs of this package)",
     )
-    parser.add_argument("--full", action="store_true", help="models at their full width")
-    parser.add_argument("--checkpoint", type=Path, help="one to try in the backbone of every config")
+    parser.add_argument("--full", action="store_true", help="use models at full width")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint to try in the backbone of every config")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -30,10 +30,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def find_configs(targets: list[str]) -> list[Path]:
-    """Return the configs that files, names, suites and folders mean, each once.
+    """Return the configs given by files, names, suites and folders, without duplicates.
 
     Raises:
-        UserError: Where a target does not exist or holds no config.
+        UserError: If a target does not exist or has no config.
     """
     from mixmae_bench.suite.spec import read_suite
     from mixmae_bench.system.shipped import BASES, find_config, shipped

@@ -1,4 +1,4 @@
-"""compare with recorded outputs of the official implementations"""
+"""compare models with recorded outputs of the official implementations"""
 
 import argparse
 from pathlib import Path

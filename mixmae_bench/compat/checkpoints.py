@@ -1,4 +1,4 @@
-"""Reading checkpoints without running code from them, here and in mmengine."""
+"""Read checkpoints without running code from them, in this package and in mmengine."""
 
 import argparse
 import inspect
@@ -24,18 +24,18 @@ from mixmae_bench.errors import UserError
 def read_checkpoint(
     path: str | Path, map_location: str | torch.device | None = "cpu", mmap: bool = False
 ) -> Any:
-    """Read a .safetensors file, or what torch.save wrote: tensors, plain data and mmengine's log buffers.
+    """Read a .safetensors file or a file of torch.save with tensors, plain data and mmengine's log buffers.
 
     Args:
         path: The file.
-        map_location: Where tensors go.
-        mmap: Whether values of tensors stay in the file until they are used.
+        map_location: Device of the tensors.
+        mmap: Whether to memory-map the tensors.
 
     Raises:
-        FileNotFoundError: Where there is no such file.
-        ValueError: Where a checksum in it is wrong.
-        Exception: Of many other types, from torch and safetensors, where the file is damaged or holds
-            anything else. Nothing of it has run then.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a checksum is wrong.
+        Exception: If the file is damaged or contains anything else; torch and safetensors raise many types.
+            No code from the file is run.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -45,15 +45,15 @@ def read_checkpoint(
     if reason := damage(path):
         raise ValueError(reason)
     with torch.serialization.safe_globals(_PLAIN_TYPES), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected pickle protocol")  # what follows is told by the error
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # the error explains it
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
 
 
 def damage(path: Path) -> str | None:
-    """Say what is damaged in a file of torch.save by its checksums, which torch itself does not look at.
+    """Check the checksums in a file of torch.save, which torch ignores; return what is damaged, or None.
 
-    None where nothing is, or where it is no zip archive, as torch wrote until 1.5, without checksums. A file
-    that was whole is not looked at again by this process until it changes.
+    Return None also if the file is not a zip archive: torch before 1.6 wrote another format without
+    checksums. An intact file is not checked again by this process until it changes.
     """
     if _version(path) in _whole:
         return None
@@ -64,7 +64,7 @@ def damage(path: Path) -> str | None:
 
 
 def trust(path: Path) -> None:
-    """Take a file for whole until it changes, as another process has computed its checksums."""
+    """Skip the checksums of a file until it changes, as another process has checked them."""
     _whole.add(_version(path))
 
 
@@ -83,13 +83,13 @@ def _damage(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as file:
             part = file.testzip()
-    except Exception as error:  # a damaged list of parts can ask for anything
+    except Exception as error:  # a damaged archive directory can raise anything
         return f"damaged: {error}"
     return f"damaged: the checksum of its part {part} is wrong" if part else None
 
 
 def why_refused(error: Exception) -> str:
-    """Say in one line why `read_checkpoint` failed, without torch's advice to load the file all the same."""
+    """Return in one line why `read_checkpoint` failed, without torch's advice to load the file anyway."""
     text = re.sub(r"\x1b\[\d*m", "", " ".join(str(error).split()))
     asked = re.search(r"(GLOBAL [\w.]+|operand \d+)", text)
     if asked:
@@ -99,11 +99,11 @@ def why_refused(error: Exception) -> str:
 
 @contextmanager
 def safe_loaders() -> Iterator[None]:
-    """Make mmengine load checkpoints (resume, load_from, Pretrained) by `read_checkpoint`, from anywhere.
+    """Make mmengine load all checkpoints (resume, load_from, Pretrained) with `read_checkpoint`.
 
-    For what this package's commands run, and only until that ends: whoever imports this package keeps
-    mmengine's loaders. Those of mmengine 0.10.7 cannot resume on torch >= 2.6 at all; the fork's allow
-    `getattr`, fall back to running a file's code, and read what they fetch from the net without any check.
+    It is used within this package's commands only; importing this package does not change mmengine's loaders.
+    The loaders of mmengine 0.10.7 cannot resume on torch >= 2.6. The loaders of onedl-mmengine allow
+    `getattr`, fall back to running a file's code, and do not check downloaded files.
     """
     before = CheckpointLoader._schemes
     CheckpointLoader._schemes = OrderedDict(
@@ -116,12 +116,13 @@ def safe_loaders() -> Iterator[None]:
 
 
 def read_for_mmengine(path: str, map_location: str | torch.device | None = "cpu") -> Any:
-    """Read a checkpoint, with what is wrong with it told in one line.
+    """Read a checkpoint for mmengine; errors are reported in one line.
 
-    `meta.config`, which no checkpoint of mmengine has, is left out: on a resume it would be run as code.
+    `meta.config` is removed, as mmengine would run it as code on a resume; mmengine's own checkpoints do not
+    have it.
 
     Raises:
-        UserError: Where the file is missing, damaged, or holds anything but tensors and plain data.
+        UserError: If the file is missing or damaged, or contains anything but tensors and plain data.
     """
     try:
         content = read_checkpoint(path, map_location)
@@ -135,10 +136,10 @@ def read_for_mmengine(path: str, map_location: str | torch.device | None = "cpu"
 
 
 def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu") -> Any:
-    """Read a checkpoint from the net, kept in torch.hub's folder: https, with its hash in its name.
+    """Download a checkpoint to torch.hub's folder and read it; only https:// with a hash in the file name.
 
     Raises:
-        UserError: Where the address is another one, or where what came is not what its name says.
+        UserError: If the address is not of this form, or the file does not match its hash.
     """
     if url.startswith("torchvision://"):
         url = get_torchvision_models()[url.removeprefix("torchvision://")]
@@ -147,7 +148,7 @@ def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu")
     if not url.startswith("https://") or not digest:
         raise UserError(
             f"checkpoint {url} cannot be trusted: only https:// with the SHA-256 of the file in its name "
-            "(NAME-0123abcd.pth) is fetched; fetch it yourself and name the file"
+            "(NAME-0123abcd.pth) is downloaded; download it yourself and give the file"
         )
     file = Path(torch.hub.get_dir()) / "checkpoints" / name
     if not file.is_file():
@@ -155,26 +156,26 @@ def _fetch_checkpoint(url: str, map_location: str | torch.device | None = "cpu")
         try:
             torch.hub.download_url_to_file(url, str(file), digest[1], progress=False)
         except (OSError, RuntimeError) as error:
-            raise UserError(f"checkpoint {url} cannot be fetched: {error}") from error
+            raise UserError(f"checkpoint {url} cannot be downloaded: {error}") from error
     return read_for_mmengine(file, map_location)
 
 
 def _history_buffer_method(owner: object, name: str) -> Any:
-    """Stand in for `getattr`, which a pickled HistoryBuffer calls for its own methods only."""
+    """Replacement of `getattr`, which a pickled HistoryBuffer calls for its own methods only."""
     if owner is HistoryBuffer and inspect.isfunction(vars(HistoryBuffer).get(name)):
         return getattr(HistoryBuffer, name)
     raise ValueError(f"a checkpoint may not ask for attribute {name!r} of {owner!r}")
 
 
 def _no_bytes() -> bytes:
-    """Stand in for `bytes`, which an empty array calls without arguments."""
+    """Replacement of `bytes`, which a pickled empty array calls without arguments."""
     return b""
 
 
-# An array of numpy 1 names its module numpy.core, one of numpy 2 numpy._core.
+# Pickled arrays of numpy 1 refer to the module numpy.core, those of numpy 2 to numpy._core.
 _PLAIN_TYPES = [
     argparse.Namespace,  # settings, in checkpoints of the official scripts
-    (OrderedDict, "yacs.config.CfgNode"),  # settings again; a dict with attributes too
+    (OrderedDict, "yacs.config.CfgNode"),  # settings; a dict that may have attributes too
     HistoryBuffer,
     (_history_buffer_method, "builtins.getattr"),
     (_no_bytes, "builtins.bytes"),

@@ -1,4 +1,4 @@
-"""The two families of OpenMMLab packages: the original ones and the maintained onedl-* forks."""
+"""Support for both families of OpenMMLab packages: the original ones and the maintained onedl-* forks."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ FORK = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentati
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of those of `names` that are installed."""
+    """Return the versions of the installed packages among `names`."""
     found = {}
     for name in names:
         try:
@@ -28,7 +28,7 @@ def family() -> str:
     """Return 'onedl' or 'openmmlab'.
 
     Raises:
-        UserError: Where both are installed (they overwrite each other's files), or neither.
+        UserError: If both families are installed (they overwrite each other's files), or neither.
     """
     fork, original = installed(FORK), installed(ORIGINAL)
     if fork and original:
@@ -44,14 +44,14 @@ def family() -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Swallow what the packages say, on import, of optional ones that they lack."""
+    """Suppress the packages' output and warnings on import about missing optional packages."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def import_quietly() -> None:
-    """Import what talks on import; for new processes, before anything else does."""
+    """Import the packages that print on import; called first in new processes."""
     with quiet():
         import mmdet.datasets  # noqa: F401
         import mmpretrain.datasets  # noqa: F401
@@ -60,16 +60,16 @@ def import_quietly() -> None:
 
 @contextlib.contextmanager
 def reading_configs() -> Iterator[None]:
-    """Make mmengine read `mmseg::` configs in either family, and fast, while this package reads a config.
+    """Make mmengine read `mmseg::` configs with either family, and cache metafiles, within this context.
 
     Raises:
-        UserError: As `family`.
+        UserError: See `family`.
     """
     from mmengine.config import utils
 
     before = utils.MODULE2PACKAGE["mmseg"], utils.load
     if family() == "onedl":
-        # mmengine looks for a distribution of this name, which the fork does not have.
+        # mmengine looks for a distribution of this name; the fork's has another name.
         utils.MODULE2PACKAGE["mmseg"] = "mmseg"
     utils.load = _read_once
     try:
@@ -80,7 +80,7 @@ def reading_configs() -> Iterator[None]:
 
 @cache
 def _read_once(file: str) -> object:
-    """For every base `mmdet::...` mmengine reads all metafiles of mmdet: a second, minutes per suite."""
+    """Load a file once: for each base `mmdet::...`, mmengine reads all metafiles of mmdet in a second."""
     from mmengine.fileio import load
 
     return load(file)

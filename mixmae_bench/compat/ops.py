@@ -1,12 +1,11 @@
-"""Stand-in for ``mmcv._ext``, mmcv's compiled ops, on torchvision's kernels.
+"""Replacement of ``mmcv._ext``, mmcv's compiled ops, with torchvision's kernels.
 
-The wheels of mmcv for current PyTorch releases come without compiled ops, and ``import mmcv.ops``
-(so mmdet, and parts of mmseg) then fails on ``mmcv._ext``. :func:`install` registers an import
-finder for that one name. It is the last on ``sys.meta_path``, so it is asked only where no compiled
-module exists; compiled ops are used untouched wherever they do.
+mmcv's wheels for current PyTorch releases have no compiled ops, so ``import mmcv.ops`` (and with it mmdet
+and parts of mmseg) fails on ``mmcv._ext``. :func:`install` registers an import finder for this module. It
+is the last one on ``sys.meta_path``, so it is used only if there is no compiled module.
 
-``nms``, ``softnms``, ``roi_align_forward`` and ``roi_align_backward`` are implemented: what Mask R-CNN
-and UperNet need. Every other op can be imported, and raises an error that names it when called.
+``nms``, ``softnms``, ``roi_align_forward`` and ``roi_align_backward`` are implemented, as needed by Mask
+R-CNN and UperNet. Every other op can be imported, but raises an error with its name when called.
 
 This module imports neither torch nor mmcv until an op is used, so ``import mixmae_bench`` stays cheap.
 """
@@ -36,27 +35,27 @@ _NAIVE, _LINEAR, _GAUSSIAN = 0, 1, 2  # mmcv's codes for the soft-NMS methods
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Greedy non-maximum suppression on ``torchvision::nms``.
+    """Greedy non-maximum suppression with ``torchvision::nms``.
 
     Differences from mmcv's compiled op:
 
-    * Equal scores keep their input order (stable sort); mmcv leaves their order undefined.
+    * Boxes with equal scores keep their input order (stable sort); in mmcv their order is undefined.
     * float64, float16 and bfloat16 are accepted (the latter two computed in float32); mmcv takes
       float32 only.
-    * With ``offset=1`` the 1 is added to ``x2`` and ``y2`` beforehand rather than to each difference,
-      equal up to the rounding of that sum.
+    * With ``offset=1``, 1 is added to ``x2`` and ``y2`` beforehand instead of to each difference, which
+      is equal up to rounding.
 
-    Same as mmcv: a box goes only where the IoU is strictly above the threshold, both being float32
-    for float32 boxes; two boxes of zero area have no IoU (0/0) and never suppress each other.
+    As in mmcv, a box is suppressed only if the IoU is strictly above the threshold, both in float32 for
+    float32 boxes. Two boxes of zero area have no IoU (0/0) and never suppress each other.
 
     Args:
         boxes: ``(N, 4)`` corners ``x1, y1, x2, y2`` in pixels.
         scores: ``(N,)``.
-        iou_threshold: IoU in [0, 1] above which the box of lower score goes.
-        offset: 0, or 1 where widths and heights are ``x2 - x1 + 1``.
+        iou_threshold: IoU in [0, 1] above which the box with the lower score is suppressed.
+        offset: 0, or 1 if widths and heights are ``x2 - x1 + 1``.
 
     Returns:
-        ``(K,)`` int64 indices of the boxes kept, by falling score; ``(0,)`` for no boxes.
+        ``(K,)`` int64 indices of the kept boxes, by descending score; ``(0,)`` without boxes.
 
     Raises:
         ValueError: ``offset`` is neither 0 nor 1.
@@ -68,8 +67,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     boxes = boxes.to(dtype)
     if offset:
         boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
-    # torchvision compares a float32 IoU with a float64 threshold: an IoU of exactly 0.3 is above
-    # 0.3 there, as float32(0.3) > 0.3, and not in mmcv.
+    # torchvision compares a float32 IoU with a float64 threshold: unlike in mmcv, an IoU of exactly 0.3
+    # would be above 0.3, as float32(0.3) > 0.3.
     threshold = torch.tensor(iou_threshold, dtype=dtype).item()
     return torch.ops.torchvision.nms(boxes, scores.to(dtype), threshold)
 
@@ -84,10 +83,10 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft-NMS on the CPU: boxes that overlap a chosen one lose score instead of going.
+    """Soft-NMS on the CPU: overlapping boxes get lower scores instead of being removed.
 
-    The order of equal scores is mmcv's, including its swaps. As in mmcv, the first box chosen is
-    kept whatever its score: ``min_score`` is tested only after a box has been reweighted.
+    The order of equal scores is mmcv's, including its swaps. As in mmcv, the first box is always kept:
+    ``min_score`` is tested only after a box has been reweighted.
 
     Differences from mmcv's compiled op: two boxes of zero area have IoU 0 (mmcv computes 0/0, and
     ``gaussian`` then turns the score into NaN); dtypes other than float32 are accepted.
@@ -96,17 +95,18 @@ def softnms(
         boxes: ``(N, 4)`` corners ``x1, y1, x2, y2`` in pixels.
         scores: ``(N,)``; not modified.
         dets: ``(N, 5)``, written in place: the first K rows become ``x1, y1, x2, y2, new score``.
-        iou_threshold: IoU from which (inclusive) ``naive`` and ``linear`` act; unused by ``gaussian``.
+        iou_threshold: IoU from which on (inclusive) ``naive`` and ``linear`` reweight; unused by
+        ``gaussian``.
         sigma: width of the ``gaussian`` weight ``exp(-iou**2 / sigma)``.
-        min_score: boxes whose score falls below this are dropped.
+        min_score: boxes with a new score below this value are dropped.
         method: 0 naive (weight 0), 1 linear (weight ``1 - iou``), 2 gaussian.
-        offset: 0, or 1 where widths and heights are ``x2 - x1 + 1``.
+        offset: 0, or 1 if widths and heights are ``x2 - x1 + 1``.
 
     Returns:
-        ``(K,)`` int64 CPU indices of the boxes kept, by falling new score.
+        ``(K,)`` int64 CPU indices of the kept boxes, by descending new score.
 
     Raises:
-        ValueError: ``method`` or ``offset`` is none of the above.
+        ValueError: ``method`` or ``offset`` is not one of the above.
     """
     import torch
 
@@ -133,7 +133,7 @@ def softnms(
         rest[:, 4] *= weight
         alive = ~(rest[:, 4] < min_score)
         kept = int(alive.sum())
-        # A dropped row is overwritten by the last live one, as in mmcv: this fixes the order of ties.
+        # As in mmcv, a dropped row is overwritten by the last kept one, which determines the order of ties.
         holes = (~alive[:kept]).nonzero().flatten()
         movers = alive[kept:].nonzero().flatten().flip(0) + kept
         rest[holes] = rest[movers]
@@ -159,21 +159,21 @@ def roi_align_forward(
 ) -> None:
     """RoIAlign with average pooling on ``torchvision::roi_align``.
 
-    The kernels agree on the samples: ``sampling_ratio`` points a bin and axis, or
-    ``ceil(roi size / bins)`` where it is 0 (no point at all, so output 0, for an aligned RoI of zero
-    size); a point more than one pixel outside the map counts as 0, and one nearer is clamped to the
-    border; with ``aligned=False`` sizes are at least one pixel of the map.
+    Both kernels sample the same points: ``sampling_ratio`` points per bin and axis, or
+    ``ceil(roi size / bins)`` if it is 0 (an aligned RoI of zero size has no points, so its output is 0).
+    A point more than one pixel outside the map counts as 0; a nearer one is clamped to the border. With
+    ``aligned=False``, sizes are at least one pixel of the map.
 
     Differences from mmcv's compiled op:
 
     * float16 and bfloat16 are computed in float32, coordinates included; mmcv computes float16 in
-      float16 and has no bfloat16. ``rois`` may differ from ``input`` in dtype; mmcv refuses that.
+      float16 and has no bfloat16. ``rois`` and ``input`` may have different dtypes; mmcv raises.
       In float64, ``spatial_scale`` keeps its full precision; mmcv rounds it to float32.
     * On the CPU, malformed RoIs raise ValueError: a non-finite coordinate or a batch index outside
       the batch (mmcv reads out of bounds), and, as in mmcv, an aligned RoI with ``x2 < x1`` or
-      ``y2 < y1`` (torchvision's own kernel may fail in the allocator). On CUDA none of the three is
-      looked at, in mmcv neither, as that would wait for the device.
-    * ``pool_mode="max"`` is not there.
+      ``y2 < y1`` (torchvision's own kernel may fail in the allocator). On CUDA, as in mmcv, none of
+      them is checked, to avoid synchronization with the device.
+    * ``pool_mode="max"`` is not supported.
 
     Args:
         input: ``(B, C, H, W)`` feature map.
@@ -227,9 +227,9 @@ def roi_align_backward(
 ) -> None:
     """Gradient of :func:`roi_align_forward` with respect to its input.
 
-    As in mmcv, sums on CUDA are atomic, so the last bits vary from run to run. Under
-    ``torch.use_deterministic_algorithms(True)`` this kernel raises an error there in torchvision before
-    0.29 (pass ``warn_only=True`` to go on), and stays silent, as mmcv does, from 0.29 on.
+    As in mmcv, sums on CUDA are atomic, so the last bits vary from run to run. With
+    ``torch.use_deterministic_algorithms(True)``, the CUDA kernel raises an error in torchvision before 0.29
+    (pass ``warn_only=True`` to continue); from 0.29 on it does not, like mmcv.
 
     Args:
         grad_output: ``(N, C, aligned_height, aligned_width)``.
@@ -237,7 +237,7 @@ def roi_align_backward(
         argmax_y: unused, needed by ``pool_mode="max"`` only.
         argmax_x: as ``argmax_y``.
         grad_input: ``(B, C, H, W)``; the gradient is added to it in place (mmcv passes zeros).
-        aligned_height: as in the forward, like all that follow.
+        aligned_height: bins along y.
         aligned_width: bins along x.
         spatial_scale: pixels of the map per pixel of the image.
         sampling_ratio: points per bin along each axis.
@@ -292,19 +292,19 @@ _OPS: dict[str, Callable[..., Any]] = {
 
 
 def install() -> None:
-    """Make ``mmcv._ext`` importable where mmcv has no compiled ops.
+    """Make ``mmcv._ext`` importable if mmcv has no compiled ops.
 
-    Appends one finder to ``sys.meta_path``; a second call changes nothing. Imports nothing.
+    Appends an import finder to ``sys.meta_path``; a second call has no effect. Imports nothing.
     """
     if not any(isinstance(finder, _ExtFinder) for finder in sys.meta_path):
         sys.meta_path.append(_ExtFinder())
 
 
 def ops_kind() -> str:
-    """Which ops mmcv uses once :func:`install` has run, found without importing mmcv or torch.
+    """Return which ops mmcv uses after :func:`install`, without importing mmcv or torch.
 
     Returns:
-        ``"compiled"`` for mmcv's own, ``"torchvision"`` for those of this module.
+        ``"compiled"`` for mmcv's own ops, ``"torchvision"`` for the ops of this module.
 
     Raises:
         ModuleNotFoundError: mmcv is not installed.
@@ -326,17 +326,17 @@ def ops_kind() -> str:
 
 
 class _ExtLoader(importlib.abc.Loader):
-    """Fills the module ``mmcv._ext`` with the ops of this file."""
+    """Loads the module ``mmcv._ext`` with the ops of this file."""
 
     def exec_module(self, module: ModuleType) -> None:
         import torch
         import torchvision
 
-        # torchvision imports without its kernels where it was built for another torch.
+        # A torchvision built for another torch can be imported, but has no kernels.
         if not hasattr(torch.ops.torchvision, "_roi_align_backward"):
             raise ImportError(
                 f"torchvision {torchvision.__version__} has no compiled kernels for torch "
-                f"{torch.__version__}: install the torchvision of this torch, or {_INSTALL_HINT}",
+                f"{torch.__version__}: install the torchvision version for this torch, or {_INSTALL_HINT}",
                 name=EXT_NAME,
             )
         module.__doc__ = "mmcv's ops on torchvision's kernels, made by mixmae_bench.compat.ops."
@@ -355,33 +355,33 @@ class _ExtFinder(importlib.abc.MetaPathFinder):
 
 
 def _missing_op(name: str) -> Callable[..., NoReturn]:
-    """``__getattr__`` of the module: mmcv looks all its ops up on import, and few are ever called."""
+    """``__getattr__`` of the module: mmcv looks up all its ops on import, but few are called."""
     if name.startswith("__"):
         raise AttributeError(f"module {EXT_NAME!r} has no attribute {name!r}")
 
     def missing(*args: Any, **kwargs: Any) -> NoReturn:
-        raise RuntimeError(f"mmcv op {name!r} has no torchvision stand-in: {_INSTALL_HINT}")
+        raise RuntimeError(f"mmcv op {name!r} has no torchvision replacement: {_INSTALL_HINT}")
 
     missing.__name__ = missing.__qualname__ = name
     return missing
 
 
 def _box_dtype(boxes: Tensor, scores: Tensor) -> torch.dtype:
-    """Dtype to compare boxes in: the wider of the two, at least float32."""
+    """Return the dtype to compare boxes in: the wider of the two, at least float32."""
     import torch
 
     return torch.promote_types(torch.promote_types(boxes.dtype, scores.dtype), torch.float32)
 
 
 def _feature_dtype(features: Tensor) -> torch.dtype:
-    """Dtype to pool in: torchvision's CPU kernel has no bfloat16, and float16 coordinates are coarse."""
+    """Return the dtype to pool in: the CPU kernel has no bfloat16, and float16 coordinates are coarse."""
     import torch
 
     return torch.float64 if features.dtype == torch.float64 else torch.float32
 
 
 def _iou(box: Tensor, others: Tensor, offset: int) -> Tensor:
-    """IoU of one box ``(4,)`` with others ``(M, 4)``, shape ``(M,)``; 0 where the union is empty."""
+    """Return the IoU of a box ``(4,)`` with boxes ``(M, 4)``, shape ``(M,)``; 0 if the union is empty."""
     import torch
 
     area = (box[2:] - box[:2] + offset).prod()
@@ -407,7 +407,7 @@ def _check_pool_mode(pool_mode: int) -> None:
 
 
 def _check_rois(rois: Tensor, batch: int, aligned: bool) -> None:
-    """Raise for RoIs that would crash the kernel. Values are read on the CPU only: see the forward."""
+    """Raise for RoIs that would crash the kernel. Values are checked on the CPU only: see the forward."""
     import torch
 
     if rois.shape[0] == 0:
@@ -415,7 +415,7 @@ def _check_rois(rois: Tensor, batch: int, aligned: bool) -> None:
     if batch == 0:
         raise ValueError(f"roi_align got {rois.shape[0]} RoIs for an empty batch")
     if rois.dtype == torch.bfloat16:
-        # mmdet casts RoIs to the dtype of the features, and a bfloat16 keeps 8 significant bits.
+        # mmdet casts RoIs to the dtype of the features; bfloat16 has 8 significant bits.
         warnings.warn(
             "roi_align got RoIs in bfloat16, which rounds coordinates from 1024 px on to multiples of 8 px: "
             "keep the features that reach the RoI head in float32",
@@ -428,4 +428,4 @@ def _check_rois(rois: Tensor, batch: int, aligned: bool) -> None:
     if not bool(((rois[:, 0] >= 0) & (rois[:, 0] < batch)).all()):
         raise ValueError(f"roi_align got RoIs with a batch index outside the batch of {batch}")
     if aligned and bool((rois[:, 3:] < rois[:, 1:3]).any()):
-        raise ValueError("roi_align got RoIs with x2 < x1 or y2 < y1, which aligned=True does not take")
+        raise ValueError("roi_align got RoIs with x2 < x1 or y2 < y1, which aligned=True does not support")

@@ -1,4 +1,4 @@
-"""Batch norm over all processes without a GPU, where torch and its DDP refuse SyncBatchNorm."""
+"""Synchronized batch norm on CPUs, where torch and its DDP do not support SyncBatchNorm."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Sum(torch.autograd.Function):
-    """Sum of a tensor over all processes; so is its gradient, as every process's loss depends on it."""
+    """Sum of a tensor over all processes. The gradient is summed too, as all losses depend on the sum."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, tensor: Tensor, group: torch.distributed.ProcessGroup | None) -> Tensor:
@@ -23,10 +23,10 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """torch's SyncBatchNorm for tensors on the CPU: the same statistics and gradients.
+    """torch's SyncBatchNorm for CPU tensors, with the same statistics and gradients.
 
     Attributes:
-        process_group: Whose batches are taken together; None for all.
+        process_group: Process group to synchronize over; None for all processes.
     """
 
     process_group: torch.distributed.ProcessGroup | None = None

@@ -1,16 +1,16 @@
-"""OpenMMLab beside a `transformers` that does not fit it.
+"""Use OpenMMLab with an incompatible or broken `transformers` installed.
 
 mmpretrain 1.2.0 (and onedl-mmpretrain 1.3.6) imports its multimodal models as soon as `transformers` 4.28 or
 later is installed. `transformers` 5 lacks functions that they import: `import mmpretrain.models` then fails,
-and every model with it. Here mmpretrain treats such a `transformers` as missing: its multimodal models are
-the placeholders that it has for that case.
+and every model with it. This module makes mmpretrain treat such a `transformers` as missing; its multimodal
+models are then mmpretrain's own placeholders.
 
-mmengine, mmdet and mmpretrain do without `transformers` where its import ends in an ImportError. They fail
-where a broken installation, say for another version of torch, ends in any other error. Here that is an
-ImportError too.
+mmengine, mmdet and mmpretrain work without `transformers` if its import raises an ImportError. They fail if a
+broken installation, for example one for another version of torch, raises another error. This module turns
+such an error into an ImportError.
 
-Where `transformers` fits, nothing changes. This module imports neither mmpretrain nor transformers by itself,
-so `import mixmae_bench` stays cheap.
+If `transformers` is compatible, nothing changes. This module imports neither mmpretrain nor transformers by
+itself, so `import mixmae_bench` stays cheap.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from functools import partial
 from types import ModuleType
 
 DEPENDENCY = "mmpretrain.utils.dependency"
-"""mmpretrain's module that decides, as `WITH_MULTIMODAL`, whether the multimodal models are imported."""
+"""mmpretrain's module with `WITH_MULTIMODAL`, which decides whether multimodal models are imported."""
 
 NEEDED = {
     "transformers.pytorch_utils": (
@@ -65,13 +65,14 @@ NEEDED = {
         "WordpieceTokenizer",
     ),
 }
-"""What mmpretrain imports from `transformers`, module by module."""
+"""Names that mmpretrain imports from `transformers`, by module."""
 
 
 def install() -> None:
-    """Add one finder to `sys.meta_path`; a second call changes nothing.
+    """Add an import finder to `sys.meta_path`; a second call has no effect.
 
-    Imports nothing, unless mmpretrain has already decided for the multimodal models: then it decides again.
+    It imports nothing, unless mmpretrain is already imported with `WITH_MULTIMODAL`, which is then checked
+    again.
     """
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
@@ -81,13 +82,13 @@ def install() -> None:
 
 
 def serves_mmpretrain() -> bool:
-    """Whether `transformers` can be imported and has all that mmpretrain imports from it."""
+    """Return whether `transformers` can be imported and has all names that mmpretrain imports from it."""
     try:
         for module, names in NEEDED.items():
             found = importlib.import_module(module)
             for name in names:
                 getattr(found, name)
-    except Exception:  # a package that does not fit the others installed can fail in any way
+    except Exception:  # an incompatible package can raise anything
         return False
     return True
 
@@ -104,7 +105,7 @@ def _decide(run: Callable[[ModuleType], None], module: ModuleType) -> None:
 def _import_or_import_error(run: Callable[[ModuleType], None], module: ModuleType) -> None:
     try:
         run(module)
-        # mmengine.optim imports it; transformers itself imports it only now.
+        # Imported by mmengine.optim; transformers loads it lazily, on access.
         getattr(sys.modules[module.__name__], "Adafactor", None)
     except ImportError:
         raise
@@ -117,7 +118,7 @@ _RUNNERS = {DEPENDENCY: _decide, "transformers": _import_or_import_error}
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds two modules where the other finders do, and runs them by `_RUNNERS`."""
+    """Finds two modules with the other finders, and executes them with `_RUNNERS`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

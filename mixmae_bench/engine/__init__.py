@@ -1,1 +1,1 @@
-"""From a config to a finished training by an mmengine Runner."""
+"""Train a config with mmengine's Runner: preparation, distributed training, precision and checkpoints."""

@@ -1,7 +1,8 @@
-"""The effective batch and the learning rate that was written for it.
+"""Effective batch size and learning rate scaling.
 
-A recipe's learning rate belongs to a batch, which its config names with OpenMMLab's key,
-`auto_scale_lr = dict(base_batch_size=2048)`. mmengine's own scaling ignores accumulation; this does not.
+A config states the batch size of its learning rate with OpenMMLab's key,
+`auto_scale_lr = dict(base_batch_size=2048)`. mmengine's own scaling ignores gradient accumulation; this
+module takes it into account.
 """
 
 import os
@@ -11,18 +12,18 @@ from mmengine.config import Config
 from mixmae_bench.errors import UserError
 
 PROCESSES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
-"""Where each launcher says how many processes train together."""
+"""Environment variable with the number of processes, by launcher."""
 
 
 SCALE = "--auto-scale-lr"
-"""The option of commands that scales."""
+"""Command-line option that enables scaling."""
 
 
 def processes(launcher: str) -> int:
-    """Return how many processes a launcher (mmengine's names) started; 1 with 'none'.
+    """Return the number of processes started by a launcher (mmengine's names); 1 for 'none'.
 
     Raises:
-        UserError: Where it started none.
+        UserError: If the launcher's environment variable is not set.
     """
     if launcher == "none":
         return 1
@@ -35,29 +36,29 @@ def processes(launcher: str) -> int:
 
 
 def effective_batch(cfg: Config, processes: int) -> int:
-    """Return the images per optimiser step: batch x processes x accumulation."""
+    """Return the number of images per optimiser step: batch size x processes x accumulation steps."""
     return cfg.train_dataloader.batch_size * processes * cfg.optim_wrapper.get("accumulative_counts", 1)
 
 
 def fit_lr(cfg: Config, processes: int, rescale: bool) -> None:
-    """Check that a config's learning rate was written for its effective batch, or scale it linearly.
+    """Check that a config's learning rate matches its effective batch size, or scale it linearly.
 
-    A config that names no batch is left alone.
+    A config without `base_batch_size` is not changed.
 
     Args:
         cfg: The config; changed in place.
-        processes: Processes that train together.
-        rescale: Whether to scale.
+        processes: Number of processes that train it.
+        rescale: Whether to scale the learning rate.
 
     Raises:
-        UserError: Where the batch is another and the rate is not to be scaled.
+        UserError: If the batch sizes differ and `rescale` is False.
     """
     rule = cfg.get("auto_scale_lr") or {}
     base, batch = rule.get("base_batch_size"), effective_batch(cfg, processes)
     if base is None:
         return
     rescale = rescale or rule.get("enable", False)
-    rule.enable = False  # else mmengine scales once more, and without accumulation
+    rule.enable = False  # else mmengine would scale it again, ignoring accumulation
     if batch == base:
         return
     own = cfg.optim_wrapper.optimizer
@@ -69,7 +70,7 @@ def fit_lr(cfg: Config, processes: int, rescale: bool) -> None:
     if base % per_step == 0:
         remedy += f"; optim_wrapper.accumulative_counts={base // per_step} gives that batch"
     raise UserError(
-        f"config {cfg.filename}: the learning rate {own.lr:.3g} is for a batch of {base}, and the effective "
+        f"config {cfg.filename}: the learning rate {own.lr:.3g} is for a batch of {base}, but the effective "
         f"batch is {batch} ({cfg.train_dataloader.batch_size} images x {processes} processes x "
         f"{batch // per_step} accumulated); {remedy}"
     )

@@ -1,4 +1,4 @@
-"""Reading configs and finding the data they name, with the mistakes a user makes told in one line."""
+"""Read and check configs, and find their data; errors are reported in one line."""
 
 import difflib
 import hashlib
@@ -27,30 +27,32 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config, by path or name, and merge `options` (dotted keys) into it.
 
     Raises:
-        UserError: Where the file is missing or cannot be read, an option does not fit, or as
+        UserError: If the file is missing or cannot be read, or an option does not fit; and see
             `openmmlab.family`.
     """
     path = find_config(path)
     try:
         cfg = Config.fromfile(path)
-    except Exception as error:  # a config is code: it can fail in any way
+    except Exception as error:  # a config is code and can raise anything
         raise UserError(f"config {path} cannot be read: {_reason(error)}") from error
     for key, value in (options or {}).items():
         _check_key(cfg, key)
         try:
             cfg.merge_from_dict({key: value})
-        except Exception as error:  # of many types, as options are merged into anything
-            raise UserError(f"config {path} has no place for {key}={value!r}: {_reason(error)}") from error
+        except Exception as error:  # the type depends on the values that are merged
+            raise UserError(f"config {path} does not accept {key}={value!r}: {_reason(error)}") from error
     return _with_new_names(cfg)
 
 
 def _with_new_names(cfg: Config) -> Config:
-    """Rename keys that this package has renamed, and say so once per process and name."""
+    """Rename outdated keys to their current names, with one message per process and key."""
     content, old = with_new_names(cfg._cfg_dict.to_dict())
     if not old:
         return cfg
     for name in sorted(old - _told):
-        print(f"config {cfg.filename}: '{name}' is '{KEYS[name]}' now; both work", file=sys.stderr)
+        print(
+            f"config {cfg.filename}: '{name}' has been renamed to '{KEYS[name]}'; both work", file=sys.stderr
+        )
     _told.update(old)
     return Config(content, filename=cfg.filename)
 
@@ -64,7 +66,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_key(cfg: Config, key: str) -> None:
-    """Refuse a new key that is nearly one that is read: it would change nothing, without a word."""
+    """Refuse an unknown key that resembles a known one: it would have no effect, without a warning."""
     known = {*cfg, *inspect.signature(Runner.__init__).parameters}
     name = key.partition(".")[0]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
@@ -73,20 +75,20 @@ def _check_key(cfg: Config, key: str) -> None:
 
 
 def content_hash(cfg: Config) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a config's content, whatever file it came from."""
+    """Return the first 16 hex digits of the SHA-256 of a config's content, independent of its file name."""
     text = json.dumps(with_old_names(cfg.to_dict()), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def find_data(cfg: Config, by_option: bool = True) -> Config:
-    """Return `cfg` pointing at existing data: the embedded digits are painted, the rest is looked for.
+    """Return `cfg` with existing data: create the embedded digits, and check that other data exists.
 
     Args:
         cfg: The config.
-        by_option: Whether the command at hand takes --cfg-options, for the remedy.
+        by_option: Whether the calling command has --cfg-options, for the error message.
 
     Raises:
-        UserError: Where a data folder or an annotation file is missing.
+        UserError: If a data folder or an annotation file is missing.
     """
     if mentions(cfg, EMBEDDED):
         try:
@@ -100,24 +102,24 @@ def find_data(cfg: Config, by_option: bool = True) -> Config:
 
 
 def mentions(cfg: Config, folder: str) -> bool:
-    """Whether a config has a path in a data folder."""
+    """Return whether a config contains a path in a data folder."""
     return _has(cfg.to_dict(), folder)
 
 
 def relocate(cfg: Config, folder: str, new: Path) -> Config:
-    """Return `cfg` with every path in a data folder leading into another one."""
+    """Return `cfg` with all paths in a data folder moved to a new folder."""
     return Config(_replace(cfg.to_dict(), folder, str(new)), filename=cfg.filename)
 
 
 def check_training(cfg: Config) -> None:
-    """Check that a config trains, its optimiser, and the numbers that say for how long and at which rate.
+    """Check that a config can train: its parts, optimiser, batch size, training length and learning rate.
 
     Raises:
-        UserError: Where a part is missing, or a number is none or out of range.
+        UserError: If a part is missing, or a value is not a number or out of range.
     """
     for key in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
         if not cfg.get(key):
-            raise UserError(f"config {cfg.filename} has no '{key}': it does not train; name another")
+            raise UserError(f"config {cfg.filename} has no '{key}' and cannot train; give another config")
     optimizer = cfg.optim_wrapper.get("optimizer") or {}
     for key, value, least, kinds in (
         ("train_dataloader.batch_size", cfg.train_dataloader.get("batch_size", 1), 1, int),
@@ -130,17 +132,17 @@ def check_training(cfg: Config) -> None:
             kind = "an integer" if kinds is int else "a number"
             raise UserError(f"config {cfg.filename}: {key} is {value!r}; give {kind} of {least} or more")
     scope = OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope"))
-    with openmmlab.quiet(), scope as registry:  # looking a name up imports the framework
+    with openmmlab.quiet(), scope as registry:  # the lookup imports the framework
         if (name := optimizer.get("type")) and registry.get(name) is None:
             near = did_you_mean(str(name), [*registry.module_dict, *OPTIMIZERS.module_dict])
-            raise UserError(f"config {cfg.filename}: there is no optimizer '{name}'.{near}")
+            raise UserError(f"config {cfg.filename}: unknown optimizer '{name}'.{near}")
 
 
 def check_model(cfg: Config) -> None:
-    """Build what a model has of this package, on the meta device: a mistake in it ends here, at no cost.
+    """Check a model config by building its parts from this package on the meta device.
 
     Raises:
-        UserError: Where a type of this package is unknown or its arguments do not fit.
+        UserError: If a type of this package is unknown or its arguments do not fit.
     """
     model = cfg.get("model") or {}
     for where, part in (("model", model), ("model.backbone", model.get("backbone") or {})):
@@ -155,7 +157,7 @@ def check_model(cfg: Config) -> None:
             )
         part = {key: value for key, value in part.items() if key != "data_preprocessor"}
         try:
-            # Another config may have left its scope in this process.
+            # Another config may have set its scope in this process.
             scope = DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine")
             with scope, torch.device("meta"):
                 MODELS.build(part)
@@ -174,7 +176,7 @@ def _check_dataset(dataset: ConfigDict, key: str, config: str, by_option: bool) 
     for path in wanted:
         if not path.exists():
             raise UserError(
-                f"data: {path} does not exist ({key} of {config}); put the data there, or name another "
+                f"data: {path} does not exist ({key} of {config}); put the data there, or give another "
                 + (
                     f"folder with --cfg-options {key}.data_root=FOLDER"
                     if by_option

@@ -1,4 +1,4 @@
-"""What makes training on a CPU faster, and changes results by rounding at most."""
+"""Settings for faster training on CPUs; they change results by rounding errors at most."""
 
 import ctypes
 from contextlib import suppress
@@ -16,9 +16,9 @@ def speed_up(cfg: Config) -> None:
 
 
 def fuse_optimizer(cfg: Config) -> None:
-    """Let Adam and AdamW take a step in one kernel, unless the config says how.
+    """Use the fused kernels of Adam and AdamW, unless the config selects an implementation.
 
-    PyTorch's default on a CPU is a loop over tensors, which takes a good part of a step of a small model.
+    PyTorch's default on a CPU loops over the tensors, which takes a large part of a small model's step.
     """
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     chosen = {"foreach", "fused", "capturable", "differentiable"} & optimizer.keys()
@@ -27,12 +27,12 @@ def fuse_optimizer(cfg: Config) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep memory that tensors free, for those of the next iteration.
+    """Let glibc keep freed memory for the next iteration.
 
-    By default it gives much of it back to the system and asks for it again in every iteration. Another C
-    library is left as it is.
+    By default, glibc returns much of it to the system and requests it again in every iteration. Other C
+    libraries are not changed.
     """
     with suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that glibc takes
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # glibc's maximum
         libc.mallopt(M_TRIM_THRESHOLD, 512 * 2**20)

@@ -1,4 +1,4 @@
-"""Training in several processes, by mmengine's launchers: NCCL where there are GPUs, else gloo on the CPU."""
+"""Distributed training with mmengine's launchers: NCCL on GPUs, gloo on CPUs."""
 
 import itertools
 import os
@@ -26,30 +26,30 @@ from mixmae_bench.registry import HOOKS, MODEL_WRAPPERS
 T = TypeVar("T")
 
 NO_TIMEOUT = timedelta(days=20)
-"""The longest that fits into the milliseconds of a C int."""
+"""Near the longest time in milliseconds that a C int can hold."""
 
 STARTED_BY = {"pytorch": "torchrun", "slurm": "srun", "mpi": "mpirun"}
-"""What starts the processes of each launcher (mmengine's names)."""
+"""Command that starts the processes, by launcher (mmengine's names)."""
 
 
 def init_process_group(launcher: str, settings: dict | None = None) -> None:
-    """Join the processes that a launcher started; nothing to do with 'none', or where it is done.
+    """Initialize the process group of a launcher, unless the launcher is 'none' or it is already initialized.
 
-    To be called before the Runner, whose own way asks for a GPU.
+    Call it before building the Runner, which would require a GPU.
 
     Args:
-        launcher: mmengine's name.
-        settings: `env_cfg.dist_cfg` of a config, for GPUs.
+        launcher: Launcher by mmengine's name.
+        settings: `env_cfg.dist_cfg` of a config, used with GPUs.
 
     Raises:
-        UserError: Where the launcher did not start this process, or where a process has no GPU of its own.
+        UserError: If the launcher did not start this process, or there are more processes than GPUs.
     """
     if launcher == "none" or is_distributed():
         return
     if PROCESSES[launcher] not in os.environ:
         raise UserError(
-            f"--launcher {launcher}, but {PROCESSES[launcher]} is not set: start it with "
-            f"{STARTED_BY[launcher]}, or leave the option out for one process"
+            f"--launcher {launcher}, but {PROCESSES[launcher]} is not set: start with "
+            f"{STARTED_BY[launcher]}, or omit the option for a single process"
         )
     if not torch.cuda.is_available():
         if launcher != "pytorch":
@@ -58,24 +58,24 @@ def init_process_group(launcher: str, settings: dict | None = None) -> None:
         return
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if launcher == "pytorch" and local >= gpus:
-        raise UserError(f"more processes than the {gpus} GPUs of this machine; start one for each at most")
+        raise UserError(f"more processes than the {gpus} GPUs of this machine; start at most one per GPU")
     init_dist(launcher, **(settings or {}))
 
 
 def destroy_process_group() -> None:
-    """Part from the other processes, after a run that went well."""
+    """Destroy the process group after a successful run, if there is one."""
     if is_distributed():
         torch.distributed.destroy_process_group()
 
 
 def on_rank_0(make: Callable[[], T]) -> T:
-    """Call a function in the first process, and return in all of them what it returned.
+    """Call a function on rank 0 and return its result in all processes. All processes must call it.
 
-    The others wait in the processes' store, which has no timeout that long work of the first could exceed as
-    that of a collective. To be called by all.
+    The other processes wait on the process group's store, as a collective would time out if rank 0 takes
+    long.
 
     Raises:
-        Exception: What the function raised, in all processes.
+        Exception: The exception of the function, in all processes.
     """
     if get_world_size() == 1:
         return make()
@@ -97,15 +97,15 @@ def on_rank_0(make: Callable[[], T]) -> T:
 
 
 _calls = itertools.count()
-"""Of `on_rank_0`: the same in all processes, as all call it."""
+"""Counter of the calls of `on_rank_0`: equal in all processes, as all of them call it."""
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
-    """Build the Runner of a config, or what its `runner_type` names, for the processes that have joined.
+    """Build the Runner of a config, or the class of its `runner_type`, for the current process group.
 
-    With several of them each draws masks and augmentations from a seed of its own, unless the config says
-    otherwise (`randomness.diff_rank_seed`): they would hide the same patches in the same way. What is logged
-    is the mean over all, and running averages of batch norm are averaged before they are used or saved.
+    With several processes, each one has its own seed for masks and augmentations, unless the config sets
+    `randomness.diff_rank_seed`; otherwise all processes would draw the same masks. Logged values are means
+    over the processes, and batch norm's running averages are averaged before they are used or saved.
     """
     cfg.launcher = launcher
     if get_world_size() > 1:
@@ -125,13 +125,13 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return a model without the wrapper that several processes need."""
+    """Return a model without its wrapper for distributed training."""
     return model.module if is_model_wrapper(model) else model
 
 
 @MODEL_WRAPPERS.register_module()
 class CPUDistributedDataParallel(MMDistributedDataParallel):
-    """mmengine's DDP without a GPU, which its Runner names all the same; for SyncBatchNorm too."""
+    """mmengine's DDP on CPUs: ignores the GPU passed by its Runner, and supports SyncBatchNorm."""
 
     def __init__(self, module: nn.Module, **kwargs: object) -> None:
         for layer in module.modules():
@@ -142,10 +142,10 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
 @HOOKS.register_module()
 class MeanOutputsHook(Hook):
-    """Makes losses and whatever else a training step returns the mean over all processes.
+    """Averages the losses and other outputs of a training step over all processes.
 
-    So logs and records tell of the whole batch, and what stops one process at a loss that is not finite
-    stops all of them at the same iteration.
+    Logs and records then cover the whole batch, and a non-finite loss in one process stops all processes at
+    the same iteration.
     """
 
     priority = "HIGHEST"

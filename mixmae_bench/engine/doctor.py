@@ -1,4 +1,4 @@
-"""What this machine can run, and what is wrong with the installation."""
+"""Command `mixmae-bench doctor`: check the installation and the hardware."""
 
 import time
 
@@ -13,7 +13,7 @@ from mixmae_bench.system.environment import hardware, packages
 
 
 def diagnose() -> int:
-    """Print versions, family, device, number formats and ops; return 0, or 1 where something is wrong."""
+    """Print versions, OpenMMLab family, device, precisions and ops; return 0, or 1 if there is a problem."""
     console = Console()
     table = Table(box=None, show_header=False)
     problems = []
@@ -30,7 +30,7 @@ def diagnose() -> int:
         try:
             for row in check():
                 table.add_row(*row)
-        except Exception as error:  # whatever is broken here is what the user came for
+        except Exception as error:  # report any broken part
             problems.append(
                 f"{check.__name__.strip('_')}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
             )
@@ -60,7 +60,7 @@ def _device() -> list[tuple[str, str]]:
 
 
 def _matmul_speed(dtype: object, device: str) -> str:
-    """Multiply once for warm-up, then for about a tenth of a second: the format's real worth here."""
+    """Measure the speed of matrix multiplication for about 0.1 s after a warm-up."""
     import torch
 
     size = 4096 if device == "cuda" else 512
@@ -82,7 +82,7 @@ def _ops() -> list[tuple[str, str]]:
 
 
 def _frameworks() -> list[tuple[str, str]]:
-    """Import what the transfers need: a version that does not fit fails here."""
+    """Import the frameworks of the transfer tasks; an incompatible version raises here."""
     import mmdet.models
     import mmpretrain.models
     import mmseg.models

@@ -1,4 +1,4 @@
-"""Stopping a run at NaN and infinity, before a checkpoint holds them."""
+"""Stop a run at NaN or infinity, before a checkpoint is written with them."""
 
 import math
 from pathlib import Path
@@ -18,10 +18,10 @@ class NotFiniteError(UserError):
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops a run whose loss is NaN or infinite.
+    """Stops a run if its loss is NaN or infinite.
 
-    Loss scaling (fp16) leaves out a step whose scaled gradients overflow: the loss is finite then, and the
-    run goes on. A loss that is itself not finite no smaller scale repairs.
+    With loss scaling (fp16), a step with overflowing gradients is skipped: its loss is finite, and the run
+    continues. If the loss itself is not finite, a smaller scale does not help.
     """
 
     def after_train_iter(
@@ -35,10 +35,10 @@ class FiniteLossHook(Hook):
 
 
 def check_weights(runner: Runner, checkpoint: str) -> None:
-    """Refuse weights that are not finite, as one bad step leaves them while its loss was still finite.
+    """Check that all weights are finite: a bad step can make them NaN although its loss was finite.
 
     Raises:
-        NotFiniteError: That names the first of them.
+        NotFiniteError: If a parameter is not finite; the message names the first one.
     """
     model = unwrapped(runner.model)
     for name, weight in model.named_parameters():
@@ -50,8 +50,8 @@ def _message(runner: Runner, what: str) -> str:
     last = runner.message_hub.runtime_info.get("last_ckpt")
     last = f"last good checkpoint: {last}" if last and Path(last).is_file() else "no checkpoint before it"
     scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
-    causes = ["a learning rate that is too high", "an unreadable or constant image, or a wrong label"]
+    causes = ["a learning rate that is too high", "a corrupt or constant image, or a wrong label"]
     if scaler is not None:
         precision = f"fp16 overflowing in the forward pass (loss scale {scaler.get_scale():g}"
-        causes.insert(0, f"{precision}; take bf16: optim_wrapper.type=mixmae_bench.Bf16OptimWrapper)")
+        causes.insert(0, f"{precision}; use bf16: optim_wrapper.type=mixmae_bench.Bf16OptimWrapper)")
     return f"training stopped: {what}; {last}; likely: {', '.join(causes)}"

@@ -1,4 +1,4 @@
-"""Fully sharded training: weights, gradients and optimiser state spread over all processes."""
+"""Fully sharded training: weights, gradients and optimiser state are sharded over all processes."""
 
 from typing import Any
 
@@ -22,22 +22,21 @@ from mixmae_bench.registry import STRATEGIES
 
 @STRATEGIES.register_module()
 class FullyShardedStrategy(DDPStrategy):
-    """Shards a model block by block by torch's `fully_shard`, for mmengine's FlexibleRunner.
+    """Shards a model block by block with torch's `fully_shard`, for mmengine's FlexibleRunner.
 
-    Parameters keep their names and shapes, so that layer decay, weight decay and clipping of gradients by
-    norm do what they do in one process. (mmengine's FSDPStrategy flattens them, clips every process's share
-    by its own norm, and needs a GPU.) Checkpoints are those of the whole model, as without sharding: either
-    goes on from the other's. What calls parts of the model beside its `forward`, as ReconstructionHook does,
-    does not work on shards.
+    Parameters keep their names and shapes, so layer decay, weight decay and gradient clipping by norm work as
+    in a single process. (mmengine's FSDPStrategy flattens parameters, clips each shard by its own norm, and
+    needs a GPU.) Checkpoints contain the whole model, so a run can resume with or without sharding. Code that
+    calls parts of the model other than `forward`, such as ReconstructionHook, does not work with shards.
 
     Raises:
-        UserError: Where there is no launcher.
+        UserError: If there is no launcher.
     """
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         if not self.distributed:
-            raise UserError("FullyShardedStrategy spreads a model over processes; start it with a launcher")
+            raise UserError("FullyShardedStrategy shards a model over processes; start with a launcher")
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         model = self.convert_model(model.to(get_device()))
@@ -49,7 +48,7 @@ class FullyShardedStrategy(DDPStrategy):
         return fully_shard(model, mesh=mesh)
 
     def save_checkpoint(self, filename: str, **kwargs: object) -> None:
-        """Gather the whole state, in which all processes take part; the first of them writes it."""
+        """Gather the whole state from all processes, and write it on rank 0."""
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
         self._model_state = get_model_state_dict(self.model, options=whole)
         self._optim_state = _gathered(self.optim_wrapper.state_dict())
@@ -63,7 +62,7 @@ class FullyShardedStrategy(DDPStrategy):
         return self._optim_state
 
     def load_checkpoint(self, filename: str, **kwargs: Any) -> dict:
-        """Load a checkpoint of the whole model through the CPU's memory: a GPU may not have room for it."""
+        """Load a checkpoint of the whole model into CPU memory, as it may not fit on a GPU."""
         return super().load_checkpoint(filename, **{**kwargs, "map_location": "cpu"})
 
     def load_model_state_dict(self, state_dict: dict, *, strict: bool = False, **_: object) -> None:
@@ -82,9 +81,9 @@ class FullyShardedStrategy(DDPStrategy):
 
 
 def _gathered(node: Any) -> Any:
-    """Return nested dicts and lists with whole tensors on the CPU in the place of shards.
+    """Return nested dicts and lists with sharded tensors replaced by whole tensors on the CPU.
 
-    Only the first process keeps them: together they are several times the model.
+    Only rank 0 keeps them, as together they take several times the memory of the model.
     """
     if isinstance(node, DTensor):
         whole = node.full_tensor()

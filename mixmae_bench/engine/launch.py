@@ -1,4 +1,4 @@
-"""Several new processes on this machine that work together, launched by torch's elastic launcher."""
+"""Launch several cooperating processes on this machine with torch's elastic launcher."""
 
 import os
 import pickle
@@ -20,31 +20,30 @@ from mixmae_bench.system.worker import how_it_ended, python_call
 T = TypeVar("T")
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that torch's launcher handles, and goes on handling after its end."""
+"""Signals that torch's launcher installs handlers for, and does not restore."""
 
 
 def run_together(count: int, function: Callable[..., T], *args: object, log: Path | None = None) -> T:
-    """Call a function in `count` new processes that find each other by torchrun's variables.
+    """Call a function in `count` new processes with torchrun's environment variables set.
 
     Args:
-        count: How many.
-        function: Of a module.
+        count: Number of processes.
+        function: Function defined at module level.
         args: Its arguments.
-        log: File that gets what the launcher and the processes printed, where one of them fails.
+        log: File to append the output of launcher and processes to, if one of them fails.
 
     Returns:
-        What it returned in the first of them.
+        The result of rank 0.
 
     Raises:
-        ProcessDied: Where a process ended without having returned or raised.
-        Exception: What it raised in the first one to fail. The others, which would wait for that one, are
-            ended.
+        ProcessDied: If a process ended without returning or raising.
+        Exception: The exception of the first process that failed. The other processes are ended.
     """
     with TemporaryDirectory(prefix="mixmae-bench-") as name:
         folder = Path(name)
         (folder / "call").write_bytes(pickle.dumps((function, args)))
         python, *words = python_call("mixmae_bench.system.worker", "serve_once", name, os.getpid())
-        # The launcher's store takes a free port and keeps it; the processes use the same store.
+        # The launcher's store chooses a free port and keeps it; the processes use the same store.
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -77,15 +76,15 @@ def _answer_of(folder: Path, rank: int) -> tuple[object, Exception | None]:
 
 
 def _first(failures: dict[int, ProcessFailure], folder: Path, count: int) -> Exception:
-    """Return the failure that the others follow from, as those have lost a partner or were ended for it.
+    """Return the failure that caused the others, which lost a peer or were ended by the launcher.
 
-    A mistake of the user, else a process that died, else what was raised first.
+    A UserError comes first, then a process that died, then the exception raised first.
     """
     answers = sorted(folder.glob("answer*"), key=lambda file: file.stat().st_mtime_ns)
     raised = [error for file in answers if (error := pickle.loads(file.read_bytes())[1])]
     mistakes = [error for error in raised if isinstance(error, UserError)]
     silent = {rank: f.exitcode for rank, f in failures.items() if not (folder / f"answer{rank}").is_file()}
-    # By SIGTERM the launcher ends the others.
+    # The launcher ends the other processes with SIGTERM.
     died = sorted(silent, key=lambda rank: silent[rank] == -signal.SIGTERM)
     told = [ProcessDied(f"process {rank} of 0 to {count - 1} {how_it_ended(silent[rank])}") for rank in died]
     ended = bool(died) and silent[died[0]] == -signal.SIGTERM

@@ -1,4 +1,4 @@
-"""The load audit where mmengine does the loading: `load_from`, `resume`, and `init_cfg` of any backbone."""
+"""Hook that audits checkpoints loaded by mmengine: `load_from`, `resume`, and `init_cfg` of any backbone."""
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -13,12 +13,12 @@ from mixmae_bench.transfer.audit import backbone_of, fit_model, watch
 
 @HOOKS.register_module()
 class LoadAuditHook(Hook):
-    """Audits what a run is initialised from; training does not start where the backbone is not filled.
+    """Audits the initial weights of a run; training does not start if parts of the backbone are not loaded.
 
-    mmengine takes what happens to have the names of the model, and logs the rest.
+    mmengine loads the tensors with matching names and only logs the others.
     """
 
-    priority = "VERY_HIGH"  # others read the weights as this one leaves them
+    priority = "VERY_HIGH"  # other hooks read the weights that this one replaces
 
     def before_run(self, runner: Runner) -> None:
         if not hasattr(self, "_file"):
@@ -26,16 +26,16 @@ class LoadAuditHook(Hook):
             watch(backbone_of(unwrapped(runner.model)), lambda: self._file)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put the weights that the model takes, under its names, in the place of those of the checkpoint.
+        """Replace the checkpoint's weights by the weights that the model loads, under the model's names.
 
         Raises:
-            UserError: As `fit_model`, or where the checkpoint holds no weights.
+            UserError: See `fit_model`; also if the checkpoint has no weights.
         """
         model, self._file = unwrapped(runner.model), runner._load_from
         content = checkpoint
         if runner._resume:
             if not isinstance(checkpoint.get("state_dict"), dict):
-                return  # the checkpoint hook says what else a resume needs
+                return  # the checkpoint hook reports what is missing for a resume
             content = checkpoint["state_dict"]
         try:
             weights = unwrap(content, model.state_dict().keys())

@@ -1,8 +1,8 @@
-"""Names that this project has used for the same thing: one table, so that finished work stays finished.
+"""Table of renamed config keys and types, so that hashes of finished runs stay valid.
 
-A run is known by a hash of its config (`mixmae_bench.suite.identity`), which is computed under the names on
-the right. Whoever renames a config key or a type adds the other name on the left. A name on the right never
-changes.
+A run is identified by a hash of its config (`mixmae_bench.suite.identity`), computed with the names on the
+right. When you rename a config key or a type, add the other name on the left. Names on the right never
+change.
 """
 
 KEYS = {
@@ -10,16 +10,16 @@ KEYS = {
     "secondary_ratio": "secondary_mask_ratio",
     "norm_pix": "norm_pix_loss",
 }
-"""Keys of configs whose `type` is one of this package."""
+"""Keys of config dicts with a `type` of this package."""
 
 TYPES: dict[str, str] = {}
 """Types of this package, without `mixmae_bench.`."""
 
 
 def with_new_names(node: object) -> tuple[object, set[str]]:
-    """Return a config's node with today's names of keys, and the old names that were replaced.
+    """Return a config's node with current key names, and the set of old names that were replaced.
 
-    Only dicts whose `type` is one of this package are renamed.
+    Only keys of dicts with a `type` of this package are renamed.
     """
     if isinstance(node, list | tuple):
         parts = [with_new_names(part) for part in node]
@@ -35,7 +35,7 @@ def with_new_names(node: object) -> tuple[object, set[str]]:
 
 
 def with_old_names(node: object) -> object:
-    """Return a config's node under the names that hashes of whole configs have always been computed with."""
+    """Return a config's node with the old key names, which hashes of whole configs are computed with."""
     if isinstance(node, list | tuple):
         return type(node)(with_old_names(part) for part in node)
     if not isinstance(node, dict):
@@ -48,10 +48,10 @@ OLD_KEYS = {new: old for old, new in KEYS.items()}
 
 
 def canonical_type(name: str) -> str:
-    """Return the name under which a type is hashed; those of other packages stay as they are.
+    """Return the name under which a type is hashed; types of other packages are returned unchanged.
 
-    A type of this package may be named by the registry (`mixmae_bench.Swin`) or by its module
-    (`mixmae_bench.backbones.swin.Swin`): modules do not count.
+    A type of this package may be given by its registry name (`mixmae_bench.Swin`) or by its module path
+    (`mixmae_bench.backbones.swin.Swin`); both give the same name.
     """
     package, _, own = name.partition(".")
     if package != "mixmae_bench" or not own:
@@ -61,5 +61,5 @@ def canonical_type(name: str) -> str:
 
 
 def canonical_key(key: str, type_: str | None) -> str:
-    """Return the name under which a key of a config with this (canonical) type is hashed."""
+    """Return the name under which a key of a config dict with the given canonical type is hashed."""
     return KEYS.get(key, key) if type_ and type_.startswith("mixmae_bench.") else key

@@ -1,4 +1,4 @@
-"""What `--cfg-options KEY=VALUE` means: mmengine's notation, and dicts inside it."""
+"""Parse `--cfg-options KEY=VALUE`: mmengine's notation, extended by dicts."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
 class Options(DictAction):
-    """Collects KEY=VALUE into a dict, as mmengine's DictAction, by `parse_option`."""
+    """Collects KEY=VALUE arguments into a dict like mmengine's DictAction, but with `parse_option`."""
 
     def __call__(
         self,
@@ -29,12 +29,12 @@ def parse_option(option: str) -> tuple[str, object]:
     """Read KEY=VALUE.
 
     A value is a number, true, false, None or a word; a list `a,b` or `[a,b]`; a tuple `(a,b)`; a dict
-    `{key:a,key:b}`, `{'key': a}` or `dict(key=a)`; or any of them in another. In quotes is text, with its
-    commas and spaces. Quotes around a whole list, tuple or dict are dropped, as by mmengine, whose DictAction
-    does not read dicts.
+    `{key:a,key:b}`, `{'key': a}` or `dict(key=a)`; these may be nested. A quoted value is a string and may
+    contain commas and spaces. Quotes around a whole list, tuple or dict are dropped, as in mmengine's
+    DictAction (which does not read dicts).
 
     Raises:
-        UserError: Where it is not KEY=VALUE, or brackets and quotes do not match.
+        UserError: If it is not KEY=VALUE, or brackets and quotes do not match.
     """
     key, equals, text = option.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
@@ -53,7 +53,7 @@ def parse_option(option: str) -> tuple[str, object]:
 
 
 class _Reader:
-    """Reads a value from left to right."""
+    """Parser of a value."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -64,7 +64,7 @@ class _Reader:
         return values if len(values) > 1 or self.text.endswith(",") else values[0] if values else ""
 
     def _items(self, end: str) -> list:
-        """Read values with commas between them, up to the bracket `end`, or to the end of the text."""
+        """Read comma-separated values up to the bracket `end`, or to the end of the text if it is ''."""
         items = []
         while not self._skip(end):
             items.append(self._value(end))
@@ -72,7 +72,7 @@ class _Reader:
         return items
 
     def _pairs(self, end: str, between: str) -> dict:
-        """Read keys and values, up to the bracket `end`; `between` stands between a key and its value."""
+        """Read keys and values up to the bracket `end`; `between` separates a key from its value."""
         pairs = {}
         while not self._skip(end):
             key = self._word(end + between + ",")
@@ -94,7 +94,7 @@ class _Reader:
         return self._word(end + ",")
 
     def _word(self, ends: str) -> object:
-        """Read text in quotes, or a word up to one of `ends` that stands in no bracket of its own."""
+        """Read a quoted string, or a word up to the first of `ends` that is not inside brackets."""
         self._spaces()
         quote = self.text[self.at : self.at + 1]
         if quote in ("'", '"'):
@@ -109,7 +109,7 @@ class _Reader:
             if char in BRACKETS:
                 open_brackets.append(BRACKETS[char])
             elif char in BRACKETS.values() and (not open_brackets or open_brackets.pop() != char):
-                raise ValueError(f"a '{char}' closes nothing")
+                raise ValueError(f"a '{char}' has no opening bracket")
             self.at += 1
         if open_brackets:
             raise ValueError(f"a '{open_brackets[-1]}' is missing")
@@ -120,7 +120,7 @@ class _Reader:
             self.at += 1
 
     def _skip(self, expected: str) -> bool:
-        """Pass spaces and, where it comes next, what is expected; '' is the end of the text."""
+        """Skip spaces and `expected` ('' is the end of the text); return whether it was found."""
         self._spaces()
         found = self.text.startswith(expected, self.at) if expected else self.at == len(self.text)
         if found:
@@ -130,7 +130,7 @@ class _Reader:
         return found
 
     def _comma(self, end: str) -> None:
-        """Pass a comma, or see the end that comes instead."""
+        """Skip a comma; if `end` follows instead, leave it."""
         here = self.at
         if self._skip(","):
             return

@@ -1,4 +1,4 @@
-"""Pictures of what pretraining does: the input as the encoder sees it, and the reconstruction."""
+"""Pictures of pretraining: the input as the encoder sees it, and the reconstruction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +18,11 @@ from mixmae_bench.registry import HOOKS
 
 MARGIN, LINE = 4, 14
 SMALLEST = 112
-"""Pixels: smaller images are enlarged, each pixel a square."""
+"""Side in pixels; smaller images are enlarged with nearest-neighbour interpolation."""
 
 
 def draw_grid(method: Method, images: Tensor, seed: int) -> Image.Image:
-    """Draw a row per image, a column per picture, under the mask that `seed` gives (see `columns_of`)."""
+    """Draw a grid with a row per image and a column per picture, masked with `seed` (see `columns_of`)."""
     return draw(columns_of(method, images, seed))
 
 
@@ -31,9 +31,9 @@ def columns_of(method: Method, images: Tensor, seed: int) -> dict[str, np.ndarra
     """Return the pictures of a method by title: RGB, uint8 (B, H, W, 3).
 
     Args:
-        method: The method with its weights; it is put into evaluation mode for the moment.
-        images: As its data preprocessor gives them, (B, 3, H, W).
-        seed: Of torch's and numpy's generators, which go on afterwards as if nothing had been drawn.
+        method: The method with its weights; temporarily set to evaluation mode.
+        images: Output of its data preprocessor, (B, 3, H, W).
+        seed: Seed of torch's and numpy's random generators, which are restored afterwards.
     """
     training = method.training
     method.eval()
@@ -65,7 +65,7 @@ def draw(columns: dict[str, np.ndarray]) -> Image.Image:
 
 
 def sample(dataset: Dataset, method: Method, count: int, seed: int) -> Tensor:
-    """Return `count` images spread evenly over a dataset, as the method gets them in training."""
+    """Return `count` images at even intervals of a data set, preprocessed as in training."""
     with _seeded(seed):
         chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
         inputs = [dataset[i]["inputs"] for i in chosen]
@@ -74,14 +74,14 @@ def sample(dataset: Dataset, method: Method, count: int, seed: int) -> Tensor:
 
 @HOOKS.register_module()
 class ReconstructionHook(Hook):
-    """Adds a picture of the same few training images to the run's visualiser, with the same masks each time.
+    """Adds a picture of the same training images, with the same masks each time, to the run's visualizer.
 
-    With mmengine's default back end they lie in `vis_data/vis_image/`; TensorBoard and the others show them.
+    mmengine's default back end writes pictures to `vis_data/vis_image/`; TensorBoard and others show them.
 
     Args:
-        interval: Epochs between pictures; the last epoch has one too.
-        count: Images.
-        seed: Of the masks and of random crops.
+        interval: Epochs between pictures; the last epoch always has one.
+        count: Number of images.
+        seed: Seed of the masks and of random crops.
     """
 
     def __init__(self, interval: int = 1, count: int = 8, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Mixed precision in bfloat16, on CPUs and GPUs that compute in it."""
+"""Mixed precision training in bfloat16, on CPUs and GPUs with native support."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from torch import nn
 from mixmae_bench.registry import OPTIM_WRAPPERS
 
 MAX_ISA = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Variables that limit the instructions of oneDNN, in upper or lower case; the first that is set counts."""
+"""Environment variables that limit oneDNN's instructions (values in any case); the first one set applies."""
 
 ISAS_WITHOUT_BFLOAT16 = (
     "SSE41",
@@ -23,14 +23,14 @@ ISAS_WITHOUT_BFLOAT16 = (
     "AVX512_CORE",
     "AVX512_CORE_VNNI",
 )
-"""Values of these variables below AVX512_CORE_BF16 (its CPU dispatcher control)."""
+"""Values of these variables below AVX512_CORE_BF16 (see oneDNN's CPU dispatcher control)."""
 
 
 @OPTIM_WRAPPERS.register_module()
 class Bf16OptimWrapper(OptimWrapper):
-    """Runs the forward pass under bfloat16 autocast where the hardware computes in it, else in float32.
+    """Runs the forward pass under bfloat16 autocast if the hardware supports it, else in float32.
 
-    Weights, gradients and optimiser state stay float32, and bfloat16 has float32's range, so nothing is
+    Weights, gradients and optimiser state stay float32. bfloat16 has the range of float32, so the loss is not
     scaled. (mmengine's AmpOptimWrapper does not run on a CPU.)
     """
 
@@ -45,9 +45,9 @@ class Bf16OptimWrapper(OptimWrapper):
 
 
 def computed_in(optim_wrapper: OptimWrapper, model: nn.Module) -> str:
-    """Return the number format of a training's forward pass here, such as 'bfloat16', whatever makes it so.
+    """Return the dtype of the forward pass in training on this device, such as 'bfloat16'.
 
-    That is autocast's where the wrapper turns it on, else the format of the weights.
+    It is autocast's dtype if the wrapper enables autocast, else the dtype of the weights.
     """
     device = get_device()
     with optim_wrapper.optim_context(model):
@@ -62,20 +62,20 @@ def computes_bfloat16(device: str) -> bool:
 
 
 def why_not_bfloat16(device: str) -> str | None:
-    """Return why a device of this type ('cpu', 'cuda') would emulate bfloat16, or None where it is native.
+    """Return why a device of this type ('cpu', 'cuda') would emulate bfloat16, or None if it is native.
 
-    A CPU needs the instructions, and libraries that may use them. A user can forbid that by environment
-    variables; emulation is up to 100 times as slow as float32.
+    A CPU needs the instructions, and libraries that use them; environment variables can disable them.
+    Emulation is up to 100 times slower than float32.
     """
     if device == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return None if native else "this GPU does not compute in it"
+        return None if native else "not supported by this GPU"
     if device != "cpu":
-        return f"not tried on {device}"
+        return f"not tested on {device}"
     features = torch.cpu.get_capabilities()
     x86 = features.get("architecture") == "x86_64"
     if not any(features.get(name) for name in (("avx512_bf16", "amx_bf16") if x86 else ("bf16", "sve_bf16"))):
-        return "this CPU does not compute in it"
+        return "not supported by this CPU"
     if not torch.backends.mkldnn.is_available():
         return "PyTorch is built without oneDNN"
     if not torch.backends.mkldnn.enabled:
@@ -84,9 +84,9 @@ def why_not_bfloat16(device: str) -> str | None:
 
 
 def _limit_of_x86() -> str | None:
-    """Return the setting that keeps a library from instructions that the CPU has, or None."""
+    """Return the setting that disables bfloat16 instructions of the CPU, or None."""
     name = next((name for name in MAX_ISA if os.environ.get(name)), None)
     if name and os.environ[name].upper() in ISAS_WITHOUT_BFLOAT16:
         return f"{name} is {os.environ[name]}"
-    kernels = torch.backends.cpu.get_cpu_capability()  # of PyTorch itself, after ATEN_CPU_CAPABILITY
+    kernels = torch.backends.cpu.get_cpu_capability()  # PyTorch's own, limited by ATEN_CPU_CAPABILITY
     return f"ATEN_CPU_CAPABILITY is {kernels}" if kernels in ("DEFAULT", "AVX2") else None

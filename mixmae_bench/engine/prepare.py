@@ -1,4 +1,4 @@
-"""From a config to a finished training: the one way of `tools/train.py`, suites and `validate`."""
+"""Prepare and train a config; shared by `tools/train.py`, suites and `validate`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,23 +32,23 @@ def prepare(
     name: tuple[str, str] = ("", ""),
     by_option: bool = False,
 ) -> Config:
-    """Check a config and return it ready for `train`; to be called by every process that trains.
+    """Check a config and return it ready for `train`. Every process that trains must call it.
 
     Args:
         cfg: The config.
         work_dir: Folder of logs and checkpoints.
-        processes: Processes that train together.
-        rescale: Whether to scale the learning rate to the effective batch (see `batch.fit_lr`).
-        resume: Whether to go on from the latest intact checkpoint of the folder, if there is one.
-        seed: Seed of everything random, or None for the config's.
-        checkpoint: What the backbone starts from, or None for what the config says.
+        processes: Number of processes that train together.
+        rescale: Whether to scale the learning rate to the effective batch size (see `batch.fit_lr`).
+        resume: Whether to resume from the latest intact checkpoint of the folder, if there is one.
+        seed: Random seed, or None for the config's.
+        checkpoint: Checkpoint that the backbone starts from, or None for the config's.
         hooks: Entries of `custom_hooks` to add.
-        trackers: Names of what the run also logs to (see `trackers.track`).
-        name: What runs are compared within, and this run's own name, for trackers.
-        by_option: Whether the command at hand takes --cfg-options, for remedies.
+        trackers: Names of experiment trackers to log to (see `trackers.track`).
+        name: Group of runs and name of this run, for trackers.
+        by_option: Whether the calling command has --cfg-options, for error messages.
 
     Raises:
-        UserError: Where the config, its data, its model or the batch does not fit.
+        UserError: If the config, its data, its model or the batch does not fit.
     """
     cfg = find_data(cfg, by_option)
     check_model(cfg)
@@ -69,9 +69,9 @@ def prepare(
 
 
 def resume_latest(cfg: Config) -> None:
-    """Go on from the latest intact checkpoint of the config's folder, or begin where there is none."""
+    """Resume from the latest intact checkpoint of the config's folder, or start anew if there is none."""
     if (cfg.get("default_hooks", {}).get("checkpoint") or {}).get("out_dir"):
-        cfg.resume, cfg.load_from = True, None  # mmengine looks there
+        cfg.resume, cfg.load_from = True, None  # mmengine searches out_dir
     elif last := find_on_rank_0(lambda: latest_intact(Path(cfg.work_dir))):
         cfg.resume, cfg.load_from = True, str(last)
     else:
@@ -82,16 +82,16 @@ def train(cfg: Config, launcher: str = "none") -> Runner:
     """Build the Runner of a prepared config, and train.
 
     Args:
-        cfg: What `prepare` returned.
-        launcher: What started the processes, by mmengine's names.
+        cfg: Result of `prepare`.
+        launcher: Launcher of the processes, by mmengine's name.
 
     Returns:
-        The Runner that came to its end.
+        The Runner after training.
 
     Raises:
-        UserError: Where something that the config names does not exist or does not take what it is given;
-            where a checkpoint does not fit, or a loss is NaN or infinite.
-        ProcessDied: Where a worker of a DataLoader died.
+        UserError: If a class in the config does not exist or does not accept its arguments, a checkpoint does
+            not fit, or a loss is NaN or infinite.
+        ProcessDied: If a DataLoader worker died.
     """
     with safe_loaders(), dead_loaders_named(cfg):
         runner = build(cfg, launcher, train=True)
@@ -100,15 +100,16 @@ def train(cfg: Config, launcher: str = "none") -> Runner:
 
 
 def build(cfg: Config, launcher: str, train: bool) -> Runner:
-    """Build the Runner of a config and, to `train`, all of what mmengine builds only then.
+    """Build the Runner of a config and, for `train`, the parts that mmengine builds only when training
+    starts.
 
     Raises:
-        UserError: Where something that the config names does not exist or does not take what it is given.
+        UserError: If a class in the config does not exist or does not accept its arguments.
     """
     try:
         runner = build_runner(cfg, launcher)
-        if train and isinstance(runner, Runner):  # a FlexibleRunner has nothing before its strategy
-            # In the order of Runner.train; the first and the last are properties that build.
+        if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
+            # In the order of Runner.train; the first and the last are properties that build on access.
             runner.train_dataloader  # noqa: B018
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             if runner.param_schedulers is not None:
@@ -122,10 +123,10 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
 
 @contextmanager
 def dead_loaders_named(cfg: Config) -> Iterator[None]:
-    """Say in one line that a worker of a DataLoader died.
+    """Report the death of a DataLoader worker in one line.
 
     Raises:
-        ProcessDied: Then, with the cause as torch tells it, a remedy, and the log.
+        ProcessDied: If a worker died, with torch's reason, a remedy, and the log file.
     """
     try:
         yield
@@ -135,6 +136,6 @@ def dead_loaders_named(cfg: Config) -> Iterator[None]:
         files = [getattr(h, "baseFilename", None) for h in MMLogger.get_current_instance().handlers]
         reason = " ".join(str(error).split()).rstrip(".")
         raise ProcessDied(
-            f"{reason}; if memory was short, lower num_workers of the dataloaders; "
+            f"{reason}; if memory ran out, lower num_workers of the dataloaders; "
             f"log: {next(filter(None, files), cfg.work_dir)}"
         ) from error

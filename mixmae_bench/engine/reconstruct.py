@@ -1,4 +1,4 @@
-"""The command `mixmae-bench reconstruct`."""
+"""Command `mixmae-bench reconstruct`: draw reconstructions of a pretrained model."""
 
 import io
 from pathlib import Path
@@ -19,28 +19,28 @@ from mixmae_bench.registry import MODELS
 from mixmae_bench.system.files import write_atomically
 
 COUNT = 8
-"""Images shown where none are given."""
+"""Default number of images, if none are given."""
 
 
 def reconstruct(config: Path, checkpoint: Path, images: list[Path], out: Path, seed: int) -> str:
-    """Write a PNG grid of images, what the encoder sees of them, and their reconstruction.
+    """Write a PNG grid of images, the encoder's masked input, and the reconstructions.
 
     Args:
         config: Config of a pretraining method.
-        checkpoint: Checkpoint of its run, or a converted one that has the decoder.
-        images: Image files; none for a few of the config's training set.
-        out: File to write, .png.
-        seed: Of the mask.
+        checkpoint: Checkpoint of its run, or a converted checkpoint that includes the decoder.
+        images: Image files; if empty, images of the config's training set are used.
+        out: Output file, .png.
+        seed: Seed of the mask.
 
     Returns:
-        What was written, in a line.
+        A one-line summary.
 
     Raises:
-        UserError: Where the config is of no pretraining method, the checkpoint or an image does not fit, or
+        UserError: If the config is not of a pretraining method, the checkpoint or an image does not fit, or
             `out` cannot be written.
     """
     if out.suffix.lower() != ".png":
-        raise UserError(f"--out is {out}; give a file that ends in .png")
+        raise UserError(f"--out is {out}; give a file name that ends in .png")
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed is {seed}; give an integer from 0 to 2^32 - 1")
     cfg = load_config(config)
@@ -48,7 +48,7 @@ def reconstruct(config: Path, checkpoint: Path, images: list[Path], out: Path, s
     check_model(cfg)
     method = MODELS.build(cfg.model) if cfg.get("model") else None
     if not isinstance(method, Method):
-        raise UserError(f"config {config} is of no pretraining method of this package; see configs/pretrain")
+        raise UserError(f"config {config} has no pretraining method of this package; see configs/pretrain")
     load_model(method, checkpoint)
     if images:
         side = method.backbone.grid[0] * method.backbone.out_strides[0]
@@ -63,7 +63,7 @@ def reconstruct(config: Path, checkpoint: Path, images: list[Path], out: Path, s
 
 
 def _read(path: Path, side: int) -> Tensor:
-    """Read the middle square of an image at `side` px, BGR as OpenMMLab loads: uint8 (3, side, side)."""
+    """Read the center crop of an image as uint8 (3, side, side), in BGR like OpenMMLab's pipelines."""
     try:
         image = Image.open(path).convert("RGB")
     except FileNotFoundError as error:

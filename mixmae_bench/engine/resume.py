@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run goes on from exactly, and that a crash or a full disk cannot damage."""
+"""Exact resume of killed runs, with checkpoints that a crash or a full disk cannot damage."""
 
 import math
 import os
@@ -28,54 +28,53 @@ from mixmae_bench.system.files import atomic_path, remove_leftovers
 EXACT = "mixmae_bench.ExactCheckpointHook"
 
 RANDOM_STATES = "random_states"
-"""Key of a checkpoint: the states of the random generators, one entry per process."""
+"""Checkpoint key with the states of the random generators, one entry per process."""
 
 PROCESS_COUNTS = "process_counts"
-"""Key of mmengine's runtime information, which checkpoints hold: how many processes trained, in order."""
+"""Key of mmengine's runtime info, saved in checkpoints: numbers of processes that trained, in order."""
 
 
 def add_checkpoint_hooks(cfg: Config) -> None:
-    """Make the runs of a config resumable exactly, log their gradients' norm, stop them at bad numbers, and
-    audit what they load.
+    """Add hooks to a config for exact resume, gradient norm logging, non-finite losses and the load audit.
 
-    Another hook than mmengine's own in the place of `default_hooks.checkpoint`, or one that writes elsewhere
-    than to the run's folder, stays as it is.
+    `default_hooks.checkpoint` is not changed if it is not mmengine's own hook, or if it writes to another
+    folder than the run's.
     """
     hooks = cfg.setdefault("default_hooks", {})
     checkpoint = hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
     if checkpoint and checkpoint.get("type") == "CheckpointHook" and not checkpoint.get("out_dir"):
         checkpoint["type"] = EXACT
         if checkpoint.get("max_keep_ckpts") == 1:
-            checkpoint["max_keep_ckpts"] = 2  # one to fall back on
+            checkpoint["max_keep_ckpts"] = 2  # keep one to fall back on
     loader = cfg.train_dataloader
     if loader.get("persistent_workers") and "max_iters" not in cfg.train_cfg:
-        # Workers that live on hold random states that no checkpoint can hold; new ones are seeded per epoch.
+        # The random states of persistent workers cannot be saved; new workers are seeded per epoch.
         loader["persistent_workers"] = False
     if not cfg.optim_wrapper.get("clip_grad"):
-        cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing; the norm is logged where it is
+        cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing, but logs the norm
     own = [dict(type=f"mixmae_bench.{name}") for name in ("LoadAuditHook", "FiniteLossHook")]
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), *own]
 
 
 @HOOKS.register_module()
 class ExactCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook with random states, and with files that are whole or not there at all.
+    """mmengine's CheckpointHook with saved random states and atomically written files.
 
-    What is drawn after a resume is what an undisturbed run would have drawn: the states are saved with the
-    checkpoint and put back before training, validation leaves them as they were, and the workers of an epoch
-    are seeded by its number. (Workers of an iteration-based loop live for the whole run: what they draw is
-    not repeated; the order of the images is.)
+    A resumed run draws the same random numbers as an uninterrupted run: random states are saved with the
+    checkpoint and restored before training, validation does not change them, and DataLoader workers are
+    seeded by the epoch number. (In an iteration-based loop, workers live for the whole run: the order of the
+    images is reproduced, the workers' random numbers are not.)
     """
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         loader = runner.train_dataloader
         if isinstance(runner.train_loop, IterBasedTrainLoop):
-            # Making the iterator draws a number: from here, as a resumed run makes it a second time.
+            # Creating the iterator draws a random number; a resumed run would draw it a second time.
             loader.generator = torch.Generator()
         self._init_worker = loader.worker_init_fn
         if is_main_process():
-            remove_leftovers(Path(self.out_dir), age=0)  # of checkpoints: nobody else trains in this folder
+            remove_leftovers(Path(self.out_dir), age=0)  # nobody else trains in this folder
         self._count_processes(runner)
         if runner.iter == 0:
             return
@@ -85,24 +84,24 @@ class ExactCheckpointHook(CheckpointHook):
             return
         if not states:
             runner.logger.warning(
-                "the checkpoint holds no random states: other numbers are drawn than in an undisturbed run"
+                "the checkpoint has no random states: random numbers differ from an uninterrupted run"
             )
-        _seed_worker(get_rank(), None, (runner.seed, runner.iter))  # not those of the run's beginning again
+        _seed_worker(get_rank(), None, (runner.seed, runner.iter))  # else it would repeat the beginning
 
     def _count_processes(self, runner: Runner) -> None:
-        """Note how many processes train from here on, and say so where it were others before."""
+        """Record the number of processes from here on, and warn if it has changed."""
         now = get_world_size()
         counts = list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, []))
         if not counts and runner.iter > 0 and getattr(self, "_loaded", None):
-            counts = [len(self._loaded)]  # a checkpoint from before they were noted
+            counts = [len(self._loaded)]  # an older checkpoint without PROCESS_COUNTS
         by_iter = isinstance(runner.train_loop, IterBasedTrainLoop)
         ended = runner.iter >= runner.max_iters if by_iter else runner.epoch >= runner.max_epochs
         if counts[-1:] != [now] and not ended:
             if counts:
                 runner.logger.warning(
-                    f"trained by {counts[-1]} process(es) so far, by {now} from here on: other masks, "
-                    "augmentations and batches than in an undisturbed run, and another number of iterations "
-                    "per epoch, which the learning rate follows"
+                    f"trained by {counts[-1]} process(es) so far, by {now} from here on: masks, "
+                    "augmentations, batches, iterations per epoch and the learning rate schedule differ from "
+                    "an uninterrupted run"
                 )
             counts.append(now)
         runner.message_hub.update_info(PROCESS_COUNTS, counts)
@@ -132,10 +131,10 @@ class ExactCheckpointHook(CheckpointHook):
         self._loaded = checkpoint.get(RANDOM_STATES)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """Save, then note it as the last one, then remove what is too old, in this order.
+        """Save the checkpoint, then update `last_checkpoint`, then remove outdated ones, in this order.
 
         Raises:
-            UserError: Where the weights hold NaN or infinity, or where the folder cannot be written to.
+            UserError: If the weights have NaN or infinity, or the folder cannot be written to.
         """
         file = Path(self.out_dir) / self.filename_tmpl.format(step)
         check_weights(runner, file.name)
@@ -155,7 +154,7 @@ class ExactCheckpointHook(CheckpointHook):
             )
 
         if not is_main_process():
-            save(file)  # writes nothing, but takes part where the weights are gathered from all processes
+            save(file)  # writes nothing, but takes part in gathering the weights of all processes
             return
         before = runner.message_hub.runtime_info.get("last_ckpt")
         runner.message_hub.update_info("last_ckpt", str(file))
@@ -165,16 +164,16 @@ class ExactCheckpointHook(CheckpointHook):
             with atomic_path(Path(runner.work_dir) / "last_checkpoint") as path:
                 path.write_text(str(file), "utf-8")
         except OSError as error:
-            intact = f"; {before} is intact to go on from" if before else ""
+            intact = f"; {before} is intact to resume from" if before else ""
             raise UserError(
-                f"checkpoint {file.name} cannot be written to {file.parent}: {error.strerror or error}; make "
-                f"room or give it another folder{intact}"
+                f"checkpoint {file.name} cannot be written to {file.parent}: {error.strerror or error}; free "
+                f"disk space or use another folder{intact}"
             ) from error
         for old in outdated:
             (file.parent / self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
     def _outdated(self, runner: Runner, step: int) -> list[int]:
-        """Count a checkpoint among those that are kept; return those that no longer are."""
+        """Add a checkpoint to the kept ones; return those that are to be removed."""
         if self.max_keep_ckpts <= 0:
             return []
         steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
@@ -184,7 +183,7 @@ class ExactCheckpointHook(CheckpointHook):
 
 
 def random_states() -> dict:
-    """Return the states of all generators that training draws from, as tensors and plain data."""
+    """Return the states of all random generators used in training, as tensors and plain data."""
     version, words, gauss = random.getstate()
     own = np.random.get_state(legacy=False)
     states = {
@@ -203,7 +202,7 @@ def random_states() -> dict:
 
 
 def set_random_states(states: dict) -> None:
-    """Put back what `random_states` returned, on whatever device its tensors are by now."""
+    """Restore the states returned by `random_states`; its tensors may be on any device."""
     own = states["python"]
     random.setstate((own["version"], tuple(own["words"].tolist()), own["gauss"]))
     own = states["numpy"]
@@ -215,9 +214,9 @@ def set_random_states(states: dict) -> None:
 
 
 def find_on_rank_0(find: Callable[[], Path | None]) -> Path | None:
-    """Return in all processes the intact checkpoint that a function finds in the first one.
+    """Call `find` on rank 0 and return the intact checkpoint that it found in all processes.
 
-    So its checksums are computed once on each machine, by the first process there, not by every process.
+    Checksums are computed once per machine, by its first process, instead of by every process.
     """
     path = on_rank_0(find)
     if path and int(os.environ.get("LOCAL_RANK", 0)):
@@ -226,25 +225,26 @@ def find_on_rank_0(find: Callable[[], Path | None]) -> Path | None:
 
 
 def latest_intact(folder: Path) -> Path | None:
-    """Return the checkpoint to resume from: the one noted last, or the newest before it where it is damaged.
+    """Return the checkpoint to resume from: the one in `last_checkpoint`, or the newest intact one before it.
 
-    Damaged ones are named on stderr. None where there is no note or no intact checkpoint.
+    Damaged checkpoints are reported on stderr. Return None if there is no `last_checkpoint` file or no intact
+    checkpoint.
     """
     note = folder / "last_checkpoint"
     if not note.is_file():
         return None
-    # The note holds an absolute path; the folder may have been moved since.
+    # The file contains an absolute path, but the folder may have been moved.
     last = folder / Path(note.read_text(encoding="utf-8").strip()).name
     for path in [last, *_before(last)]:
         if intact(path):
             return path
-        print(f"warning: checkpoint {path} is missing or damaged; trying the one before", file=sys.stderr)
-    print(f"warning: no checkpoint in {folder} is intact; training begins anew", file=sys.stderr)
+        print(f"warning: checkpoint {path} is missing or damaged; trying the previous one", file=sys.stderr)
+    print(f"warning: no intact checkpoint in {folder}; training starts from the beginning", file=sys.stderr)
     return None
 
 
 def intact(path: Path) -> bool:
-    """Whether a file of torch.save can be read and every part of it has the checksum written with it."""
+    """Return whether a file of torch.save can be read and all its parts match their checksums."""
     try:
         read_checkpoint(path, mmap=True)
     except Exception:  # torch and zipfile raise many types for a damaged file
@@ -253,15 +253,16 @@ def intact(path: Path) -> bool:
 
 
 def _check_own(runner: Runner, checkpoint: dict) -> None:
-    """Check that a checkpoint is one of a training of the runner's model: mmengine takes what has its names.
+    """Check that a checkpoint was saved by training the runner's model; mmengine only matches names.
 
     Raises:
-        UserError: Where it is none, or a tensor of the model is missing or of another shape.
+        UserError: If it is not a training checkpoint, or a tensor of the model is missing or has another
+        shape.
     """
-    where = f"checkpoint {runner._load_from} cannot be gone on from:"
+    where = f"cannot resume from checkpoint {runner._load_from}:"
     for key in ("state_dict", "optimizer", "message_hub", "meta"):
         if not isinstance(checkpoint.get(key), dict):
-            raise UserError(f"{where} it has no '{key}', as those of a training do")
+            raise UserError(f"{where} it has no '{key}', so it is not a training checkpoint")
     model = unwrapped(runner.model)
     theirs = {
         name.removeprefix("module."): tensor.shape
@@ -279,7 +280,7 @@ def _check_own(runner: Runner, checkpoint: dict) -> None:
 def _before(last: Path) -> list[Path]:
     """Return the checkpoints of the run that are older than its last one, newest first.
 
-    Others in the folder, with higher numbers, are of a longer run that was there before.
+    Checkpoints with higher numbers are from an earlier, longer run in the folder.
     """
     kind, number = re.fullmatch(r"(.*?)(\d*)", last.stem).groups()
     numbered = {

@@ -1,4 +1,4 @@
-"""Standard errors over images for the metrics of a run, from what the frameworks' own metrics saw."""
+"""Standard errors over images for a run's metrics, from the data collected by the frameworks' metrics."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ from mixmae_bench.results.bootstrap import ap_error, miou_error, top1_error
 from mixmae_bench.results.metrics import METRICS
 
 PREDICTIONS = "predictions"
-"""Prefix of the files, in a run's folder, that hold the last validation's detections in COCO's format."""
+"""Prefix of the files in a run's folder with the last validation's detections in COCO format."""
 
 
 @HOOKS.register_module()
 class StderrHook(Hook):
-    """Keeps what the standard errors of the last validation's metrics are computed from.
+    """Keeps the data for the standard errors of the last validation's metrics.
 
-    Of mIoU, the areas per class of every image; of AP, the detections, in files in the run's folder.
+    For mIoU, the areas per class of every image; for AP, the detections, in files in the run's folder.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class StderrHook(Hook):
                 metric.outfile_prefix = metric.outfile_prefix or str(Path(runner.work_dir) / PREDICTIONS)
 
     def stderr(self, runner: Runner, metrics: dict[str, float], images: int) -> dict[str, float]:
-        """Return the standard error of every metric, in its unit.
+        """Return the standard error of every metric, in the metric's unit.
 
         Args:
-            runner: After its last validation.
+            runner: Runner after its last validation.
             metrics: Values by the names of `results.metrics`.
-            images: How many they are computed on.
+            images: Number of images that they are computed on.
         """
         found = {}
         for name, value in metrics.items():
@@ -59,9 +59,9 @@ class StderrHook(Hook):
         return {name: round(value, 4) for name, value in found.items()}
 
     def absent_classes(self, runner: Runner) -> list[str]:
-        """Return the names of classes over which the last validation's AP or mIoU are no mean.
+        """Return the names of the classes that are left out of the mean in the last validation's AP or mIoU.
 
-        Of mIoU, those that neither a label nor a prediction has: their IoU is 0 / 0. Of AP, those without an
+        For mIoU, classes in neither labels nor predictions (their IoU is 0 / 0); for AP, classes without an
         object.
         """
         names, absent = runner.val_evaluator.dataset_meta.get("classes") or (), set()
@@ -87,17 +87,17 @@ class StderrHook(Hook):
 
 
 def evaluate(metric: CocoMetric, kind: str) -> COCOeval:
-    """Match the detections that a `CocoMetric` wrote down with its annotations.
+    """Match the detections written by a `CocoMetric` with its annotations.
 
     Args:
-        metric: After its evaluation.
+        metric: The metric after its evaluation.
         kind: 'bbox' or 'segm'.
     """
     truth: COCO = metric._coco_api
     found = json.loads(Path(f"{metric.outfile_prefix}.{kind}.json").read_text(encoding="utf-8"))
     if kind == "segm":
         for detection in found:
-            del detection["bbox"]  # else pycocotools takes areas from boxes
+            del detection["bbox"]  # else pycocotools computes areas from boxes
     matching = COCOeval(truth, truth.loadRes(found), kind)
     matching.params.catIds, matching.params.imgIds = metric.cat_ids, metric.img_ids
     matching.params.iouThrs = metric.iou_thrs

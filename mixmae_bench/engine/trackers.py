@@ -1,4 +1,4 @@
-"""Curves and records in TensorBoard, Weights & Biases or MLflow, through mmengine's own back ends."""
+"""Log curves and records to TensorBoard, Weights & Biases or MLflow, with mmengine's back ends."""
 
 import importlib.util
 import os
@@ -18,27 +18,27 @@ BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", 
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Check names of trackers.
+    """Check the names of trackers.
 
     Raises:
-        UserError: Where one is unknown or its package is not installed.
+        UserError: If one is unknown or its package is not installed.
     """
     for name in names:
         if name not in BACKENDS:
             near = did_you_mean(name, BACKENDS)
-            raise UserError(f"unknown tracker '{name}'; there are {', '.join(BACKENDS)}.{near}")
+            raise UserError(f"unknown tracker '{name}'; known: {', '.join(BACKENDS)}.{near}")
         if importlib.util.find_spec(name) is None:
             raise UserError(f"tracker {name} is not installed; run: pip install {name}")
 
 
 def track(cfg: Config, names: Sequence[str], group: str, run: str) -> None:
-    """Make a config's run send what it logs to trackers too; what it has of its own stays.
+    """Add trackers to the visualizer back ends of a config; existing ones are kept.
 
     Args:
         cfg: The config; changed in place.
-        names: Of `BACKENDS`.
-        group: What runs are compared within (project of Weights & Biases, experiment of MLflow).
-        run: Name of this one.
+        names: Names of `BACKENDS`.
+        group: Group of runs (project of Weights & Biases, experiment of MLflow).
+        run: Name of the run.
     """
     if not names:
         return
@@ -48,19 +48,19 @@ def track(cfg: Config, names: Sequence[str], group: str, run: str) -> None:
 
 
 def export(files: Sequence[Path], name: str, folder: Path) -> int:
-    """Write records to a tracker, a run each: all that they hold, metrics with their errors, and curves.
+    """Write records to a tracker, one run each: all fields, metrics with their standard errors, and curves.
 
     Args:
         files: Files of records.
         name: One of `BACKENDS`.
-        folder: Where TensorBoard writes and Weights & Biases keeps its copy; MLflow has `mlflow.db`, here or
-            where MLFLOW_TRACKING_URI says.
+        folder: Folder of TensorBoard's files and of Weights & Biases' local copy. MLflow uses `mlflow.db` in
+            the current folder, or MLFLOW_TRACKING_URI.
 
     Returns:
-        How many records were written.
+        The number of records written.
 
     Raises:
-        UserError: Where the tracker is not there, or a file is missing or holds something that is no record.
+        UserError: If the tracker is not installed, a file is missing, or a line in it is not a record.
     """
     check_trackers([name])
     records: list[Record] = []
@@ -89,7 +89,7 @@ def _backend(name: str, group: str, run: str) -> dict:
     own = {
         "tensorboard": {},
         "wandb": dict(init_kwargs=dict(project=group, name=run)),
-        # MLflow's own default; mmengine's, a folder of files, MLflow no longer writes.
+        # MLflow's own default; MLflow no longer writes mmengine's default, a folder of files.
         "mlflow": dict(
             exp_name=group,
             run_name=run,

@@ -1,11 +1,12 @@
-"""Runs as jobs of Slurm, by submitit.
+"""Slurm executor: submit runs as Slurm jobs with submitit.
 
-The suite's process stays and submits a run when what it starts from is done, not all at once with
-`--dependency=afterok`: so both executors share one way, a run whose job died is submitted again instead of
-leaving others behind that can never start, and the process may end at any time, as jobs go on without it.
+The suite's process keeps running and submits a run once its parent run is done, instead of submitting all
+runs at once with `--dependency=afterok`. Both executors then share the same scheduler, and a run is submitted
+again if its job died, so that dependent runs are never blocked forever. The process may end at any time: jobs
+continue without it.
 
-submitit writes pickles into `jobs/` of the work folder: a user's own jobs, written and read by the same code,
-and no checkpoints.
+submitit writes pickles into `jobs/` of the work folder. They contain the user's own jobs, are written and
+read by the same code, and contain no checkpoints.
 """
 
 import json
@@ -33,27 +34,27 @@ from mixmae_bench.suite.spec import Run, Suite
 from mixmae_bench.system.files import write_atomically
 
 TIMEOUTS = 100
-"""How often a run goes on after its job reached its time limit."""
+"""How often a run is requeued after its job reached its time limit."""
 
 NOTE = "submitted.json"
-"""In the folder of a run's jobs: which Slurm job was submitted last, for a process that looks for it."""
+"""File in the folder of a run's jobs with the ID of the Slurm job that was submitted last."""
 
 SLURM_JOBS = 16
-"""Jobs to have waiting or running at a time where nobody says how many."""
+"""Default number of jobs that are pending or running at a time."""
 
 
 class SlurmTask:
-    """What every task of a job calls; after a preemption or timeout it is called again and goes on."""
+    """Callable of every task of a job; called again after a preemption or timeout, it resumes the run."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
     def __call__(self) -> Record | None:
-        """Run the run (see `execute.run_job`), together with the job's other tasks if it has any."""
-        # Workers of a DataLoader would inherit submitit's handler and requeue the job once more each.
+        """Train and evaluate the run (see `execute.run_job`), together with the job's other tasks if any."""
+        # DataLoader workers would inherit submitit's signal handler, and each would requeue the job again.
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
         if submitit.JobEnvironment().num_tasks > 1:
-            # All GPUs of the node stay visible: LOCAL_RANK is the number of this task's.
+            # All GPUs of the node stay visible: LOCAL_RANK is the index of this task's GPU.
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         with quiet():
             from mixmae_bench.suite.execute import run_job
@@ -61,17 +62,17 @@ class SlurmTask:
         return run_job(self.job)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Return what to submit anew; how far the run is, its own checkpoints say."""
+        """Return the submission for a requeued job; the run resumes from its own checkpoints."""
         return submitit.helpers.DelayedSubmission(self)
 
 
 class Submitted:
-    """A run that was submitted; its job's first task speaks for all. An `executor.Submitted`.
+    """A submitted run, followed by the first task of its Slurm job. An `executor.Submitted`.
 
     Args:
         job: The run.
-        task: The first task of its job, or None where another process is at the run already.
-        seconds: Between looks at it.
+        task: The first task of its Slurm job, or None if another process already works on the run.
+        seconds: Interval between checks of the task's state.
     """
 
     def __init__(self, job: Job, task: submitit.Job | None, seconds: float) -> None:
@@ -87,17 +88,17 @@ class Submitted:
         now = time.monotonic()
         if not self._done and now >= self._next_look:
             self._next_look = now + self._seconds
-            # A job that is gone gets one more look: on a network file system its result may come late.
+            # Check an ended job once more: on a network file system its result file may appear late.
             self._done = self._has_result() or self._gone
             self._gone = self.task.done()
         return self._done
 
     def result(self) -> Record | None:
-        """Return the record, or None where another process is at the run.
+        """Return the record, or None if another process works on the run.
 
         Raises:
-            ProcessDied: Where the job ended without saying how, and nobody cancelled it.
-            RunFailed: Why the run failed.
+            ProcessDied: If the job ended without a result and was not cancelled.
+            RunFailed: If the run failed; the message is the reason.
         """
         if self.task is None:
             return None
@@ -114,7 +115,7 @@ class Submitted:
         raise ProcessDied(f"its job {self.task.job_id} ended without a result (state {state})")
 
     def _tell(self) -> None:
-        """Add to the run's log what its job's own log says, where the run itself could say nothing."""
+        """Append the end of the job's log to the run's log, for a job that ended before it could log."""
         log = self.task.paths.stdout
         end = deque(log.open(errors="replace"), 20) if log.is_file() else ()
         self.job.folder.mkdir(parents=True, exist_ok=True)
@@ -126,15 +127,15 @@ class Submitted:
 
 
 class SlurmJobs:
-    """Runs as jobs of Slurm, one task per GPU (see `slurm.resources`), which outlive the suite's process.
+    """Submits runs as Slurm jobs with one task per GPU (see `slurm.resources`). An `executor.Executor`.
 
-    An `executor.Executor`.
+    The jobs outlive the suite's process.
 
     Args:
-        parameters: As of `slurm.read_parameters`.
+        parameters: Result of `slurm.read_parameters`.
 
     Raises:
-        UserError: Where there is no Slurm.
+        UserError: If Slurm is not installed.
     """
 
     seconds_between_looks = 5.0
@@ -143,8 +144,8 @@ class SlurmJobs:
         for command in ("sbatch", "srun", "sacct"):
             if shutil.which(command) is None:
                 raise UserError(
-                    f"--executor slurm: there is no {command} here; run it where jobs are submitted, "
-                    "or add --dry-run to see the script"
+                    f"--executor slurm: command {command} not found; run it where jobs are submitted, "
+                    "or add --dry-run to print the script"
                 )
         self._parameters = parameters
         self._submitted: list[Submitted] = []
@@ -153,11 +154,11 @@ class SlurmJobs:
     def after_stop(self) -> str:
         ids = " ".join(own.task.job_id for own in self._submitted if own.task and not own.done())
         if not ids:
-            return "the same command goes on where it was"
-        return f"submitted jobs go on and the same command finds them; to end them: scancel {ids}"
+            return "repeat the command to resume"
+        return f"submitted jobs continue; repeat the command to follow them, or cancel them: scancel {ids}"
 
     def slots(self, jobs: int | None) -> list[Slot]:
-        """Return slots without GPUs, which Slurm gives to each job."""
+        """Return slots without GPUs: Slurm assigns the GPUs of each job."""
         threads = self._parameters.get("cpus_per_task", 1)
         return [Slot(number, threads) for number in range(jobs or SLURM_JOBS)]
 
@@ -166,7 +167,7 @@ class SlurmJobs:
         return share["nodes"] * share["ntasks_per_node"]
 
     def submit(self, job: Job, slot: Slot) -> Submitted:
-        """Submit a run, unless some process is at it."""
+        """Submit a run, unless another process works on it."""
         task = self._found(job)
         if task is None and not is_running(job.folder):
             note_failure(job.folder, None)
@@ -175,10 +176,10 @@ class SlurmJobs:
         return self._submitted[-1]
 
     def stop(self) -> None:
-        """Leave the jobs alone."""
+        """Do nothing: submitted jobs continue."""
 
     def _found(self, job: Job) -> submitit.Job | None:
-        """Return the job that an earlier process submitted for the same run, if it lives."""
+        """Return the job that an earlier process submitted for the same run, if it has not ended."""
         folder = _jobs_folder(job.records.parent, job.plan.run)
         try:
             noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
@@ -191,16 +192,16 @@ class SlurmJobs:
     def _submit(self, job: Job) -> submitit.Job:
         executor = _slurm_executor(job.plan.run, job.records.parent, self._parameters)
         try:
-            with submitit.helpers.clean_env():  # this process may be a job itself
+            with submitit.helpers.clean_env():  # this process may itself be a Slurm job
                 task = executor.submit(SlurmTask(job)).task(0)
         except FailedJobError as error:
-            raise UserError(f"sbatch refuses {job.plan.run.name}: {' '.join(str(error).split())}") from error
+            raise UserError(f"sbatch rejected {job.plan.run.name}: {' '.join(str(error).split())}") from error
         write_atomically(executor.folder / NOTE, json.dumps({"id": task.job_id, "key": job.plan.key}))
         return task
 
 
 class _SlurmExecutor(submitit.SlurmExecutor):
-    """submitit's, which can show its script where there is no Slurm too."""
+    """submitit's executor, which can also show its script on a machine without Slurm."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -211,7 +212,7 @@ class _SlurmExecutor(submitit.SlurmExecutor):
 
 
 def show_scripts(suite: Suite, work_dir: Path, parameters: dict[str, object]) -> None:
-    """Print what would be sent to sbatch: a script for all runs that ask for the same."""
+    """Print the sbatch scripts: one for each group of runs with the same resources."""
     kinds: dict[tuple, list[Run]] = {}
     for run in suite.runs():
         share = resources(parameters, gpus_of(load_config(run.config)), str(run.config))
@@ -220,7 +221,7 @@ def show_scripts(suite: Suite, work_dir: Path, parameters: dict[str, object]) ->
         later = sum(run.parent is not None for run in runs)
         print(
             f"\nruns with {', '.join(f'{name} {value}' for name, value in share)}: {len(runs)}, of which "
-            f"{later} are submitted once what they start from is done; the script of {runs[0].name}:\n"
+            f"{later} are submitted once their parent run is done; the script of {runs[0].name}:\n"
         )
         print(_slurm_executor(runs[0], work_dir, parameters).script())
 
@@ -228,7 +229,7 @@ def show_scripts(suite: Suite, work_dir: Path, parameters: dict[str, object]) ->
 def _slurm_executor(run: Run, work_dir: Path, parameters: dict[str, object]) -> _SlurmExecutor:
     cfg = load_config(run.config)
     executor = _SlurmExecutor(_jobs_folder(work_dir, run), max_num_timeout=TIMEOUTS)
-    # Since Slurm 22.05 srun does not take it over from sbatch.
+    # Since Slurm 22.05, srun does not inherit --cpus-per-task from sbatch.
     cpus = [f"--cpus-per-task={parameters['cpus_per_task']}"] if "cpus_per_task" in parameters else []
     own = {
         **DEFAULTS,
@@ -236,7 +237,7 @@ def _slurm_executor(run: Run, work_dir: Path, parameters: dict[str, object]) -> 
         **resources(parameters, gpus_of(cfg), cfg.filename),
         "job_name": run.name,
         "additional_parameters": {"requeue": True, **parameters.get("additional_parameters", {})},
-        # Where one task fails, the others would wait for it.
+        # If one task fails, the others would otherwise wait for it.
         "srun_args": ["--kill-on-bad-exit=1", *cpus, *parameters.get("srun_args", [])],
     }
     executor.update_parameters(**own)
@@ -244,4 +245,4 @@ def _slurm_executor(run: Run, work_dir: Path, parameters: dict[str, object]) -> 
 
 
 def _jobs_folder(work_dir: Path, run: Run) -> Path:
-    return work_dir / "jobs" / run.name  # not in the run's folder, which is renamed when its run is stale
+    return work_dir / "jobs" / run.name  # not in the run's folder, which is renamed if the run is stale

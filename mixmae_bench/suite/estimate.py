@@ -1,9 +1,9 @@
-"""What a suite takes before it is started: FLOPs of every run from its config; no data, no training.
+"""Estimate the FLOPs and GPU hours of a suite from its configs, without data and without training.
 
-A run costs 3 x (images trained on) forward passes, as a backward pass costs two (4 x where activations are
-recomputed, 1 x with a frozen backbone), and one per image of every evaluation. FLOPs are those of
-`mixmae_bench.cost.flops` (one multiply-add is one), at the sizes that `mixmae-bench flops` counts at, which
-stand for those of random crops and whole images.
+A run costs 3 forward passes per training image, as a backward pass costs two (4 if activations are
+recomputed, 1 with a frozen backbone), and 1 per evaluated image. FLOPs are counted by
+`mixmae_bench.cost.flops` (a multiply-add counts as one), at the image sizes of `mixmae-bench flops`. These
+sizes approximate random crops and whole images.
 """
 
 import json
@@ -28,20 +28,20 @@ from mixmae_bench.suite.spec import Run, Suite
 
 UTILISATION = 0.15
 FLOPS_PER_S = 989e12 / 2 * UTILISATION
-"""An H100's dense bfloat16 peak (989e12, where a multiply-add counts twice), at an assumed utilisation."""
+"""An H100's dense bfloat16 peak (989e12, a multiply-add counted twice), times an assumed utilisation."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run takes.
+    """Estimated cost of a run.
 
     Attributes:
         run: The run.
         flops: FLOPs of a forward pass per image.
-        trained: Images trained on, each as often as it is seen.
-        evaluated: Images evaluated, likewise.
-        passes: Forward passes that a training step costs.
-        gpus: Processes that the config is written for.
+        trained: Number of training images, repetitions included.
+        evaluated: Number of evaluated images, repetitions included.
+        passes: Cost of a training step in forward passes.
+        gpus: Number of GPUs that the config is written for.
     """
 
     run: Run
@@ -58,10 +58,10 @@ class Estimate:
 
 
 def estimate(suite: Suite) -> Iterator[Estimate]:
-    """Yield what every run takes, in the order of `Suite.runs`.
+    """Yield the estimate of every run, in the order of `Suite.runs`.
 
     Raises:
-        UserError: Where a config is missing something, or the size of its data is not known.
+        UserError: If a config is incomplete, or the size of its data set is unknown.
     """
     known: dict[str, tuple[int, int]] = {}
     for run in suite.runs():
@@ -74,7 +74,7 @@ def estimate(suite: Suite) -> Iterator[Estimate]:
 
 
 def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> None:
-    """Print what every run of a suite takes, and the sums.
+    """Print the estimates of all runs of a suite, and their sums.
 
     Args:
         suite: The suite.
@@ -114,16 +114,16 @@ def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> 
     assumed = "" if flops_per_s else f" (an H100's bfloat16 peak at an assumed {UTILISATION:.0%})"
     console.print(
         f"suite {suite.name}, {seeds} seed{'s' * (seeds > 1)}: {_number(sum(hours.values()))} GPU hours at "
-        f"{speed:.3g} multiply-adds per second and GPU{assumed}; --flops-per-s takes another speed",
+        f"{speed:.3g} multiply-adds per second and GPU{assumed}; --flops-per-s sets another speed",
         highlight=False,
         soft_wrap=True,
     )
 
 
 def _forward(cfg: Config) -> tuple[int, int]:
-    """Return the FLOPs of a forward pass per image, and how many of them a training step costs."""
+    """Return the FLOPs of a forward pass per image, and the cost of a training step in forward passes."""
     MMLogger.get_current_instance().setLevel("WARNING")
-    with warnings.catch_warnings(action="ignore"):  # of the frameworks about their own configs
+    with warnings.catch_warnings(action="ignore"):  # the frameworks warn about their own configs
         call = config_call(cfg, None, "meta")
         cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
     frozen = not any(p.requires_grad for p in call.model.backbone.parameters())
@@ -131,7 +131,7 @@ def _forward(cfg: Config) -> tuple[int, int]:
 
 
 def _images(cfg: Config) -> tuple[int, int]:
-    """Return how many images a run trains on and how many it evaluates, each as often as it is seen."""
+    """Return the numbers of training and of evaluated images of a run, repetitions included."""
     train, val = (_size(cfg, loader) for loader in ("train_dataloader", "val_dataloader"))
     length = cfg.train_cfg.get("max_epochs") or cfg.train_cfg.max_iters
     evaluations = math.ceil(length / cfg.train_cfg.get("val_interval", 1))
@@ -140,7 +140,7 @@ def _images(cfg: Config) -> tuple[int, int]:
 
 
 def _size(cfg: Config, loader: str) -> int:
-    """Return how many images a loader goes through in an epoch, 0 without a loader."""
+    """Return the number of images in an epoch of a loader, 0 without a loader."""
     return sum(leaf.times * _images_of(leaf.dataset, cfg) for leaf in leaves(cfg) if leaf.loader == loader)
 
 
@@ -152,8 +152,8 @@ def _images_of(dataset: Mapping, cfg: Config) -> int:
         place = Path(dataset.get("data_root") or ".", dataset.get("ann_file") or "")
         roots = ", ".join(entry.root for entry in CATALOG.values())
         raise UserError(
-            f"config {cfg.filename}: how many images {place} has is not known; known: {roots}; "
-            "docs/add-a-dataset.md says how to add a data set"
+            f"config {cfg.filename}: the number of images of {place} is not known; known: {roots}; "
+            "see docs/add-a-dataset.md to add a data set"
         )
     return images
 
@@ -164,11 +164,11 @@ def _batch(cfg: Config) -> int:
 
 
 def gpus_of(cfg: Config) -> int:
-    """Return the GPUs that a config is written for: its effective batch over what one of them does of it."""
+    """Return the number of GPUs of a config: its effective batch size over the share of one GPU."""
     accumulation = cfg.optim_wrapper.get("accumulative_counts", 1)
     return max(1, _batch(cfg) // (cfg.train_dataloader.batch_size * accumulation))
 
 
 def _number(value: float) -> str:
-    """Write a number with three digits, or whole where it has more."""
+    """Format a number with three significant digits, or as an integer from 100 on."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Running one run of a suite by mmengine's Runner, in this process or several, and recording it."""
+"""Train and evaluate one run of a suite with mmengine's Runner, in one process or several, and record it."""
 
 import gc
 import os
@@ -40,20 +40,20 @@ from mixmae_bench.system.redirect import printing_into
 
 
 def run_job(job: Job) -> Record | None:
-    """Train and evaluate a run, with all it prints in `folder/log.txt`, and append its record.
+    """Train and evaluate a run, write its output to `folder/log.txt`, and append its record.
 
-    A run that was killed goes on from its last checkpoint. A folder with a run of another identity is renamed
-    first (see `suite.stale`).
+    A run that was killed resumes from its last checkpoint. If the folder contains a run of another identity,
+    it is renamed first (see `suite.stale`).
 
-    Where torchrun's variables are set (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), to be called
-    in each of those processes: they train together. The first of them holds the run and writes the record;
-    the others wait for it. Whoever started them ends the rest where one raises.
+    If torchrun's variables are set (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), call it in every
+    process: the processes train together. Rank 0 locks the run and writes the record; the others wait for it.
+    If one process raises, the launcher must end the others.
 
     Returns:
-        The record, by whichever process it was made, or None where another run is at this run.
+        The record, also if another process made it, or None if another process works on this run.
 
     Raises:
-        UserError: Where the config, its data, the checkpoint or the number of processes does not fit.
+        UserError: If the config, its data, the checkpoint or the number of processes does not fit.
     """
     init_process_group(_launcher())
     with try_lock(job.folder) if is_main_process() else nullcontext() as free:
@@ -64,12 +64,12 @@ def run_job(job: Job) -> Record | None:
             try:
                 return _run(job)
             except Exception as error:
-                traceback.print_exc()  # for the log; what is raised goes to the suite's process
-                if failure(job.folder) is None:  # else that of another process, which this one follows from
+                traceback.print_exc()  # for the log; the exception goes to the suite's process
+                if failure(job.folder) is None:  # else another process failed first, and caused this failure
                     note_failure(job.folder, reason(error))
                 raise
             finally:
-                gc.collect()  # a Runner is full of cycles; the next run needs its memory
+                gc.collect()  # a Runner has reference cycles; the next run needs the memory
 
 
 def _launcher() -> str:
@@ -77,7 +77,7 @@ def _launcher() -> str:
 
 
 def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
-    """Return the record of a run that has one, and whether there is anything to run, which is prepared."""
+    """Return the record of the run if it is finished, and whether to run it; prepare its folder if so."""
     record = finished(job) if free else None
     todo = free and record is None
     if todo:
@@ -86,7 +86,7 @@ def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
 
 
 def finished(job: Job) -> Record | None:
-    """Return the record of a run whose checkpoint is there too, or None."""
+    """Return the record of the run, or None if the record or the final checkpoint is missing."""
     same = [record for record in read_records(job.records)[0] if record.key == job.plan.key]
     return same[-1] if same and final_checkpoint(job.folder) else None
 
@@ -108,7 +108,7 @@ def _run(job: Job) -> Record:
     cost, shape = _cost(raw)
     checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
-        raise UserError(f"{job.parent} holds no intact checkpoint; the same command makes it again")
+        raise UserError(f"{job.parent} has no intact checkpoint; repeat the command to train it again")
     cfg = prepare(
         load_config(job.plan.run.config),
         job.folder,
@@ -137,7 +137,7 @@ def _run(job: Job) -> Record:
     all_reduce(peak, "max")
 
     if not is_main_process():
-        return on_rank_0(lambda: None)  # called by the first only, which gives the record
+        return on_rank_0(lambda: None)  # returns rank 0's record; the function is called on rank 0 only
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -189,23 +189,23 @@ def _run(job: Job) -> Record:
 
 
 def _initial_checkpoint(job: Job) -> Path | None:
-    """Return the file that the backbone starts from, or None for random weights, or where it is damaged."""
+    """Return the checkpoint that the backbone starts from, or None for random weights or a damaged file."""
     if job.parent:
         return final_checkpoint(job.parent)
     given = job.plan.run.method.checkpoint
     if given and given.is_file():
-        damage(given)  # once for all processes; what is wrong with it is told where it is loaded
+        damage(given)  # check it once for all processes; loading it raises the error
     return given
 
 
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
-    """Return the metrics of the last validation, or of pretraining the mean loss of its last epoch."""
+    """Return the metrics of the last validation, or for pretraining the mean loss of the last epoch."""
     if runner.val_loop is None:
         return {"loss": _epoch_means(runner, "train/loss")[-1]}
     # A run that was killed between its last checkpoint and its record has nothing left to train.
     metrics = progress.metrics or runner.val()
     for metric in runner.val_evaluator.metrics:
-        if isinstance(metric, CocoMetric):  # without any detection it returns nothing
+        if isinstance(metric, CocoMetric):  # returns nothing if there are no detections
             metrics = {f"coco/{kind}_mAP": 0.0 for kind in metric.metrics} | metrics
     return {
         metric.name: round(float(metrics[metric.framework_key]) * metric.scale, 4)
@@ -221,7 +221,7 @@ def _backbone_name(cfg: Config) -> str:
 
 
 def _cost(cfg: Config) -> tuple[Cost, tuple[int, int]]:
-    """Return parameters and FLOPs of a config's model, and height and width of the image they are for."""
+    """Return parameters and FLOPs of a config's model, and the image's height and width."""
     call = config_call(cfg, None, "meta")
     cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
     return cost, call.inputs[0].shape[-2:]
@@ -232,15 +232,16 @@ def _hook(runner: Runner, kind: type) -> Hook:
 
 
 def _epoch_means(runner: Runner, scalar: str) -> list[float]:
-    """Return the mean of a logged value in every epoch, those before a resume included.
+    """Return the mean of a logged value per epoch, including the epochs before a resume.
 
-    Values that are not finite, as the gradients of a step that loss scaling leaves out, are not in it.
+    Non-finite values are left out, such as gradient norms of steps that loss scaling skipped.
     """
     if scalar not in runner.message_hub.log_scalars:
-        return []  # no norm where values are clipped one by one
+        return []  # clipping by value logs no norm
     values, _ = runner.message_hub.get_scalar(scalar).data
     epoch = max(1, round(len(runner.train_dataloader) * len(values) / runner.iter))  # fewer when accumulating
-    # From the last one on: before a resume on another number of processes epochs were of another length.
+    # Count back from the last value: before a resume with another number of processes, epochs had another
+    # length.
     ends = range(len(values), 0, -epoch)
     epochs = (values[max(0, end - epoch) : end] for end in reversed(ends))
     return [round(float(np.mean(own[np.isfinite(own)])), 5) for own in epochs]

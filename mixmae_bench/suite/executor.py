@@ -1,4 +1,4 @@
-"""What runs the jobs of a suite: processes of this machine (`workers`) or jobs of submitit (`cluster`)."""
+"""Interface of executors, which run the jobs of a suite: local processes (`workers`) or Slurm (`cluster`)."""
 
 from typing import Protocol
 
@@ -10,17 +10,17 @@ from mixmae_bench.suite.slots import Slot
 
 
 class Submitted(Protocol):
-    """A job that was submitted."""
+    """A submitted job."""
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the job has ended."""
 
     def result(self) -> Record | None:
-        """Return the record, or None where another suite's process is at this run; once, after the end.
+        """Return the record, or None if another process works on this run; call once, after the job ended.
 
         Raises:
-            ProcessDied: Where its process died: it may be submitted again.
-            Exception: Why the run failed.
+            ProcessDied: If the job's process died; the job may be submitted again.
+            Exception: If the run failed.
         """
 
 
@@ -28,23 +28,23 @@ class Executor(Protocol):
     """Runs jobs, at most one in each slot at a time.
 
     Attributes:
-        after_stop: What to say of the jobs once the suite's process was stopped.
+        after_stop: Message about the jobs after the suite's process was stopped.
     """
 
     after_stop: str
 
     def slots(self, jobs: int | None) -> list[Slot]:
-        """Return the slots for so many jobs side by side (None: as many as fit).
+        """Return the slots for `jobs` concurrent jobs (None: as many as fit).
 
         Raises:
-            UserError: Where there is no room for so many.
+            UserError: If the machine has too few resources.
         """
 
     def processes(self, cfg: Config) -> int:
-        """Return how many processes train a run of this config together."""
+        """Return the number of processes that train a run of this config."""
 
     def submit(self, job: Job, slot: Slot) -> Submitted:
         """Start a job in a slot."""
 
     def stop(self) -> None:
-        """End all jobs, or leave those alone that go on without this process."""
+        """End all jobs, except jobs that continue without this process."""

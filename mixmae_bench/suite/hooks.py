@@ -1,4 +1,4 @@
-"""Telling the outside how far a run is, and keeping what the record needs."""
+"""Hook that writes the progress of a run to a file, and keeps values for its record."""
 
 import time
 from pathlib import Path
@@ -15,13 +15,13 @@ SECONDS_BETWEEN_WRITES = 0.5
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Writes how far the run is to a file that any process may read at any time; of several, the first does.
+    """Writes the progress of the run to a file that other processes may read at any time; on rank 0 only.
 
     Attributes:
-        metrics: What the last validation returned, in the framework's names.
-        iters: Iterations that this process has trained (less than all of them after a resume).
-        seconds: Time they took, data loading included; not that of validation, nor, in an iteration-based
-            loop, that of passing over the batches from before a resume.
+        metrics: Metrics of the last validation, under the framework's names.
+        iters: Iterations trained by this process (after a resume, fewer than the run's total).
+        seconds: Time of these iterations, including data loading. Validation does not count; neither does
+            skipping the batches from before a resume in an iteration-based loop.
     """
 
     priority = "VERY_LOW"

@@ -1,9 +1,9 @@
-"""What decides the outcome of a run, as plain data: hashed to tell runs apart, compared to say what changed.
+"""Identity of a run: all settings that determine its result, as plain data that is hashed and compared.
 
-Counted are the model, the data and how they are read, the optimiser, the schedule, the length, the effective
-batch, the requested precision, the seed and the initial weights. How a run is carried out does not count:
-workers, logging, intervals of validation and checkpoints, launcher, places of files, and whatever only looks
-on.
+The identity contains the model, the data and its loading, the optimiser, the schedule, the training length,
+the effective batch size, the requested precision, the seed and the initial weights. It excludes settings that
+do not change the result: workers, logging, validation and checkpoint intervals, launcher, file paths, and
+hooks that only observe.
 """
 
 import copy
@@ -23,10 +23,10 @@ LOADER_SETTINGS = (
     *("num_workers", "persistent_workers", "pin_memory", "pin_memory_device", "prefetch_factor"),
     *("timeout", "multiprocessing_context"),
 )
-"""Keys of a data loader that say how it works, not what it yields."""
+"""Keys of a data loader that do not change what it yields."""
 
 PLACES = ("data_root", "ann_file", "backend_args", "file_client_args", "lazy_init", "serialize_data")
-"""Keys of a data set that say where it is and how it is held: its content is hashed instead."""
+"""Keys of a data set for its location and its storage in memory; its content is hashed instead."""
 
 LENGTHS_OF_INTERVALS = ("val_interval", "val_begin", "dynamic_intervals")
 
@@ -40,7 +40,7 @@ EVALUATOR_PLACES = (
 )
 
 OPTIMIZER_SETTINGS = ("fused", "foreach", "capturable")
-"""Ways to compute the same step."""
+"""Optimizer settings that only select an implementation of the same step."""
 
 ONLOOKERS = {
     *(
@@ -55,23 +55,23 @@ ONLOOKERS = {
     *("DetVisualizationHook", "SegVisualizationHook", "VisualizationHook"),
     *("mixmae_bench.ReconstructionHook", "mixmae_bench.ExactCheckpointHook", "mixmae_bench.FiniteLossHook"),
 }
-"""Hooks that change nothing about a run; every other one counts."""
+"""Hooks that do not change the result of a run; all other hooks are part of the identity."""
 
 ALWAYS_THERE = ("ParamSchedulerHook", "DistSamplerSeedHook")
-"""Hooks that mmengine adds by itself: they count where they are taken out."""
+"""Hooks that mmengine adds by default: only their removal is part of the identity."""
 
 SHOWN = 6
 SHOWN_CHARACTERS = 60
 
 
 def identity(cfg: Config, data: Mapping[str, str], processes: int, rescale: bool) -> dict:
-    """Return what decides the outcome of a config, seed and initial weights of the suite aside.
+    """Return the identity of a config, without the seed and the initial weights, which the suite adds.
 
     Args:
         cfg: The config.
         data: Hashes of the data (`data.identity.data_hash`) by loader.
-        processes: How many processes would train it together.
-        rescale: Whether the learning rate is scaled to the effective batch (see `batch.fit_lr`).
+        processes: Number of processes that would train it.
+        rescale: Whether the learning rate is scaled to the effective batch size (see `batch.fit_lr`).
     """
     cfg = copy.deepcopy(cfg)
     rescale = rescale or (cfg.get("auto_scale_lr") or {}).get("enable", False)
@@ -105,21 +105,20 @@ def key_of(parts: Mapping) -> str:
 
 
 def changes(old: Mapping, new: Mapping) -> list[str]:
-    """Say how two identities differ: `key: old -> new` for every value, in the order of the keys."""
+    """Return the differences of two identities: `key: old -> new` for every value, sorted by key."""
     before, after = dict(_flat(old)), dict(_flat(new))
     differ = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     return [f"{key}: {_shown(before, key)} -> {_shown(after, key)}" for key in differ]
 
 
 def summary(items: list[str]) -> str:
-    """Write the first few of a list in one line, and how many more there are."""
+    """Return the first few items of a list in one line, with the number of the others."""
     more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return ", ".join(items[:SHOWN]) + more
 
 
 def weights(checkpoint: str | None) -> str | None:
-    """Return what stands for a checkpoint that a config names: its content, or its address where it is no
-    file."""
+    """Return the content hash of a checkpoint named in a config, or its address if there is no local file."""
     if not checkpoint:
         return None
     file = Path(checkpoint).expanduser()
@@ -127,7 +126,7 @@ def weights(checkpoint: str | None) -> str | None:
 
 
 def _model(model: dict) -> object:
-    """Return a model without what only saves memory, and with the content of checkpoints for their places."""
+    """Return a model config without memory-saving options, with content hashes in place of checkpoints."""
 
     def walk(node: object) -> object:
         if isinstance(node, list | tuple):
@@ -147,7 +146,7 @@ def _loader(loader: dict, content: str, *more: str) -> dict:
 
 
 def _dataset(node: object) -> object:
-    """Return a data set, or several in a wrapper, without places; those in transforms do not count either."""
+    """Return a data set config, wrappers included, without file locations, also in its transforms."""
     if isinstance(node, list | tuple):
         return [_dataset(value) for value in node]
     if not isinstance(node, dict):
@@ -160,9 +159,9 @@ def _dataset(node: object) -> object:
 
 
 def _batch(cfg: Config, processes: int, rescale: bool) -> dict:
-    """Return the effective batch and, for a method that mixes the images of a process, its part of it.
+    """Return the effective batch size and, for methods that mix images within a process, the process's batch.
 
-    A config that names the batch of its learning rate is only run with that (`batch.fit_lr`).
+    A config that states the batch size of its learning rate is only trained with that one (`batch.fit_lr`).
     """
     base = (cfg.get("auto_scale_lr") or {}).get("base_batch_size")
     batch = {"effective": base if base and not rescale else effective_batch(cfg, processes)}
@@ -186,7 +185,7 @@ def _hooks(content: dict) -> list:
 
 
 def _strategy(strategy: dict | None) -> dict | None:
-    """Return how a model is spread over processes, which may set a precision; this package's own does not."""
+    """Return the config of the training strategy, which may set a precision, or None for this package's."""
     return None if strategy and _type(strategy) == "mixmae_bench.FullyShardedStrategy" else strategy
 
 
@@ -195,13 +194,12 @@ def _type(node: dict) -> str:
 
 
 def _name(value: object) -> str:
-    """Return the name of a type or function that a config gives as an object."""
+    """Return the name of a type or function that a config contains as an object."""
     return value if isinstance(value, str) else f"{value.__module__}.{value.__qualname__}"
 
 
 def _canonical(node: object, type_: str | None = None) -> object:
-    """Return plain data that is the same under old and new names: what JSON holds, without 1 and 1.0
-    differing."""
+    """Return JSON-compatible data with old names replaced by new ones, and 1.0 written as 1."""
     if isinstance(node, Mapping):
         own = _type(node) if node.get("type") is not None else None
         return {

@@ -1,4 +1,4 @@
-"""A run with all that is needed to run it, and what its folder holds."""
+"""Job (a run with everything needed to execute it) and the checkpoints in a run's folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +10,20 @@ from mixmae_bench.suite.plan import Plan
 
 @dataclass(frozen=True)
 class Job:
-    """A run with all that is needed to run it anywhere.
+    """A run with everything needed to execute it in any process.
 
     Attributes:
         suite: Name of the suite.
-        suite_file: Its file.
+        suite_file: File of the suite.
         suite_version: Version of the suite.
-        dataset: Name of the data.
-        plan: What to run.
-        folder: Where the run writes.
+        dataset: Name of the data set.
+        plan: Plan of the run.
+        folder: Output folder of the run.
         records: File that the record is appended to.
-        parent: Folder of the pretraining run to start from, or None.
-        threads: CPU threads for torch.
-        rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
-        trackers: Names of what the run also logs to (see `trackers.track`).
+        parent: Folder of the run to start from, or None.
+        threads: Number of CPU threads for torch.
+        rescale: Whether to scale learning rates to the effective batch size (see `batch.fit_lr`).
+        trackers: Names of experiment trackers to log to (see `trackers.track`).
     """
 
     suite: str
@@ -40,13 +40,13 @@ class Job:
 
 
 def final_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint of the run in `folder`, or None where there is none or it is damaged."""
+    """Return the last checkpoint of the run in `folder`, or None if it is missing or damaged."""
     path = _noted_checkpoint(folder)
     return path if path and intact(path) else None
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether the last checkpoint of the run in `folder` is there; it is not read."""
+    """Return whether the last checkpoint of the run in `folder` exists, without reading it."""
     path = _noted_checkpoint(folder)
     return path is not None and path.is_file()
 
@@ -55,15 +55,15 @@ def _noted_checkpoint(folder: Path) -> Path | None:
     last = folder / "last_checkpoint"
     if not last.is_file():
         return None
-    # The note holds an absolute path; the folder may have been moved since.
+    # The file contains an absolute path, but the folder may have been moved.
     return folder / Path(last.read_text(encoding="utf-8").strip()).name
 
 
 class RunFailed(Exception):
-    """A run failed in a process that left only the reason, which is the message."""
+    """A run failed in another process; the message is the reason."""
 
 
 def reason(error: Exception) -> str:
-    """Return what to say of a failure in one line."""
+    """Return the reason of a failure in one line."""
     kind = "" if isinstance(error, RunFailed | ProcessDied) else f"{type(error).__name__}: "
     return " ".join(f"{kind}{error}".split())[:300]

@@ -1,4 +1,4 @@
-"""What a suite's runs are made of today: the hashes that tell a record of today from one of before."""
+"""Plan the runs of a suite: compute the hashes that match a run with its record."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ from mixmae_bench.system.environment import code_hash
 
 @dataclass(frozen=True)
 class Plan:
-    """A run and what decides its outcome.
+    """A run and the settings that determine its result.
 
     Attributes:
         run: The run.
-        key: Of its record. A run that was recorded under its older key keeps that one.
-        older_key: The key that versions before schema 5 gave, by every setting of the config.
-        identity: What `key` is the hash of (see `suite.identity`).
-        config_hash: As of `record.Record`, like the others.
+        key: Key of its record. A run that was recorded under its older key keeps it.
+        older_key: Key of versions before schema 5, a hash of all settings of the config.
+        identity: Data that `key` is the hash of (see `suite.identity`).
+        config_hash: See `record.Record`, as for the fields below.
     """
 
     run: Run
@@ -38,7 +38,7 @@ class Plan:
 
 
 def one_process(cfg: Config) -> int:
-    """Return 1: how many processes train a run where nothing else is said."""
+    """Return 1, the default number of processes that train a run."""
     return 1
 
 
@@ -51,13 +51,13 @@ def plan(
     """Return the plan of every run by its name, in the order of `Suite.runs`.
 
     Args:
-        suite: Whose runs.
-        rescale: Whether learning rates are scaled to the effective batch (see `batch.fit_lr`).
-        processes: How many processes train a run of a config together.
+        suite: The suite.
+        rescale: Whether learning rates are scaled to the effective batch size (see `batch.fit_lr`).
+        processes: Function from a config to the number of processes that train a run of it.
         recorded: Keys of the records in the suite's folder.
 
     Raises:
-        UserError: Where a config or its data is missing, or a config does not train.
+        UserError: If a config or its data is missing, or a config does not train.
     """
     listings: dict[str, Listing] = {}
     contents = {
@@ -68,7 +68,7 @@ def plan(
     plans: dict[str, Plan] = {}
     lineage: dict[
         str, tuple[str, str]
-    ] = {}  # own and older key, which those that start from it are hashed with
+    ] = {}  # key and older key of each run, part of the hashes of the runs that start from it
     for run in suite.runs():
         content = contents[run.config]
         file = files.get(run.method.checkpoint)
@@ -96,7 +96,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Content:
-    """Hashes of a config, its data and the code that it runs, and what decides the outcome of its runs."""
+    """Hashes of a config, its data and its code, and the identity of its runs."""
 
     config_hash: str
     data_hash: str

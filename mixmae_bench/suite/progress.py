@@ -1,4 +1,4 @@
-"""How far a run is, told by its process to any other through files in its folder."""
+"""Progress, lock and failure of a run, shared between processes through files in or beside its folder."""
 
 import json
 import os
@@ -19,17 +19,17 @@ PROC = Path("/proc/self")
 SECONDS_BETWEEN_TOUCHES = 10.0
 
 OLD = 120.0
-"""Seconds since the last touch from which a process of another machine is taken for dead: several touches, as
-the clocks of machines differ."""
+"""Seconds after the last touch until a process of another machine counts as dead: several intervals, as
+clocks of machines differ."""
 
 
 def write_progress(file: Path, iteration: int, max_iters: int, text: str) -> None:
-    """Write how far a run is into `progress.json` of its folder."""
+    """Write the progress of a run to `progress.json` in its folder."""
     write_atomically(file, json.dumps({"iter": iteration, "max_iters": max_iters, "text": text}))
 
 
 def progress(folder: Path) -> tuple[float, str]:
-    """Return the share of a run that is done, and its last words."""
+    """Return the fraction of a run that is done, and a status text."""
     try:
         note = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -40,13 +40,13 @@ def progress(folder: Path) -> tuple[float, str]:
 
 @contextmanager
 def try_lock(folder: Path) -> Iterator[bool]:
-    """Hold a run for this process: yields False where another process holds it.
+    """Lock a run for this process; yield False if another process has locked it.
 
-    The lock is the operating system's: it ends with the process, however that ends. (On a network file system
-    it needs one that locks across machines, as NFS 4 and Lustre with `flock` do.)
+    The operating system releases the lock when the process ends for any reason. A network file system must
+    support locks across machines, as NFS 4 and Lustre with `flock` do.
 
     Raises:
-        UserError: Where the file system cannot lock.
+        UserError: If the file system does not support locks.
     """
     path = _beside(folder, "lock")
     lock = FileLock(path)
@@ -57,8 +57,7 @@ def try_lock(folder: Path) -> Iterator[bool]:
         pass
     except OSError as error:
         raise UserError(
-            f"{path} cannot be locked: {error.strerror}; give a folder that can be written to, on a file "
-            "system with locks"
+            f"cannot lock {path}: {error.strerror}; give a writable folder on a file system with locks"
         ) from error
     if not lock.is_locked:
         yield False
@@ -71,9 +70,10 @@ def try_lock(folder: Path) -> Iterator[bool]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process holds the run, as far as its note tells; takes no lock, so nobody is kept from it.
+    """Return whether a process works on the run, judged by its owner file, without taking the lock.
 
-    A process of this machine is looked for; one of another machine is believed until its note is old.
+    A process of this machine is looked up; a process of another machine counts as running until its file is
+    older than `OLD`.
     """
     note = _beside(folder, "owner")
     try:
@@ -88,7 +88,7 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def _owner_noted(folder: Path) -> Iterator[None]:
-    """Keep a note beside a run's folder on the process that holds it, and touch it from time to time."""
+    """Keep a file beside a run's folder that names the process working on it; touch it at intervals."""
     note = _beside(folder, "owner")
     pid = os.getpid()
     write_atomically(note, json.dumps({"host": _host(), "pid": pid, "began": _began(pid)}))
@@ -110,7 +110,7 @@ def _owner_noted(folder: Path) -> Iterator[None]:
 
 
 def _host() -> str:
-    """Name what the numbers of processes belong to: a machine, and in it a container."""
+    """Return the scope of process IDs: the host name and the PID namespace (container)."""
     try:
         return f"{socket.gethostname()} {os.readlink(PROC / 'ns/pid')}"
     except OSError:
@@ -118,7 +118,7 @@ def _host() -> str:
 
 
 def _began(pid: int) -> str | None:
-    """Return when a process was started, in ticks since the machine was, or None where it has ended."""
+    """Return the start time of a process in clock ticks since boot, or None if it has ended."""
     try:
         state, *fields = (PROC.parent / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
@@ -127,12 +127,12 @@ def _began(pid: int) -> str | None:
 
 
 def _beside(folder: Path, kind: str) -> Path:
-    # Beside the folder, which is renamed when its run is stale.
+    # Beside the folder, as the folder is renamed if its run is stale.
     return folder.with_name(f".{folder.name}.{kind}")
 
 
 def note_failure(folder: Path, reason: str | None) -> None:
-    """Leave a line on why a run failed, or (None) remove it."""
+    """Write the reason why a run failed to its folder, or remove it (None)."""
     if reason is None:
         (folder / "failed").unlink(missing_ok=True)
     else:
@@ -140,7 +140,7 @@ def note_failure(folder: Path, reason: str | None) -> None:
 
 
 def failure(folder: Path) -> str | None:
-    """Return the line on why the last run of a run failed, or None."""
+    """Return the reason why the last attempt of a run failed, or None."""
     try:
         return (folder / "failed").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Planning a suite and running what is missing, side by side, behind one progress bar."""
+"""Plan a suite and execute its missing runs concurrently, with one progress bar."""
 
 import contextlib
 import copy
@@ -34,7 +34,7 @@ from mixmae_bench.transfer.audit import try_checkpoint
 
 SECONDS_BETWEEN_LOOKS = 0.25
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
-"""How to print names and paths: whole, and as they are."""
+"""Arguments of `Console.print` for names and paths: no wrapping, no markup."""
 
 
 def run_suite(
@@ -49,30 +49,28 @@ def run_suite(
 ) -> tuple[list[Record], dict[str, str]]:
     """Train and evaluate every run of a suite that has no record yet, and write `records.jsonl`.
 
-    Several such runs on one folder share the work.
+    Several processes that execute the same suite in the same folder share the work.
 
     Args:
-        suite: What to run.
-        work_dir: Folder of all results; every run gets a folder of its own in it.
-        jobs: Runs side by side, or None for as many as there is room for (see `Executor.slots`).
-        rescale: Whether to scale learning rates to the effective batch (see `batch.fit_lr`).
-        trackers: Names of what the runs also log to (see `trackers.track`).
-        console: Where the progress and the table go.
-        executor: Where runs are started (default: one process of this machine for each).
-        rerun: Whether to train again what others start from and what was trained before, of another identity
-            or with a checkpoint that is gone.
+        suite: The suite.
+        work_dir: Folder of all results; every run has its own folder in it.
+        jobs: Number of concurrent runs, or None for as many as fit (see `Executor.slots`).
+        rescale: Whether to scale learning rates to the effective batch size (see `batch.fit_lr`).
+        trackers: Names of experiment trackers to log to (see `trackers.track`).
+        console: Console for the progress bar and the table.
+        executor: Executor of the runs (default: one local process per run).
+        rerun: Whether to repeat finished runs that other runs start from, if their identity has changed or
+            their checkpoint is missing.
 
     Returns:
-        The records of the suite, earlier ones included, and the reason of each failure by the name of its
-        run.
+        The records of the suite, earlier ones included, and the reason of each failure by run name.
 
     Raises:
-        UserError: Where a config, its data or a checkpoint does not fit, where there are fewer GPUs than are
-            asked for, or where finished pretraining would be trained again without `rerun`, before anything
-            is run.
+        UserError: Before any run starts, if a config, its data or a checkpoint does not fit, if there are
+            fewer GPUs than requested, or if finished pretraining would be repeated without `rerun`.
     """
     if "RANK" in os.environ:
-        raise UserError("mixmae-bench run starts its processes itself: without torchrun, with --processes N")
+        raise UserError("mixmae-bench run starts its own processes; do not use torchrun, give --processes N")
     executor = executor or Workers()
     check_trackers(trackers)
     records = work_dir / "records.jsonl"
@@ -109,25 +107,25 @@ def run_suite(
 def check_suite(
     suite: Suite, paths: Collection[Path], rescale: bool, processes: Callable[[Config], int]
 ) -> None:
-    """Read configs of a suite, look for their data and try every given checkpoint, before anything is run.
+    """Check the configs of a suite, their data and the given checkpoints before any run starts.
 
     Args:
         suite: The suite.
-        paths: Those of its configs that are to be run.
-        rescale: As of `run_suite`.
-        processes: How many processes train a config together.
+        paths: Configs of the suite that will be run.
+        rescale: See `run_suite`.
+        processes: Function from a config to the number of processes that train it.
 
     Raises:
-        UserError: At the first thing that does not fit.
+        UserError: At the first problem found.
     """
     configs = {path: load_config(path) for path in paths}
     for cfg in configs.values():
         if cfg.get("load_from"):
             raise UserError(
-                f"config {cfg.filename}: a suite says itself what its runs start from, instead of load_from; "
-                f"give `methods: {{NAME: {{checkpoint: {cfg.load_from}}}}}`"
+                f"config {cfg.filename}: a suite does not support load_from; "
+                f"give `methods: {{NAME: {{checkpoint: {cfg.load_from}}}}}` in the suite file"
             )
-        with contextlib.redirect_stdout(io.StringIO()):  # what is noticed is told in the log of each run
+        with contextlib.redirect_stdout(io.StringIO()):  # remarks are printed to the log of each run
             check_datasets(find_data(cfg, by_option=False), processes(cfg))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
@@ -139,20 +137,19 @@ def check_suite(
 
 
 def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console) -> set[str]:
-    """Return the runs that have a record; one that others wait for needs its checkpoint too."""
+    """Return the names of the recorded runs; parents of unfinished runs must have a checkpoint too."""
     code = {record.key: record.code_hash for record in found}
     done = {name for name, planned in plans.items() if planned.key in code}
     other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
     if other:
-        console.print(f"{other} of the runs that are done were made by other code (mixmae-bench status)")
+        console.print(f"{other} of the finished runs used another code version (see mixmae-bench status)")
     gone = [name for name in done if not has_checkpoint(work_dir / name)]
     if gone:
         console.print(
-            f"{len(gone)} of the runs that are done have no checkpoint any more, only a record: "
-            f"{summary(sorted(gone))}",
+            f"{len(gone)} of the finished runs have a record but no checkpoint: {summary(sorted(gone))}",
             **PLAIN,
         )
-    for name, planned in reversed(plans.items()):  # last first, as a chain of runs needs every link
+    for name, planned in reversed(plans.items()):  # children first, as a parent may need its own
         parent = planned.run.parent
         if parent in done and name not in done and final_checkpoint(work_dir / parent) is None:
             done.discard(parent)
@@ -168,7 +165,7 @@ def _run_all(
     console: Console,
     executor: Executor,
 ) -> dict[str, str]:
-    """Train and evaluate runs side by side; return the reason of each failure."""
+    """Train and evaluate runs concurrently; return the reason of each failure by run name."""
     scheduler = Scheduler(todo, executor.slots(jobs), executor, job_of, suite.minutes, work_dir)
     clock = time.monotonic()
     bar = Progress(
@@ -228,7 +225,7 @@ def _time_text(seconds: float) -> str:
 
 
 def _report(run: ScheduledRun, work_dir: Path, console: Console) -> None:
-    """Print what became of a run."""
+    """Print the outcome of a run."""
     if run.state == FAILED:
         console.print(f"failed  {run.name}", style="red", **PLAIN)
     elif run.state == DONE:
@@ -239,7 +236,7 @@ def _report(run: ScheduledRun, work_dir: Path, console: Console) -> None:
         console.print(f"done  {run.name}  {text}", **PLAIN)
     else:
         console.print(
-            f"died  {run.name}: {run.why}; it goes on from its last checkpoint; "
+            f"died  {run.name}: {run.why}; it resumes from its last checkpoint; "
             f"log: {work_dir / run.name / 'log.txt'}",
             style="yellow",
             **PLAIN,

@@ -1,4 +1,4 @@
-"""Which run of a suite is started when, in which slot, and what became of each."""
+"""Scheduler: decides when and in which slot each run of a suite starts, and tracks its state."""
 
 import time
 from collections.abc import Callable
@@ -15,29 +15,29 @@ from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import PRETRAINING
 
 SECONDS_BETWEEN_TRIES = 5.0
-"""Before a run is tried again that another suite's process is at."""
+"""Interval between attempts to start a run that another process works on."""
 
 DEATHS = 2
-"""A run whose process died is run again, as it may not have been its fault, until this many times."""
+"""Number of times that a run's process may die before the run counts as failed."""
 
 WAITING, ELSEWHERE, RUNNING, DONE, FAILED = "waiting", "elsewhere", "running", "done", "failed"
 
 
 @dataclass
 class ScheduledRun:
-    """Where a run stands.
+    """State of a run in the scheduler.
 
     Attributes:
-        plan: What to run.
-        state: WAITING for a slot or for the run that it starts from; ELSEWHERE: waiting until another suite's
-            process is done with it; RUNNING, DONE or FAILED.
-        why: Why it failed, or, while it waits, why its process died.
-        record: What it left, once it is done.
-        deaths: How often its process has died.
-        slot, submitted: While it is running.
-        began: When it was started last, in seconds of `time.monotonic`.
-        took: Seconds from its last start to its end, once it is done.
-        next_try: When to try again, where it is elsewhere.
+        plan: Plan of the run.
+        state: WAITING (for a slot or for its parent run), ELSEWHERE (another process works on it), RUNNING,
+            DONE or FAILED.
+        why: Reason of the failure, or, while WAITING, why its process died.
+        record: Its record, once DONE.
+        deaths: Number of times its process has died.
+        slot, submitted: Its slot and its job, while RUNNING.
+        began: Time of its last start, from `time.monotonic`.
+        took: Seconds from its last start to its end, once DONE.
+        next_try: Time of the next attempt, while ELSEWHERE.
     """
 
     plan: Plan
@@ -53,19 +53,19 @@ class ScheduledRun:
 
     @property
     def name(self) -> str:
-        """Name of its run."""
+        """Name of the run."""
         return self.plan.run.name
 
 
 class Scheduler:
-    """Runs what is to be run, each in a slot of its own, once what it starts from is done.
+    """Starts runs in free slots, each once its parent run is done.
 
     Args:
-        todo: The plans by name.
-        slots: Room for what runs side by side.
-        executor: What runs the jobs.
-        job_of: Makes the job of a plan in a slot.
-        minutes: How long a run of each task is expected to take, as the suite says.
+        todo: Plans of the runs by name.
+        slots: One slot per concurrent run.
+        executor: Executor of the jobs.
+        job_of: Function that creates the job of a plan in a slot.
+        minutes: Expected duration of a run by task, from the suite file.
         work_dir: Folder of all results.
     """
 
@@ -78,29 +78,30 @@ class Scheduler:
         minutes: dict[str, float],
         work_dir: Path,
     ) -> None:
-        # Pretraining first, as others wait for it; then the longest first, so that the last ones are short.
+        # Pretraining first, as other runs wait for it; then longest first, so that short runs are left for
+        # the end.
         ordered = sorted(
             todo.values(), key=lambda p: (p.run.task != PRETRAINING, -minutes.get(p.run.task, 1))
         )
         self.runs = {planned.run.name: ScheduledRun(planned) for planned in ordered}
         self._slots = slots
-        self._free = list(reversed(slots))  # the slot that was used last has a warm process
+        self._free = list(reversed(slots))  # a stack: the slot used last already has a running process
         self._executor = executor
         self._job_of = job_of
         self._minutes = minutes
         self._work_dir = work_dir
 
     def of(self, *states: str) -> list[ScheduledRun]:
-        """Return the runs in some states."""
+        """Return the runs in any of the given states."""
         return [run for run in self.runs.values() if run.state in states]
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether all runs are done or have failed."""
         return not self.of(WAITING, ELSEWHERE, RUNNING)
 
     def step(self) -> list[ScheduledRun]:
-        """Start what can start; return the runs that since the last step are done, have failed, or died."""
+        """Start the runs that can start; return those that finished, failed or died since the last step."""
         changed = self._give_up() + [run for run in self.of(RUNNING) if run.submitted.done()]
         for run in changed:
             if run.state == RUNNING:
@@ -114,15 +115,15 @@ class Scheduler:
         return [run for run in changed if run.state != ELSEWHERE]
 
     def stop(self) -> None:
-        """End what is running, and give all slots back."""
+        """Stop all running jobs and release all slots."""
         self._executor.stop()
         for slot in self._slots:
             slot.release()
 
     def estimate(self) -> tuple[float, float]:
-        """Return the share of the work that is done, and the seconds left.
+        """Return the fraction of the work that is done, and the seconds left.
 
-        A run is expected to take as long as those of its task that are done did, or the suite's `minutes`.
+        The expected duration of a run is the mean of the finished runs of its task, or the suite's `minutes`.
         """
         took: dict[str, list[float]] = {}
         for run in self.of(DONE):
@@ -132,7 +133,7 @@ class Scheduler:
             task = run.plan.run.task
             expected = sum(took[task]) / len(took[task]) if task in took else 60 * self._minutes.get(task, 1)
             share = progress(self._work_dir / run.name)[0] if run.state == RUNNING else 0.0
-            if share > 0.1:  # enough of this run to know its pace
+            if share > 0.1:  # enough to extrapolate from this run
                 expected = (time.monotonic() - run.began) / share
             total += expected
             if run.state not in (DONE, FAILED):
@@ -141,19 +142,19 @@ class Scheduler:
         return 1 - left / total, left / min(len(self._slots), max(1, open_runs))
 
     def _parent_state(self, run: ScheduledRun) -> str | None:
-        """Return where the run stands that this one starts from, or None where it waits for none."""
+        """Return the state of the run's parent, or None if it has no parent among the scheduled runs."""
         parent = self.runs.get(run.plan.run.parent)
         return parent and parent.state
 
     def _give_up(self) -> list[ScheduledRun]:
-        """Fail the runs that wait for one that has failed; return them."""
+        """Mark the runs with a failed parent as failed, and return them."""
         hopeless = [run for run in self.of(WAITING, ELSEWHERE) if self._parent_state(run) == FAILED]
         for run in hopeless:
             run.state, run.why = FAILED, f"{run.plan.run.parent} failed"
         return hopeless
 
     def _conclude(self, run: ScheduledRun) -> None:
-        """Note what became of a run whose job has ended, and free its slot."""
+        """Update the state of a run after its job has ended, and free its slot."""
         try:
             run.record = run.submitted.result()
             run.state = DONE if run.record else ELSEWHERE

@@ -1,4 +1,4 @@
-"""What each job of a suite has for itself on this machine: CPU threads and GPUs."""
+"""Slots: the CPU threads and GPUs of this machine that each job of a suite uses exclusively."""
 
 import os
 import tempfile
@@ -12,18 +12,18 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.system.environment import cores
 
 MOST_CPU_JOBS = 4
-"""Jobs side by side on a CPU where nobody says how many."""
+"""Default upper limit of concurrent jobs on a machine without GPUs."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one job.
+    """Resources of one job.
 
     Attributes:
-        number: Which of the slots it is, from 0.
-        threads: CPU threads of each of the job's processes.
-        gpus: The job's GPUs, as CUDA_VISIBLE_DEVICES names them; empty without any.
-        locks: Held for as long as the GPUs are this suite's.
+        number: Index of the slot, from 0.
+        threads: Number of CPU threads of each of the job's processes.
+        gpus: The job's GPUs, as in CUDA_VISIBLE_DEVICES; empty without GPUs.
+        locks: Locks that reserve the GPUs for this suite.
     """
 
     number: int
@@ -33,35 +33,35 @@ class Slot:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for the job's processes, from their start on: CUDA reads them once."""
+        """Environment variables to start the job's processes with, as CUDA reads them only once."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}
 
     def release(self) -> None:
-        """Give the GPUs back."""
+        """Release the GPUs."""
         for lock in self.locks:
             lock.release()
 
 
 def take_slots(jobs: int | None, processes: int) -> list[Slot]:
-    """Return slots that share this machine: its GPUs, one for each process, or its cores where it has none.
+    """Return slots that divide this machine: one GPU per process, or its cores if it has no GPUs.
 
-    A GPU that another suite of this user has taken on this machine is left to it. (One that is named by its
-    number here and by its UUID there counts as two.)
+    GPUs locked by another suite of this user on this machine are skipped. (A GPU named by number in one
+    process and by UUID in another counts as two.)
 
     Args:
-        jobs: How many slots, or None for as many as there are GPUs for, and without GPUs for as many as give
-            each process a core, at most `MOST_CPU_JOBS`.
-        processes: How many train each job together.
+        jobs: Number of slots, or None for as many as the free GPUs allow; without GPUs, as many as leave one
+            core per process, at most `MOST_CPU_JOBS`.
+        processes: Number of processes per job.
 
     Raises:
-        UserError: Where there are not enough GPUs.
+        UserError: If there are not enough GPUs.
     """
     gpus = visible_gpus()
     if not gpus:
         jobs = jobs or max(1, min(MOST_CPU_JOBS, cores() // processes))
         return [Slot(number, max(1, cores() // (jobs * processes))) for number in range(jobs)]
     if processes > 1 and gpus[0].startswith("MIG-"):
-        raise UserError(f"--processes is {processes}; MIG devices cannot train together, each sees one only")
+        raise UserError(f"--processes is {processes}; a process sees only one MIG device, give --processes 1")
     most = (jobs or len(gpus) // processes or 1) * processes
     taken: list[tuple[str, FileLock]] = []
     for gpu in gpus:
@@ -71,9 +71,9 @@ def take_slots(jobs: int | None, processes: int) -> list[Slot]:
     if len(taken) < jobs * processes:
         for _, lock in taken:
             lock.release()
-        others = f", {len(taken)} of them free: another suite is run on the rest" if most <= len(gpus) else ""
+        others = f", {len(taken)} of them free: another suite uses the rest" if most <= len(gpus) else ""
         raise UserError(
-            f"--jobs {jobs} --processes {processes} takes {jobs * processes} GPUs; this machine has "
+            f"--jobs {jobs} --processes {processes} needs {jobs * processes} GPUs; this machine has "
             f"{len(gpus)}{others}"
         )
     threads = max(1, cores() // (jobs * processes))
@@ -87,22 +87,22 @@ def take_slots(jobs: int | None, processes: int) -> list[Slot]:
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them: by number or UUID."""
+    """Return the GPUs visible to this process, as in CUDA_VISIBLE_DEVICES: by number or UUID."""
     count = torch.cuda.device_count()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return [str(number) for number in range(count)]
     names = [name.strip() for name in given.split(",") if name.strip()]
     if count and names[0].startswith("MIG-"):
-        return names  # a process sees only the first of them, whatever it is given
-    return names[:count]  # CUDA passes over all that come after a wrong one
+        return names  # a process always sees only the first MIG device
+    return names[:count]  # CUDA ignores all devices after an invalid one
 
 
 def _lock(gpu: str) -> FileLock | None:
-    """Take a GPU for this process, or return None where another one has it."""
+    """Lock a GPU for this process, or return None if another process has locked it."""
     folder = Path(tempfile.gettempdir(), f"mixmae-bench-{os.getuid()}")
     folder.mkdir(exist_ok=True)
-    lock = FileLock(folder / f"gpu-{gpu.replace('/', '-')}.lock")  # of a MIG device: MIG-GPU-UUID/1/0
+    lock = FileLock(folder / f"gpu-{gpu.replace('/', '-')}.lock")  # a MIG name: MIG-GPU-UUID/1/0
     try:
         lock.acquire(blocking=False)
     except Timeout:

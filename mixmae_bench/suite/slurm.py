@@ -1,4 +1,4 @@
-"""What Slurm is asked for: the parameters that a user gives, by submitit's names, and a run's share."""
+"""Slurm parameters: read those that a user gives (under submitit's names), and compute a run's resources."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ TEXTS = (
 LISTS = ("setup", "teardown", "srun_args")
 MAPPINGS = ("additional_parameters",)
 KNOWN = (*INTEGERS, *TEXTS, *LISTS, *MAPPINGS)
-"""Those of `submitit.SlurmExecutor`; `time` is in minutes, `setup` are shell commands before the run."""
+"""Parameters of `submitit.SlurmExecutor`; `time` in minutes, `setup` shell commands before the run."""
 
 KINDS = {str: "text", list: "list", dict: "mapping, in a YAML file"}
 
 DEFAULTS = {"time": 24 * 60, "stderr_to_stdout": True}
-"""A day, as a job at its limit is requeued and goes on."""
+"""One day, as a job at its time limit is requeued and resumes."""
 
 
 def read_parameters(given: list[str]) -> dict[str, object]:
-    """Read the values of `--slurm`: KEY=VALUE, or a YAML file with such keys; a later one wins.
+    """Read the values of `--slurm`: KEY=VALUE, or a YAML file of such keys; later values take precedence.
 
     Raises:
-        UserError: At an unknown key or a value of a wrong kind.
+        UserError: If a key is unknown or a value has the wrong type.
     """
     parameters: dict[str, object] = {}
     for text in given:
@@ -34,24 +34,24 @@ def read_parameters(given: list[str]) -> dict[str, object]:
         content = {key: value} if is_pair else _read_file(Path(text))
         parameters |= {key: _value(key, value, text) for key, value in content.items()}
     if "nodes" in parameters and "gpus_per_node" not in parameters:
-        raise UserError("--slurm nodes= goes with gpus_per_node=")
+        raise UserError("--slurm nodes= requires gpus_per_node=")
     return parameters
 
 
 def resources(parameters: dict[str, object], gpus: int, config: str) -> dict[str, int]:
     """Return a run's nodes and tasks per node, one task per GPU.
 
-    A run takes the GPUs that its config is written for, of one node or, where a node has fewer
-    (`gpus_per_node`), of several. Where `nodes` is given too, every run takes just that. Without
-    `gpus_per_node` it is one task without a GPU.
+    A run uses the number of GPUs that its config is written for, on as few nodes as possible. If `nodes` is
+    given, every run uses `nodes` x `gpus_per_node` GPUs. Without `gpus_per_node`, a run is one task without a
+    GPU.
 
     Args:
-        parameters: As of `read_parameters`.
-        gpus: What the config is written for.
-        config: Its name, for messages.
+        parameters: Result of `read_parameters`.
+        gpus: Number of GPUs that the config is written for.
+        config: Name of the config, for error messages.
 
     Raises:
-        UserError: Where whole nodes do not make that number.
+        UserError: If the number of GPUs is not a multiple of `gpus_per_node`.
     """
     of_node = parameters.get("gpus_per_node")
     if of_node is None:
@@ -63,8 +63,8 @@ def resources(parameters: dict[str, object], gpus: int, config: str) -> dict[str
         nodes, left = divmod(gpus, own)
         if left:
             raise UserError(
-                f"config {config} is written for {gpus} GPUs, no multiple of gpus_per_node={of_node}; "
-                "give another number, or nodes= too and --auto-scale-lr"
+                f"config {config} is written for {gpus} GPUs, not a multiple of gpus_per_node={of_node}; "
+                "give another number, or add nodes= and --auto-scale-lr"
             )
     return {"nodes": nodes, "ntasks_per_node": own, "gpus_per_node": own}
 
@@ -75,7 +75,7 @@ def _read_file(path: Path) -> dict[str, object]:
             f"--slurm {path}: no such file; give KEY=VALUE, such as partition=gpu, or a YAML file"
         )
     try:
-        # Texts only: `1:00:00` would become 3600.
+        # Read strings only: YAML would read `1:00:00` as 3600.
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--slurm {path} is not YAML: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""Reading a suite file: which methods, tasks and seeds, by which configs."""
+"""Read a suite file: its methods, tasks, seeds and configs."""
 
 import math
 import re
@@ -15,12 +15,12 @@ from mixmae_bench.system.typed import read_yaml, typed
 
 PRETRAINING = "pretraining"
 RANDOM, CHECKPOINT = "random", "checkpoint"
-"""What a run starts from, where that is not another run."""
+"""Initial weights of a run that does not start from another run."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A transfer: its config, and the task that it follows and starts from (None: the method's own start)."""
+    """A transfer task: its config, and the task that it starts from (None: the method's initial weights)."""
 
     name: str
     config: Path
@@ -29,7 +29,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Method:
-    """What a backbone starts from (a pretraining run, a checkpoint, or random weights), and its tasks."""
+    """A method: its initial weights (from a pretraining run, a checkpoint, or random) and its tasks."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -38,7 +38,7 @@ class Method:
 
     @property
     def initialisation(self) -> str:
-        """What tasks start from that follow no other."""
+        """Initial weights of the tasks that do not start from another task."""
         if self.pretrain:
             return PRETRAINING
         return CHECKPOINT if self.checkpoint else RANDOM
@@ -49,13 +49,13 @@ class Run:
     """One run of the grid.
 
     Attributes:
-        method: Whose run it is.
+        method: Its method.
         task: 'pretraining' or the name of one of the method's tasks.
-        seed: Seed of everything random in it.
+        seed: Random seed.
         config: Its config.
-        dataset: Name of its data.
-        initialisation: What its backbone starts from: 'random', 'checkpoint' (the method's), or the task of
-            the run before it, 'pretraining' or another.
+        dataset: Name of its data set.
+        initialisation: Initial weights of its backbone: 'random', 'checkpoint' (the method's), or the task of
+            its parent run, such as 'pretraining'.
     """
 
     method: Method
@@ -84,8 +84,8 @@ class Suite:
     Attributes:
         path: The file.
         name: Name of the suite.
-        version: Raised with every change that makes results another thing.
-        dataset: Name of the data, or None where the configs' names tell (their part after the last '_').
+        version: Incremented with every change after which results are not comparable.
+        dataset: Name of the data set, or None to take it from the configs' names (after the last '_').
         methods: Rows of the grid, by name.
         seeds: Seeds of every run.
         minutes: Expected minutes of a run by task, or empty.
@@ -101,11 +101,11 @@ class Suite:
 
     @property
     def tasks(self) -> list[str]:
-        """Names of all methods' tasks, pretraining aside, in the order of the file."""
+        """Names of all methods' tasks except pretraining, in the order of the file."""
         return _task_names(self.methods)
 
     def runs(self) -> list[Run]:
-        """Return the grid, seed by seed, every run after the one that it starts from."""
+        """Return the runs of the grid, seed by seed, each after its parent run."""
         runs = []
         for seed in self.seeds:
             for method in self.methods.values():
@@ -143,7 +143,7 @@ NAMED = "name must be a string and version an integer"
 
 
 class _SuiteFile(BaseModel, strict=True):
-    """Keys of a suite file; None, as below, where a key is not given: null is refused."""
+    """Keys of a suite file. Keys that are not given are None here and below; an explicit null is an error."""
 
     name: str = Field(description=NAMED)
     version: int = Field(description=NAMED)
@@ -158,7 +158,7 @@ class _SuiteFile(BaseModel, strict=True):
 
 
 class _MethodFile(BaseModel, strict=True):
-    """Keys of one of its methods."""
+    """Keys of a method in a suite file."""
 
     pretrain: File = None
     checkpoint: File = None
@@ -166,17 +166,17 @@ class _MethodFile(BaseModel, strict=True):
 
 
 class _TaskFile(BaseModel, strict=True):
-    """Keys of one of its tasks."""
+    """Keys of a task in a suite file."""
 
     config: File
     after: object = Field(PRETRAINING, alias="from")
 
 
 def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[str] | None = None) -> Suite:
-    """Read and check a suite file; `seeds` and `methods` narrow or replace what it names.
+    """Read and check a suite file; `seeds` replaces its seeds, `methods` selects from its methods.
 
     Raises:
-        UserError: Where the file or a config it names is missing, or a key, method or task is unknown.
+        UserError: If the file or one of its configs is missing, or a key, method or task is unknown.
     """
     path = find_suite(path)
     content = read_yaml(path, f"suite {path}")
@@ -208,7 +208,7 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
 
 
 def shipped_outlines() -> dict[str, Outline]:
-    """Return the suites of this package as plain data, by name."""
+    """Return the suites included in this package as plain data, by name."""
     return {name: read_suite(path).outline() for name, path in names("suites").items()}
 
 
@@ -233,18 +233,18 @@ def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, p
         )
     tasks = _read_tasks(own.tasks, where, path) if own.tasks else shared
     if tasks is None:
-        raise UserError(f"{where} has no tasks; give `tasks`, to it or to the suite")
+        raise UserError(f"{where} has no tasks; give `tasks` for the method or for the suite")
     return Method(name, tasks, **starts)
 
 
 def _read_tasks(entries: dict, where: str, path: Path) -> tuple[Task, ...]:
-    """Read tasks: a config each, or `{config: CONFIG, from: TASK}`, which starts from the result of TASK."""
+    """Read tasks, each a config or `{config: CONFIG, from: TASK}` to start from the result of TASK."""
     tasks: dict[str, Task] = {}
     for name, entry in entries.items():
         _check_name("task", name, path)
         place = f"{where}, task '{name}'"
         if name in (PRETRAINING, RANDOM, CHECKPOINT):
-            raise UserError(f"{place}: a task cannot be called that; choose another name")
+            raise UserError(f"{place}: this name is reserved; choose another")
         own = typed(_TaskFile, entry if isinstance(entry, dict) else {"config": entry}, place)
         if own.after not in [PRETRAINING, *tasks]:
             near = did_you_mean(str(own.after), tasks)
@@ -257,13 +257,13 @@ def _read_tasks(entries: dict, where: str, path: Path) -> tuple[Task, ...]:
 
 
 def _check_name(what: str, name: object, path: Path) -> None:
-    # It becomes that of a folder.
+    # The name becomes a folder name.
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
-        raise UserError(f"suite {path}: a {what}'s name is letters, digits and .+-_, not {name!r}")
+        raise UserError(f"suite {path}: a {what}'s name may have letters, digits and .+-_, not {name!r}")
 
 
 def _file(name: str, where: str, suite: Path) -> Path:
-    """Return a file that the suite names relative to its own folder."""
+    """Return the path of a file given relative to the suite's folder."""
     file = suite.parent / name
     if not file.is_file():
         near = did_you_mean(file.name, [p.name for p in file.parent.glob("*")])

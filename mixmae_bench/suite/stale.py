@@ -1,5 +1,4 @@
-"""Folders of runs that are no longer those of their suite: kept beside the new ones, and removed only when
-asked."""
+"""Stale run folders, which no longer match the identity of their run; kept until the user removes them."""
 
 import json
 import shutil
@@ -20,28 +19,28 @@ from mixmae_bench.suite.spec import PRETRAINING, Suite
 from mixmae_bench.system.files import write_atomically
 
 NOTE, OLDER_NOTE = "identity.json", "key"
-"""In the folder of a run: what it is a run of. Versions before schema 5 noted the key alone."""
+"""Files in a run's folder with its identity. Versions before schema 5 wrote only the key."""
 
 MARK = ".stale-"
-"""In the name of a folder that was set aside: TASK.stale-DATE-KEY, by the day and the key of its run."""
+"""Part of the name of a renamed stale folder: TASK.stale-DATE-KEY, with date and key of its run."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """What a folder holds a run of; the identity is None where an older version noted the key alone."""
+    """Key and identity of the run in a folder; identity is None if an older version wrote only the key."""
 
     key: str
     identity: dict | None
 
 
 def write_note(folder: Path, planned: Plan) -> None:
-    """Note in a folder what it holds a run of."""
+    """Write the key and identity of a run to its folder."""
     text = json.dumps({"key": planned.key, "identity": planned.identity}, indent=1, sort_keys=True)
     write_atomically(folder / NOTE, text)
 
 
 def read_note(folder: Path) -> Note | None:
-    """Return what a folder holds a run of, or None where nothing is noted."""
+    """Return the key and identity of the run in a folder, or None if they were not written."""
     try:
         content = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         return Note(content["key"], content["identity"])
@@ -51,21 +50,21 @@ def read_note(folder: Path) -> Note | None:
 
 
 def is_stale(folder: Path, planned: Plan) -> bool:
-    """Whether a folder holds something that is not of this plan."""
+    """Return whether a folder contains a run of another identity."""
     if note := read_note(folder):
         return note.key not in (planned.key, planned.older_key)
     return any(folder.glob("*.pth")) or (folder / "log.txt").is_file()
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename a folder, so that another run can take its place; return its new name."""
+    """Rename a stale folder to make room for a new run; return the new path."""
     aside = aside_name(folder)
     folder.rename(aside)
     return aside
 
 
 def aside_name(folder: Path) -> Path:
-    """Return the name that a stale folder gets: one that is free."""
+    """Return an unused path to rename a stale folder to."""
     note = read_note(folder)
     file = next((folder / name for name in (NOTE, OLDER_NOTE) if (folder / name).is_file()), folder)
     date = datetime.fromtimestamp(file.stat().st_mtime, UTC)
@@ -75,25 +74,25 @@ def aside_name(folder: Path) -> Path:
 
 
 def what_changed(planned: Plan, folder: Path, records: Collection[Record]) -> list[str]:
-    """Say what is not as it was when the run was last run.
+    """Return what has changed since the run was last executed.
 
-    In words `key: old -> new`; by hashes where an older version noted nothing else.
+    Changes are listed as `key: old -> new`, or found by hashes if an older version wrote nothing else.
 
     Args:
-        planned: The run as it is today.
-        folder: Where it runs.
-        records: Those of the suite's folder.
+        planned: Current plan of the run.
+        folder: Folder of the run.
+        records: Records in the suite's folder.
     """
     note = read_note(folder)
     if note and note.identity:
         return changes(note.identity, planned.identity)
     if record := last_record(planned, records):
         return _by_hashes(planned, record)
-    return ["config, data or initial weights: an older version did not note which"]
+    return ["config, data or initial weights (an older version did not record which)"]
 
 
 def last_record(planned: Plan, records: Collection[Record]) -> Record | None:
-    """Return the last record of a run's method, task and seed, made from whatever."""
+    """Return the last record with the run's method, task and seed, of any identity."""
     run = planned.run
     same = [r for r in records if (r.method, r.task, r.seed) == (run.method.name, run.task, run.seed)]
     return same[-1] if same else None
@@ -102,23 +101,22 @@ def last_record(planned: Plan, records: Collection[Record]) -> Record | None:
 def _by_hashes(planned: Plan, record: Record) -> list[str]:
     changed = []
     if record.config_hash != planned.config_hash:
-        changed.append(f"config: {planned.run.config} is another than then")
+        changed.append(f"config: {planned.run.config} has changed")
     if record.data_hash not in (None, planned.data_hash):  # schema 1 has none
-        changed.append("data: the files are others than then")
+        changed.append("data: the files have changed")
     if not changed or (record.initialisation, record.parent) != (planned.initialisation, planned.parent):
-        changed.append("checkpoint: it would start from other weights")
+        changed.append("checkpoint: the run would start from other weights")
     return changed
 
 
 def check_lost_work(
     plans: dict[str, Plan], todo: Collection[str], records: Collection[Record], work_dir: Path
 ) -> None:
-    """Refuse to train again what others start from and what was trained before.
+    """Refuse to repeat finished runs that other runs start from.
 
     Raises:
-        UserError: Where a run of `todo` has a record or a checkpoint of another identity, or where its
-            record is there and its checkpoint gone. The message tells what changed and the hours that were
-            spent.
+        UserError: If such a run in `todo` has a record or a checkpoint of another identity, or a record
+            without its checkpoint. The message states what changed and the hours spent.
     """
     parents = {planned.run.parent for planned in plans.values()}
     lost = []
@@ -128,10 +126,10 @@ def check_lost_work(
             continue
         record, note, share = last_record(planned, records), read_note(folder), progress(folder)[0]
         begun = note is not None and note.key == planned.key and 0 < share < 1
-        if begun:  # it only goes on
+        if begun:  # it will resume
             continue
         if record and record.key == planned.key:
-            why = [f"its record is there, its checkpoint is gone from {folder}"]
+            why = [f"it has a record, but its checkpoint is missing in {folder}"]
         elif record or (is_stale(folder, planned) and final_checkpoint(folder)):
             why = what_changed(planned, folder, records)
         else:
@@ -140,13 +138,13 @@ def check_lost_work(
         lost.append(f"{name} ({spent}): {summary(why)}")
     if lost:
         raise UserError(
-            f"this would train again what was trained before: {'; '.join(lost)}; undo the change, or add "
+            f"finished training would be repeated: {'; '.join(lost)}; undo the change, or add "
             "--rerun, which keeps the old folders beside the new ones"
         )
 
 
 def clean(suite: Suite, work_dir: Path, remove: bool, console: Console) -> int:
-    """List the folders of a suite that were set aside, or remove them; return how many there are."""
+    """List or remove the stale folders of a suite; return their number."""
     plain = dict(soft_wrap=True, markup=False, highlight=False)
     folders = sorted(
         path for path in work_dir.glob(f"*/seed*/*{MARK}*") if path.is_dir() and not path.is_symlink()

@@ -1,4 +1,4 @@
-"""The command `mixmae-bench status`: what of a suite is done, stale (and why), running, failed or missing."""
+"""Command `mixmae-bench status`: list which runs of a suite are done, stale, running, failed or missing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,24 +20,24 @@ STYLES = {"done": "green", "stale": "yellow", "running": "cyan", "failed": "red"
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: a key of `STYLES`, and what there is to say about it."""
+    """State of a run: a key of `STYLES`, and a text with details."""
 
     name: str
     detail: str
 
 
 def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, console: Console) -> None:
-    """Print a row per run of a suite and how many are in which state.
+    """Print a row per run of a suite, and the number of runs in each state.
 
     Args:
         suite: The suite.
         work_dir: Folder of all results.
-        rescale: As given to `run`, like the next.
-        processes: How many train a run together.
+        rescale: As given to `run`.
+        processes: Number of processes per run, as given to `run`.
         console: Where to print.
 
     Raises:
-        UserError: Where a config or its data is missing.
+        UserError: If a config or its data is missing.
     """
     records, complaints = read_records(work_dir / "records.jsonl")
     for complaint in complaints:
@@ -53,10 +53,11 @@ def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, con
 
 
 def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
-    """Return where a run stands.
+    """Return the state of a run.
 
-    A run is stale where its folder, or the last record of its method, task and seed, is of another identity:
-    `run` makes it anew and keeps what is there. Other code alone does not make `run` do so, and is said.
+    A run is stale if its folder, or the last record of its method, task and seed, has another identity: `run`
+    repeats it and keeps the old folder. A run recorded with another code version is listed as stale too, but
+    `run` does not repeat it.
     """
     folder = work_dir / planned.run.name
     if is_running(folder):

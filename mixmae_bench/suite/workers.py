@@ -1,4 +1,4 @@
-"""Processes that run runs on this machine."""
+"""Local executor: execute runs in processes on this machine."""
 
 from mmengine.config import Config
 
@@ -10,25 +10,27 @@ from mixmae_bench.system.worker import Call, Worker
 
 
 class Workers:
-    """A process per slot that lives for a whole suite, as importing the frameworks takes longer than a tiny
-    run; one that died is replaced. An `executor.Executor`.
+    """One process per slot. An `executor.Executor`.
+
+    A process is kept for the whole suite, as importing the frameworks takes longer than a tiny run, and is
+    replaced if it dies.
 
     Args:
-        processes: How many train each run together; new ones for every run where it is not 1.
+        processes: Number of processes per run; if it is not 1, every run starts new ones.
     """
 
-    after_stop = "the same command goes on where it was"
+    after_stop = "repeat the command to resume"
 
     def __init__(self, processes: int = 1) -> None:
         self._processes = processes
         self._workers: dict[Slot, Worker] = {}
 
     def slots(self, jobs: int | None) -> list[Slot]:
-        """Return slots that share the GPUs, or the cores, of this machine."""
+        """Return slots that divide the GPUs, or the cores, of this machine."""
         return take_slots(jobs, self._processes)
 
     def processes(self, cfg: Config) -> int:
-        """Return how many processes train a run of this config together."""
+        """Return the number of processes that train a run of this config."""
         return self._processes
 
     def submit(self, job: Job, slot: Slot) -> Call:
@@ -39,7 +41,7 @@ class Workers:
         return worker.submit(_run, job, self._processes)
 
     def stop(self) -> None:
-        """End all processes, whatever they are at."""
+        """End all processes, also while they are busy."""
         for worker in self._workers.values():
             worker.stop()
 
@@ -53,7 +55,7 @@ def _run(job: Job, processes: int) -> Record | None:
 
 
 def _member(job: Job) -> Record | None:
-    with quiet():  # there is no log yet
+    with quiet():  # the run's log is not open yet
         from mixmae_bench.suite.execute import run_job
 
     return run_job(job)

@@ -1,1 +1,1 @@
-"""This machine: files, processes, hardware, versions. Needs no torch."""
+"""Files, processes, hardware and versions of this machine. Importing it does not import torch."""

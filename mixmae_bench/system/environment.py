@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, the state of the checkout."""
+"""Environment of a run: versions, hardware and the state of the checkout."""
 
 import ast
 import hashlib
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pycocotools", *FORK, *ORIG
 
 
 def packages() -> dict[str, str]:
-    """Return the versions of the installed packages that compute."""
+    """Return the versions of Python and of the installed packages that affect results."""
     return {"python": platform.python_version(), **installed(PACKAGES)}
 
 
@@ -32,7 +32,7 @@ def package_version(name: str) -> str | None:
 
 
 def code_version() -> str:
-    """Return this package's version and, in a checkout, its commit, with + for local changes."""
+    """Return this package's version and, in a checkout, its commit, followed by + for local changes."""
     root = Path(mixmae_bench.__file__).parents[1]
     commit = _git(root, "rev-parse", "--short=8", "HEAD")
     if not commit:
@@ -42,16 +42,16 @@ def code_version() -> str:
 
 
 DECIDING = ("backbones", "compat", "datasets", "engine/cpu.py", "engine/precision.py", "methods", "transfer")
-"""Sources of this package that decide the outcome of a run, beside its config."""
+"""Sources of this package that determine the result of a run, together with its config."""
 
 
 def code_hash(modules: Iterable[str] = ()) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the sources that decide outcomes.
+    """Return the first 16 hex digits of the SHA-256 of the sources that determine results.
 
-    Comments, docstrings and layout do not count, and the version of Python does not either.
+    The hash does not depend on comments, docstrings, layout or the version of Python.
 
     Args:
-        modules: Further modules that count, by name: what a config names in `custom_imports`.
+        modules: Names of further modules to include: `custom_imports` of a config.
     """
     package = Path(mixmae_bench.__file__).parent
     files = [file for name in DECIDING for file in sorted((package / name).rglob("*.py")) or [package / name]]
@@ -65,9 +65,9 @@ def code_hash(modules: Iterable[str] = ()) -> str:
 
 @cache
 def _code(source: str) -> str:
-    """Return the text of a program's syntax tree, the same on every version of Python.
+    """Return a program's syntax tree as text, equal on every version of Python.
 
-    `ast.unparse` and `ast.dump` are not: they quote and leave out otherwise from version to version.
+    The output of `ast.unparse` and `ast.dump` differs between versions in quotes and omitted fields.
     """
     return _text(ast.parse(source))
 
@@ -80,24 +80,24 @@ def _text(node: object) -> str:
     if isinstance(node, ast.JoinedStr):
         return f"JoinedStr({','.join(_pieces(node))})"
     values = {name: _code_alone(value) for name, value in ast.iter_fields(node) if name not in NOT_CODE}
-    # Later versions have more fields, which are empty for the syntax of earlier ones.
+    # Newer versions of Python add fields, which are empty for older syntax.
     own = [f"{name}={_text(values[name])}" for name in sorted(values) if values[name] not in (None, [])]
     return f"{type(node).__name__}({','.join(own)})"
 
 
 NOT_CODE = ("ctx", "kind", "type_comment")
-"""Fields of a syntax tree that say how something is written, or what follows from the rest."""
+"""Fields of a syntax tree that only describe notation, or follow from other fields."""
 
 
 def _code_alone(value: object) -> object:
-    """Leave out strings that stand alone among statements: they document."""
+    """Remove string statements (docstrings) from a list of statements."""
     if not isinstance(value, list):
         return value
     return [own for own in value if not (isinstance(own, ast.Expr) and _is_text(own.value))]
 
 
 def _pieces(string: ast.JoinedStr) -> Iterator[str]:
-    """Yield the pieces of an f-string; how plain text is cut into pieces differs between versions."""
+    """Yield the parts of an f-string, with plain text joined, as Python versions split it differently."""
     for plain, pieces in groupby(string.values, _is_text):
         if plain:
             text = "".join(piece.value for piece in pieces)
@@ -112,7 +112,7 @@ def _is_text(node: ast.expr) -> bool:
 
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
-    # Only Linux can tell the cores of one process from those of the machine.
+    # Only Linux can report the cores available to a process.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

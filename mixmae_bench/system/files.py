@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, in folders that can hold them."""
+"""Atomic writes of files, and checks that folders are writable."""
 
 import errno
 import os
@@ -13,19 +13,20 @@ from tempfile import TemporaryFile
 from mixmae_bench.errors import UserError
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.part")
-"""Names of temporary files."""
+"""Pattern of the names of temporary files."""
 
 LEFT_OVER = 24 * 3600
-"""Age in seconds from which a temporary file is taken for that of a writer that was killed."""
+"""Age in seconds from which a temporary file counts as left over by a killed process."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give another name in the folder of `path` to write to; then flush the file and rename it to `path`.
+    """Yield a temporary path in the folder of `path` to write to, then flush the file and rename it to
+    `path`.
 
-    Readers see the old or the new content, never a part, also after a power cut. The other name is unique
-    across hosts. Where the writer raises, what was there before stays, and nothing else is left; what killed
-    writers left in the folder a day ago or more is removed.
+    Readers see either the old or the new content, also after a power failure. The temporary name is unique
+    across hosts. If the writer raises, `path` is unchanged and the temporary file is removed. Temporary files
+    of killed processes in the folder are removed after a day.
     """
     remove_leftovers(path.parent, LEFT_OVER)
     with _renamed(path) as temporary:
@@ -35,25 +36,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: `$MIXMAE_BENCH_CACHE`, else `~/.cache/mixmae_bench`."""
+    """Return the cache folder: `$MIXMAE_BENCH_CACHE`, or `~/.cache/mixmae_bench`."""
     folder = os.environ.get("MIXMAE_BENCH_CACHE") or "~/.cache/mixmae_bench"
     return Path(folder).expanduser().absolute()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a small file, texts as UTF-8, so that readers see the old or the new content, never a part.
+    """Write a small file (strings as UTF-8), so that readers see either the old or the new content.
 
-    Its folder is made where it is missing.
+    The folder is created if it is missing.
 
     Raises:
-        UserError: Where it cannot be written; what was there before stays.
+        UserError: If the file cannot be written; an existing file is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _renamed(path) as temporary:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; make room, or name another") from error
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; free disk space or give another path"
+        ) from error
 
 
 def remove_leftovers(folder: Path, age: float) -> None:
@@ -65,10 +68,10 @@ def remove_leftovers(folder: Path, age: float) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder of runs where it is missing, and try it with a little more than an empty file.
+    """Create a folder if it is missing, and test it by writing a small temporary file.
 
     Raises:
-        UserError: Where it cannot be written to.
+        UserError: If the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where this process prints."""
+"""Redirect the output of this process."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def printing_into(file: Path) -> Iterator[None]:
-    """Send everything that this process prints, C code included, to the end of a file."""
+    """Append stdout and stderr of this process, including output of C code, to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)

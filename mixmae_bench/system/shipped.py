@@ -1,4 +1,4 @@
-"""Configs, suites and results that come with this package: beside it in a checkout, inside it in a wheel."""
+"""Configs, suites and results included in this package: beside it in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 
@@ -6,21 +6,21 @@ import mixmae_bench
 from mixmae_bench.errors import UserError, did_you_mean
 
 INSIDE = ".mim"
-"""Folder of a wheel that holds them, where OpenMMLab's tools look for configs too."""
+"""Folder inside a wheel that contains them; OpenMMLab's tools look for configs there too."""
 
 BASES = "_base_"
-"""Folder of what configs are made of."""
+"""Folder of base configs."""
 
 
 def shipped(name: str) -> Path:
-    """Return the folder 'configs' or 'results'."""
+    """Return the path of the folder 'configs' or 'results'."""
     package = Path(mixmae_bench.__file__).parent
     inside = package / INSIDE / name
     return inside if inside.is_dir() else package.parent / name
 
 
 def names(kind: str) -> dict[str, Path]:
-    """Return the files of the 'configs' or 'suites' of this package by their names."""
+    """Return the paths of the 'configs' or 'suites' of this package by name."""
     configs = shipped("configs")
     if kind == "suites":
         return {path.stem: path for path in sorted((configs / "suites").glob("*.yaml"))}
@@ -28,19 +28,19 @@ def names(kind: str) -> dict[str, Path]:
 
 
 def find_config(name: str | Path) -> Path:
-    """Return a config by its path, or by its name where it is one of this package.
+    """Return the path of a config, given by path or by its name in this package.
 
     Raises:
-        UserError: Where there is neither.
+        UserError: If neither exists.
     """
     return _find(Path(name), "config", ".py")
 
 
 def find_suite(name: str | Path) -> Path:
-    """Return a suite by its path, or by its name where it is one of this package.
+    """Return the path of a suite, given by path or by its name in this package.
 
     Raises:
-        UserError: Where there is neither.
+        UserError: If neither exists.
     """
     return _find(Path(name), "suite", ".yaml")
 

@@ -1,4 +1,4 @@
-"""Values of files as models or dataclasses of pydantic, and one line for what is wrong with them."""
+"""Parse the content of files into pydantic models or dataclasses, with one-line error messages."""
 
 from collections.abc import Callable
 from inspect import formatannotation
@@ -14,26 +14,31 @@ from mixmae_bench.errors import UserError, did_you_mean
 T = TypeVar("T")
 
 STRICT = ConfigDict(strict=True)
-"""For pydantic to convert nothing: a bool is no int, and a string is no number."""
+"""pydantic config without type conversion: a bool is not an int, and a string is not a number."""
 
 
 def read_yaml(path: Path, what: str) -> object:
     """Return the content of a YAML file.
 
     Raises:
-        UserError: Where it is not YAML; `what` names the file.
+        UserError: If it is not YAML; `what` names the file.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: text, or a date, that is none
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: invalid UTF-8 or an invalid date
         raise UserError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def typed(kind: type[T], content: object, where: str) -> T:
-    """Return a mapping of a file as a model or dataclass, strict as that is.
+    """Return a mapping from a file as a model or dataclass `kind`, validated by its own strictness.
 
     Raises:
-        UserError: Where it is none, in one line with the key; `where` names the file and the place in it.
+        UserError: If the content does not fit; the message names the key and, by `where`, the file and the
+        place.
     """
     fields = _fields(kind)
     needed = [key for key, field in fields.items() if field.is_required()]
@@ -58,21 +63,21 @@ def explain(
     name: str = "key '{}'",
     show: Callable[[object], str] = repr,
 ) -> str:
-    """Return one line that says why a model or dataclass cannot be made of some content.
+    """Return one line that states why some content is not valid for a model or dataclass.
 
-    The `description` of a field, where it has one, is that line, with `{!r}` in place of the value. Otherwise
-    `name` and `show` write key and value.
+    If the field has a `description`, it is the message, with `{!r}` replaced by the value. Otherwise, `name`
+    and `show` format key and value.
     """
     places = [own["loc"] for own in error.errors(include_url=False)]
     if missing := sorted(key for key, *_ in places if key not in content):
-        return f"fields that are missing: {', '.join(missing)}"
+        return f"missing fields: {', '.join(missing)}"
     key = places[0][0]
     field = _fields(kind)[key]
     if field.description:
         return field.description.format(content[key])
-    return f"{name.format(key)} is {show(content[key])}, not of the type {formatannotation(field.annotation)}"
+    return f"{name.format(key)} is {show(content[key])}, not of type {formatannotation(field.annotation)}"
 
 
 def _fields(kind: type) -> dict[str, FieldInfo]:
-    """Return the fields of a model or dataclass by the keys that a file has for them."""
+    """Return the fields of a model or dataclass by their keys in files."""
     return {field.alias or name: field for name, field in kind.__pydantic_fields__.items()}

@@ -1,7 +1,8 @@
-"""A process of this machine that calls functions for another one, and lives no longer than that.
+"""Worker process that calls functions for its parent process and ends together with it.
 
-By subprocess and a pipe, not by multiprocessing's pools: those hold semaphores, and a killed one ends with a
-warning of multiprocessing on the user's terminal. Here a process has its own environment variables too.
+It uses subprocess and a pipe instead of a multiprocessing pool: pools hold semaphores, and if they are
+killed, multiprocessing prints a warning to the user's terminal. Each worker also has its own environment
+variables.
 """
 
 import os
@@ -25,10 +26,10 @@ CAUSES = {
     signal.SIGBUS: " (shared memory or disk full?)",
     signal.SIGSEGV: " (a crash in compiled code)",
 }
-"""What usually sends a signal."""
+"""Usual causes of signals."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
-"""At the process that is followed."""
+"""Interval between checks whether the parent process is alive."""
 
 
 class Call:
@@ -39,20 +40,20 @@ class Call:
         self._connection = connection
 
     def done(self) -> bool:
-        """Whether it has returned, raised, or died with its process."""
+        """Return whether the call has returned or raised, or its process has died."""
         return self._connection.poll() or self._process.poll() is not None
 
     def result(self) -> object:
-        """Wait for its end and return what it returned; to be called once.
+        """Wait for the call and return its result. It can be called once.
 
         Raises:
-            ProcessDied: Where the process ended instead.
-            Exception: What the function raised.
+            ProcessDied: If the process ended before the function returned or raised.
+            Exception: The exception of the function.
         """
         while not self.done():
             time.sleep(0.01)
         try:
-            # Processes that the worker forked may hold the pipe open for longer than it lives.
+            # Processes forked by the worker may keep the pipe open after the worker's end.
             answer = self._connection.recv_bytes() if self._connection.poll() else None
         except (EOFError, OSError):
             answer = None
@@ -65,10 +66,10 @@ class Call:
 
 
 class Worker:
-    """A process that calls one function at a time; to be ended by `stop`.
+    """A process that calls one function at a time. End it with `stop`.
 
     Args:
-        environment: Variables that it has beside those of this process, from its start on.
+        environment: Environment variables to add to those of this process.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -84,19 +85,19 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def submit(self, function: Callable, *args: object) -> Call:
-        """Call a function of a module."""
+        """Start a call of a function defined at module level."""
         try:
             self._connection.send_bytes(pickle.dumps((function, args)))
         except OSError:
-            self._process.wait()  # it has died, as the call will tell
+            self._process.wait()  # it has died; the call's result raises ProcessDied
         return Call(self._process, self._connection)
 
     def stop(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, also while it is busy."""
         self._process.terminate()
         self._connection.close()
         try:
@@ -107,7 +108,7 @@ class Worker:
 
 
 def serve(pipe: int, parent: int) -> None:
-    """Be a worker: call what comes through a pipe, until it is closed."""
+    """Main function of a worker: execute calls received through a pipe until it is closed."""
     follow(parent)
     connection = Connection(pipe)
     while True:
@@ -118,7 +119,7 @@ def serve(pipe: int, parent: int) -> None:
 
 
 def serve_once(folder: str, parent: int) -> None:
-    """Be one of several processes that call the same (see `together`): read it, and write what came of it."""
+    """Main function of a process of `launch.run_together`: read the call, execute it, write the answer."""
     follow(parent)
     value, error = answer(Path(folder, "call").read_bytes())
     if error:
@@ -126,11 +127,11 @@ def serve_once(folder: str, parent: int) -> None:
     write_atomically(Path(folder, f"answer{os.environ['RANK']}"), pickle.dumps((value, error)))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1 if error else 0)  # at once: parting from the others in order may wait for them
+    os._exit(1 if error else 0)  # at once: a regular exit may wait for the other processes
 
 
 def answer(call: bytes) -> tuple[object, Exception | None]:
-    """Call a pickled function with its arguments; return what it returned, and what it raised."""
+    """Call a pickled function with its arguments; return its result and its exception."""
     try:
         function, args = pickle.loads(call)
         value = function(*args)
@@ -141,7 +142,7 @@ def answer(call: bytes) -> tuple[object, Exception | None]:
 
 
 def follow(parent: int) -> None:
-    """Make this process end when the one that started it does, however that ended."""
+    """End this process when its parent process ends for any reason."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -152,14 +153,14 @@ def follow(parent: int) -> None:
 
 
 def python_call(module: str, function: str, *args: object) -> list[str]:
-    """Return the command that calls a function in a new Python, which imports from where this one does."""
+    """Return the command that calls a function in a new Python process with the same `sys.path`."""
     words = ", ".join(map(repr, args))
     code = f"import sys; sys.path[:] = {sys.path!r}; from {module} import {function}; {function}({words})"
     return [sys.executable, "-c", code]
 
 
 def how_it_ended(status: int) -> str:
-    """Say how a process ended, from its exit status (minus the signal that ended it), and why, if known."""
+    """Describe how a process ended, from its exit status (negative: a signal), with the usual cause."""
     if status >= 0:
         return f"ended with exit status {status}"
     try:
@@ -170,7 +171,7 @@ def how_it_ended(status: int) -> str:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Leave Ctrl-C to this process: what it starts meanwhile does not see it."""
+    """Block SIGINT, so that processes started meanwhile do not receive Ctrl-C."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

@@ -1,1 +1,1 @@
-"""Proof that a config runs: everything of it on a tiny data set, on a narrow copy of its model."""
+"""Validate configs: train and evaluate each one on a tiny data set, with a narrow copy of its model."""

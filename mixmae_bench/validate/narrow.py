@@ -1,7 +1,7 @@
-"""A copy of a config whose model has fewer channels and blocks, and all else as it is.
+"""Copy a config with a model of fewer channels and blocks; all else is unchanged.
 
-Windows, strides, tables, image sizes, heads and losses stay: what a config can get wrong does not depend on
-its widths. Only backbones and methods of this package are narrowed; others are taken whole.
+Windows, strides, position tables, image sizes, heads and losses are kept, as mistakes in a config rarely
+depend on widths. Only backbones and methods of this package are narrowed.
 """
 
 import copy
@@ -15,20 +15,20 @@ from mixmae_bench.backbones.layers.arch import named_arch
 from mixmae_bench.registry import MODELS
 
 WIDTHS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels", "channels")
-"""Keys of necks and heads that hold numbers of channels."""
+"""Keys of necks and heads that contain numbers of channels."""
 
 FACTOR = 4
-"""How much narrower necks and heads are; 64 of 256 channels still go into 32 groups."""
+"""Factor by which necks and heads are narrowed; 256 / 4 = 64 channels still divide into 32 groups."""
 
 DEPTH = 2
-"""Blocks per stage, so that one of them is shifted."""
+"""Blocks per stage; the second one has shifted windows."""
 
 READERS = ("neck", "head", "decode_head", "auxiliary_head")
-"""Parts that may take their input from the backbone."""
+"""Model parts with an input that may come from the backbone."""
 
 
 def narrow(cfg: Config) -> Config:
-    """Return a copy with a narrow model, or a plain copy where the backbone is not of this package."""
+    """Return a copy with a narrow model, or a plain copy if the backbone is not from this package."""
     cfg = copy.deepcopy(cfg)
     model = cfg.model
     kind = MODELS.get(model.backbone.type)
@@ -41,14 +41,14 @@ def narrow(cfg: Config) -> Config:
     widths = dict(zip(before, _channels(model.backbone), strict=True))
     for name, part in model.items():
         if isinstance(part, dict) and name not in ("backbone", "data_preprocessor", "train_cfg", "test_cfg"):
-            # Behind a neck of mmdet, heads take their input from the neck.
+            # With mmdet's FPN, heads get their input from the neck.
             reads = name in READERS and (name == "neck" or model.get("neck", {}).get("type") != "FPN")
             _narrow(part, widths if reads else {})
     return cfg
 
 
 def narrow_arch(arch: dict) -> dict:
-    """Return a narrow architecture of one of this package's backbones, with heads as wide as before."""
+    """Return a narrow architecture for a backbone of this package, with the same width per attention head."""
     if "embed_dims" in arch:  # a pyramid
         return {**arch, "embed_dims": [dim // 2 for dim in arch["embed_dims"]], "depths": [DEPTH] * 4}
     if "depth" in arch:  # a plain ViT
@@ -64,7 +64,7 @@ def narrow_arch(arch: dict) -> dict:
 
 
 def _narrow(part: ConfigDict, widths: dict[int, int]) -> None:
-    """Narrow a part of a model in place; what it takes from the backbone is translated by `widths`."""
+    """Narrow a part of a model in place; `widths` maps the backbone's channels to the narrow ones."""
     if "dim" in part and "depth" in part:  # a decoder of this package's methods
         heads = part.num_heads // FACTOR
         part.update(dim=part.dim // FACTOR, depth=DEPTH, num_heads=heads)

@@ -1,4 +1,4 @@
-"""The command `mixmae-bench validate`: a table of configs, what each took, and its first error."""
+"""Command `mixmae-bench validate`: check configs, and print the time, memory and first error of each."""
 
 import tempfile
 import time
@@ -16,23 +16,23 @@ from mixmae_bench.system.worker import Worker
 from mixmae_bench.validate.step import Proof, prove
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
-"""How to print names and paths: whole, and as they are."""
+"""Arguments of `Console.print` for names and paths: no wrapping, no markup."""
 
 SECONDS_BETWEEN_LOOKS = 0.05
-"""At the processes that prove configs."""
+"""Interval between checks of the worker processes."""
 
 
 def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: Console) -> int:
-    """Prove configs and print a row for each; return how many failed.
+    """Validate configs and print a row for each; return the number of failures.
 
     Args:
-        configs: Their files.
-        full: Whether to take models at their full width.
-        checkpoint: One to try in every backbone, or None.
-        console: Where the progress and the table go.
+        configs: Files of the configs.
+        full: Whether to use models at full width.
+        checkpoint: Checkpoint to try in every backbone, or None.
+        console: Console for the progress bar and the table.
 
     Raises:
-        UserError: Where the checkpoint does not exist.
+        UserError: If the checkpoint does not exist.
     """
     if checkpoint and not checkpoint.is_file():
         raise UserError(f"checkpoint {checkpoint} does not exist; check the path")
@@ -42,7 +42,7 @@ def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: 
     called = partial(_called, work=work, full=full, checkpoint=checkpoint)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("validating", total=len(configs))
-        for side_by_side in (min(cores(), len(configs)), 1):  # who died beside others may live alone
+        for side_by_side in (min(cores(), len(configs)), 1):  # retry configs with a dead process alone
             for config, proof in called([c for c in configs if c not in proofs], side_by_side):
                 if isinstance(proof, Proof):
                     proofs[config] = proof
@@ -68,7 +68,7 @@ def validate(configs: list[Path], full: bool, checkpoint: Path | None, console: 
 def _called(
     configs: Sequence[Path], side_by_side: int, work: Path, full: bool, checkpoint: Path | None
 ) -> Iterator[tuple[Path, Proof | ProcessDied]]:
-    """Prove configs in processes side by side; yield what came of each as it ends."""
+    """Validate configs in concurrent processes; yield the result of each as it ends."""
     waiting, running = list(configs), {}
     idle = _workers(min(side_by_side, len(configs)))
     try:

@@ -1,4 +1,4 @@
-"""One config on a tiny data set: training steps, a checkpoint, an evaluation, through mmengine's Runner."""
+"""Validate one config on a tiny data set: training steps, a checkpoint and an evaluation."""
 
 import copy
 import re
@@ -27,18 +27,18 @@ from mixmae_bench.transfer.audit import fit_model, pretrained, try_checkpoint
 from mixmae_bench.validate.narrow import narrow
 
 IMAGES = 4
-"""Of each half of a data set: two steps of two images."""
+"""Images per split of a data set: two steps of two images."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What came of a config.
+    """Result of the validation of a config.
 
     Attributes:
-        config: Its file.
-        params: Parameters of the whole model at its full width, or None where that could not be built.
-        seconds: Wall time of all that was done.
-        peak_memory_mb: Largest memory meanwhile.
+        config: File of the config.
+        params: Parameters of the whole model at full width, or None if it could not be built.
+        seconds: Wall time of the validation.
+        peak_memory_mb: Peak memory in MB.
         error: The first error in one line, or None.
     """
 
@@ -50,13 +50,13 @@ class Proof:
 
 
 def prove(config: Path, folder: Path, full: bool, checkpoint: Path | None) -> Proof:
-    """Build, audit, train and evaluate a config; all it prints goes to `log.txt` of its folder.
+    """Build, audit, train and evaluate a config; write its output to `log.txt` in `folder`.
 
     Args:
         config: The config.
-        folder: Where the tiny data sets and the run are written.
-        full: Whether to take the model at its full width.
-        checkpoint: One to try in the full-size backbone, or None.
+        folder: Folder for the tiny data sets and the run.
+        full: Whether to use the model at full width.
+        checkpoint: Checkpoint to try in the full-width backbone, or None.
     """
     started, params, error = time.monotonic(), None, None
     torch.set_num_threads(1)
@@ -72,7 +72,7 @@ def prove(config: Path, folder: Path, full: bool, checkpoint: Path | None) -> Pr
                 try_checkpoint(cfg, checkpoint)
             _check_named(cfg)
             _run(cfg if full else narrow(cfg), folder)
-        except Exception as failure:  # a config can fail in any way
+        except Exception as failure:  # a config can raise anything
             traceback.print_exc()
             kind = "" if isinstance(failure, UserError) else f"{type(failure).__name__}: "
             error = " ".join(f"{kind}{failure}".split())[:300]
@@ -85,10 +85,10 @@ def _params(cfg: Config) -> int:
 
 
 def _check_named(cfg: Config) -> None:
-    """Audit the checkpoints that a config names on its model at full width, and take them out of it.
+    """Audit the checkpoints of a config with its full-width model, and remove them from the config.
 
     Raises:
-        UserError: As `load_backbone`.
+        UserError: See `load_backbone`.
     """
     if file := pretrained(cfg.model.backbone.get("init_cfg")):
         try_checkpoint(cfg, file)
@@ -100,10 +100,10 @@ def _check_named(cfg: Config) -> None:
 
 
 def _processes(config: Path) -> int:
-    """Return the processes that a config's name tells: 16 of '16xb128'."""
+    """Return the number of processes from a config's name: 16 for '16xb128'."""
     told = re.search(r"_(\d+)xb\d+", config.stem)
     if not told:
-        raise UserError(f"config {config}: the name does not tell processes and batch, such as 16xb128")
+        raise UserError(f"config {config}: the name must state processes and batch size, such as 16xb128")
     return int(told[1])
 
 
@@ -121,15 +121,15 @@ def _run(cfg: Config, folder: Path) -> None:
         cfg.train_cfg.update(max_iters=steps, val_interval=steps)
     if not torch.cuda.is_available():
         cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
-    cfg.pop("auto_scale_lr", None)  # it is for the batch that the config's name tells, which `prove` checks
+    cfg.pop("auto_scale_lr", None)  # `prove` has checked it for the batch size in the name
     train(prepare(cfg, folder, processes=1))
 
 
 def _on_tiny_data(cfg: Config, folder: Path) -> Config:
-    """Make tiny copies of the data sets that a config names, and return it with their folders."""
+    """Return a config with its data sets replaced by tiny ones, created in `folder`."""
     for name, entry in CATALOG.items():
         if entry.make_tiny and mentions(cfg, entry.root):
-            shutil.rmtree(folder / name, ignore_errors=True)  # of a process that died with this config
+            shutil.rmtree(folder / name, ignore_errors=True)  # left by a process that died
             make_tiny(name, folder / name)
             cfg = relocate(cfg, entry.root, folder / name)
     return cfg

@@ -122,7 +122,7 @@ def test_an_address_that_proves_nothing_is_refused_without_asking_for_it(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("was fetched"))
-    with pytest.raises(UserError, match=r"cannot be trusted.*fetch it yourself") as error:
+    with pytest.raises(UserError, match=r"cannot be trusted.*download it yourself") as error:
         CheckpointLoader.load_checkpoint(address)
     assert "\n" not in str(error.value)
 
@@ -153,6 +153,6 @@ def test_https_with_the_hash_of_the_file_is_read_as_data(served: Path, tmp_path:
 
 def test_another_file_than_the_hash_says_is_refused(served: Path, tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(2)}, served)
-    with pytest.raises(UserError, match="cannot be fetched: invalid hash value"):
+    with pytest.raises(UserError, match="cannot be downloaded: invalid hash value"):
         CheckpointLoader.load_checkpoint("https://example.org/w-01234567.pth")
     assert list(tmp_path.glob("home/**/*.pth")) == []

@@ -162,7 +162,7 @@ def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_ti
     ("arguments", "message"),
     [
         (["mixmae.py@float8"], "unknown number format 'float8'; known: float32, bfloat16, float16"),
-        (["mixmae.py", "--batch", "0"], "--batch, --steps and --shape take numbers from 1 on"),
+        (["mixmae.py", "--batch", "0"], "--batch, --steps and --shape must be 1 or more"),
         (["missing.py"], "config missing.py does not exist"),
         (["timm:resnet5000"], "timm has no model 'resnet5000'"),
     ],

@@ -25,7 +25,7 @@ def test_a_launcher_that_did_not_start_the_process_is_named(
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(
-        UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or leave"
+        UserError, match=f"--launcher {launcher}, but {variable} is .*with {starter}, or omit"
     ):
         init_process_group(launcher)
 
@@ -49,7 +49,7 @@ SMOKE = str(Path(__file__).parents[1] / "smoke/suite.yaml")
     ("rank", "arguments", "text"),
     [
         (None, ["--processes", "0"], "--processes is 0; give 1 or more"),
-        ("0", [], "mixmae-bench run starts its processes itself: without torchrun, with --processes N"),
+        ("0", [], "mixmae-bench run starts its own processes; do not use torchrun, give --processes N"),
     ],
 )
 def test_a_suite_that_is_started_wrongly_says_how_in_one_line(

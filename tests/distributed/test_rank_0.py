@@ -118,10 +118,10 @@ def test_a_resume_by_another_number_of_processes_says_so_and_notes_it(begun: Pat
     assert "process(es) so far" not in log
     counts, log = train(begun, "none", 3)
     assert counts == [2, 1]
-    assert log.count("trained by 2 process(es) so far, by 1 from here on: other masks, ") == 1
+    assert log.count("trained by 2 process(es) so far, by 1 from here on: masks, ") == 1
     counts, log = pair(train, begun, "pytorch", 4)[0]
     assert counts == [2, 1, 2]
-    assert log.count("trained by 1 process(es) so far, by 2 from here on: other masks, ") == 1
+    assert log.count("trained by 1 process(es) so far, by 2 from here on: masks, ") == 1
     counts, log = train(begun, "none", 4)  # nothing left to train
     assert counts == [2, 1, 2]
     assert "process(es) so far" not in log

@@ -23,7 +23,7 @@ def resume_damaged(number: int, seed: int, runs: Path, work: Path) -> Outcome:
     done = run(training(task, folder), work / f"damaged{number}_cwd")
     if done.status or "Traceback" in done.err:
         wrong = done.last_words
-    elif not harmless and f"{file} is missing or damaged; trying the one before" not in done.err:
+    elif not harmless and f"{file} is missing or damaged; trying the previous one" not in done.err:
         wrong = "no warning names it"
     else:
         wrong = difference(folder, runs / task)

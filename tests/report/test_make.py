@@ -149,7 +149,7 @@ def test_a_broken_line_and_one_of_a_future_version_that_lacks_a_field_are_told_a
     assert "85.00 ± 5.00" in out
     first, second = err.splitlines()
     assert first.startswith(f"{file} line 2 is skipped: ")
-    assert second.startswith(f"{file} line 3 is skipped: fields that are missing: metrics (a newer version")
+    assert second.startswith(f"{file} line 3 is skipped: missing fields: metrics (a newer version")
 
 
 def test_records_are_exported_one_row_each_with_a_column_per_value(

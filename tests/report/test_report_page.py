@@ -159,7 +159,7 @@ def test_a_folder_without_records_is_the_users_mistake(
     suite: Outline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "configs/suites/digits.yaml", "--work-dir", str(tmp_path)]) == 2
-    assert "holds no records.jsonl; give --work-dir" in capsys.readouterr().err
+    assert "has no records.jsonl; give --work-dir" in capsys.readouterr().err
 
 
 CHROMIUM = shutil.which("chromium")

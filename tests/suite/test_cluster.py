@@ -363,7 +363,7 @@ def test_a_failure_of_an_earlier_job_is_not_taken_for_one_of_this(slurm: FakeSlu
 
 def test_what_sbatch_refuses_is_one_line(slurm: FakeSlurm, job: Job, capsys: pytest.CaptureFixture) -> None:
     (slurm.folder / "refusal").write_text("sbatch: error: invalid partition specified: gpu\n")
-    with pytest.raises(UserError, match=r"sbatch refuses mixmae/seed0/pretraining: .*invalid partition"):
+    with pytest.raises(UserError, match=r"sbatch rejected mixmae/seed0/pretraining: .*invalid partition"):
         SlurmJobs({"partition": "gpu"}).submit(job, SLOT)
 
 

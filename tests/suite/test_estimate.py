@@ -56,9 +56,9 @@ def test_images_of_iterations_wrapped_sets_shares_and_digits(config: str, expect
 def test_data_of_unknown_size_is_named() -> None:
     cfg = load_config(ROOT / "configs" / "classification" / "mixmae-swin-small_1xb50-20e_digits.py")
     cfg.train_dataloader.dataset.data_root = "data/mine"
-    with pytest.raises(UserError, match=r"how many images data/mine has is not known; .*data/imagenet"):
+    with pytest.raises(UserError, match=r"the number of images of data/mine is not known; .*data/imagenet"):
         _images(cfg)
-    with pytest.raises(UserError, match=r"how many images data/imagenet/meta/mine.txt has is not known"):
+    with pytest.raises(UserError, match=r"the number of images of data/imagenet/meta/mine.txt is not known"):
         _images(on_imagenet(dict(data_prefix="train", ann_file="meta/mine.txt")))
 
 
@@ -96,4 +96,4 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(
 
 def test_a_speed_without_a_dry_run_is_refused(capsys: pytest.CaptureFixture) -> None:
     assert main(["run", str(ROOT / "configs" / "suites" / "digits.yaml"), "--flops-per-s", "1e14"]) == 2
-    assert "--flops-per-s goes with --dry-run" in capsys.readouterr().err
+    assert "--flops-per-s requires --dry-run" in capsys.readouterr().err

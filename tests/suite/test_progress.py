@@ -22,7 +22,9 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -
     (tmp_path / "file").touch()
     (tmp_path / "folder" / "x").mkdir(parents=True)
     for path in (tmp_path / "file" / "x", tmp_path / "folder"):
-        with pytest.raises(UserError, match=f"^{path} cannot be written: .*; make room, or name another$"):
+        with pytest.raises(
+            UserError, match=f"^{path} cannot be written: .*; free disk space or give another path$"
+        ):
             write_atomically(path, "text")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 

@@ -85,10 +85,10 @@ def test_without_gpus_jobs_share_the_cores(
 @pytest.mark.parametrize(
     ("count", "visible", "jobs", "processes", "said"),
     [
-        (4, None, 5, 1, "--jobs 5 --processes 1 takes 5 GPUs; this machine has 4"),
-        (4, "0,1,2,3", 2, 4, "--jobs 2 --processes 4 takes 8 GPUs; this machine has 4"),
-        (2, None, None, 3, "--jobs 1 --processes 3 takes 3 GPUs; this machine has 2"),
-        (1, "MIG-a,MIG-b", 1, 2, "--processes is 2; MIG devices cannot train together, each sees one only"),
+        (4, None, 5, 1, "--jobs 5 --processes 1 needs 5 GPUs; this machine has 4"),
+        (4, "0,1,2,3", 2, 4, "--jobs 2 --processes 4 needs 8 GPUs; this machine has 4"),
+        (2, None, None, 3, "--jobs 1 --processes 3 needs 3 GPUs; this machine has 2"),
+        (1, "MIG-a,MIG-b", 1, 2, "--processes is 2; a process sees only one MIG device, give --processes 1"),
     ],
 )
 def test_more_gpus_than_there_are_is_refused_in_one_line(
@@ -106,7 +106,7 @@ def test_two_suites_do_not_take_the_same_gpu(pretend: Pretend) -> None:
     first = take_slots(1, 2)
     second = take_slots(None, 1)
     assert [slot.gpus for slot in first + second] == [("0", "1"), ("2",), ("3",)]
-    with pytest.raises(UserError, match="has 4, 0 of them free: another suite is run on the rest"):
+    with pytest.raises(UserError, match="has 4, 0 of them free: another suite uses the rest"):
         take_slots(1, 1)
     for slot in first:
         slot.release()

@@ -36,7 +36,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
         ("partion=gpu", ["unknown parameter 'partion'", "Did you mean 'partition'?"]),
         ("time=1:00:00", ["time must be a whole number of minutes, such as 1440, not '1:00:00'"]),
         ("gpus_per_node=0", ["gpus_per_node must be a whole number, not '0'"]),
-        ("nodes=2", ["goes with gpus_per_node="]),
+        ("nodes=2", ["requires gpus_per_node="]),
         ("none.yaml", ["none.yaml: no such file"]),
         ("additional_parameters=a", ["mapping, in a YAML file"]),
     ],
@@ -76,7 +76,7 @@ def test_a_run_takes_the_gpus_of_its_config_on_as_many_nodes_as_they_need(
 
 
 def test_gpus_that_do_not_fill_nodes_are_refused() -> None:
-    with pytest.raises(UserError, match=r"c.py is written for 16 GPUs, no multiple of gpus_per_node=6"):
+    with pytest.raises(UserError, match=r"c.py is written for 16 GPUs, not a multiple of gpus_per_node=6"):
         resources({"gpus_per_node": 6}, 16, "c.py")
 
 
@@ -133,9 +133,9 @@ def test_submitit_takes_every_known_parameter(capsys: pytest.CaptureFixture) -> 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--slurm", "time=60"], "--slurm goes with --executor slurm"),
+        (["--slurm", "time=60"], "--slurm requires --executor slurm"),
         (["--executor", "slurm", "--slurm", "tim=60"], "Did you mean 'time'?"),
-        (["--executor", "slurm"], "there is no sbatch here"),
+        (["--executor", "slurm"], "command sbatch not found"),
     ],
 )
 def test_what_cannot_be_submitted_is_refused_in_one_line_before_anything_is_written(

@@ -162,11 +162,11 @@ def test_a_record_without_its_checkpoint_is_said_and_not_made_again_by_itself(
     shutil.rmtree(finished / PRETRAINING)
     status, asked, out, _ = run(suite, finished)
     assert (status, asked) == (0, [])
-    assert f"1 of the runs that are done have no checkpoint any more, only a record: {PRETRAINING}" in out
+    assert f"1 of the finished runs have a record but no checkpoint: {PRETRAINING}" in out
     add(suite, "classification", "optim_wrapper = dict(optimizer=dict(lr=0.25))")
     status, asked, _, err = run(suite, finished)
     assert (status, asked) == (2, [])
-    assert f"its checkpoint is gone from {finished / PRETRAINING}" in err
+    assert f"its checkpoint is missing in {finished / PRETRAINING}" in err
     assert run(suite, finished, "--rerun")[:2] == (0, [PRETRAINING, CLASSIFICATION])
 
 
@@ -216,7 +216,7 @@ def test_runs_that_an_older_version_finished_stay_done(suite: Path, finished: Pa
     add(suite, "pretraining", "model = dict(mask_ratio=0.25)")
     status, _, _, err = run(suite, finished)
     assert status == 2
-    assert f"{PRETRAINING} (2.0 hours): config: {suite.parent / 'pretraining.py'} is another than then" in err
+    assert f"{PRETRAINING} (2.0 hours): config: {suite.parent / 'pretraining.py'} has changed" in err
 
 
 def test_clean_lists_what_was_set_aside_and_removes_it_only_when_told_to(

@@ -45,7 +45,7 @@ def test_a_config_that_breaks_is_named_with_its_first_error_and_its_log(
     assert "0 of 2 configs build, train and evaluate" in out
     first, second = re.findall(r"^failed: (.*); log: (\S+)$", out, flags=re.MULTILINE)
     assert "mat1 and mat2 shapes cannot be multiplied" in "".join((first[0], second[0]))
-    assert "for a batch of 2048, and the effective batch is 400" in "".join((first[0], second[0]))
+    assert "for a batch of 2048, but the effective batch is 400" in "".join((first[0], second[0]))
     assert all("Traceback" in Path(log).read_text() for _, log in (first, second))
 
 
