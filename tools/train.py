@@ -29,8 +29,6 @@ def main() -> int:
     trackers = args.track.split(",") if args.track else []
     check_trackers(trackers)
     cfg, work_dir = read_config(args)
-    if args.amp:
-        use_amp(cfg)
     if args.resume and args.resume != "auto":
         cfg.resume, cfg.load_from = True, existing(args.resume)
     cfg = prepare(
@@ -43,6 +41,8 @@ def main() -> int:
         name=(Path(args.config).stem, work_dir.name),
         by_option=True,
     )
+    if args.amp:  # after the checks of the config: it needs an optim_wrapper
+        use_amp(cfg)
     check_writable(work_dir)
     train(cfg, args.launcher)
     destroy_process_group()

@@ -29,7 +29,7 @@ def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
             return 1
         except BrokenPipeError:  # the reader of the output has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return 1
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise

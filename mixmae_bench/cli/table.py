@@ -12,8 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         nargs="?",
-        help="imagenet, coco, ade20k, classification, pretraining-cost, speed, controlled, digits; records "
-        "for one row per record",
+        help="a name of `mixmae-bench ls tables`",
     )
     parser.add_argument("--all", action="store_true", help="all tables, as in results/README.md (Markdown)")
     parser.add_argument("--format", choices=["md", "csv", "latex"], default="md", help="default: md")

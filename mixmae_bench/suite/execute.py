@@ -207,11 +207,17 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
     for metric in runner.val_evaluator.metrics:
         if isinstance(metric, CocoMetric):  # returns nothing if there are no detections
             metrics = {f"coco/{kind}_mAP": 0.0 for kind in metric.metrics} | metrics
-    return {
+    found = {
         metric.name: round(float(metrics[metric.framework_key]) * metric.scale, 4)
         for metric in METRICS.values()
         if metric.framework_key in metrics
     }
+    if not found:
+        raise UserError(
+            f"config {runner.cfg.filename}: the evaluator returned {', '.join(metrics) or 'nothing'}, and none of "
+            "it is in the catalog of metrics; add it (docs/add-a-metric.md), or use another val_evaluator"
+        )
+    return found
 
 
 def _backbone_name(cfg: Config) -> str:
