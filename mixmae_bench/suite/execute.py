@@ -214,8 +214,9 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
     }
     if not found:
         raise UserError(
-            f"config {runner.cfg.filename}: the evaluator returned {', '.join(metrics) or 'nothing'}, and none of "
-            "it is in the catalog of metrics; add it (docs/add-a-metric.md), or use another val_evaluator"
+            f"config {runner.cfg.filename}: none of the evaluator's metrics is in the catalog "
+            f"({', '.join(metrics) or 'it returned none'}); add one (docs/add-a-metric.md), or use another "
+            "val_evaluator"
         )
     return found
 
