@@ -446,6 +446,15 @@ def test_a_config_without_env_cfg_is_made_ready_too(folder: Path, arguments: Cal
     assert tools.read_config(arguments(path))[0].model.type == "X"
 
 
+def test_amp_of_a_config_that_does_not_train_is_one_line(
+    folder: Path, mistake: Callable[..., str], tool: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    (folder / "config.py").write_text("model = dict(type='X')\n")
+    line = mistake("config.py", "--amp", entry=tool("train.py"))
+    assert "config.py has no 'train_dataloader'" in line
+
+
 def test_amp_without_a_gpu_is_one_line(
     folder: Path, mistake: Callable[..., str], tool: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

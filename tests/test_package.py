@@ -50,3 +50,18 @@ def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Pat
     assert "folder work_dirs/digits" in out
     assert "All 45 runs" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_name_means_one_config() -> None:
+    configs = [path for path in (ROOT / "configs").rglob("*.py") if "_base_" not in path.parts]
+    assert len({path.stem for path in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("kind", ["metrics", "configs"])
+def test_a_reader_that_closes_the_pipe_ends_a_command_without_a_traceback(kind: str) -> None:
+    """Little output is written when the command ends, much of it before."""
+    command = [sys.executable, "-m", "mixmae_bench", "ls", kind]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1

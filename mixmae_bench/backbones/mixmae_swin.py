@@ -162,8 +162,8 @@ register(
         CHECKPOINT,
         CLASSIFIER,
         keys=KEYS,
-        maybe=(HEAD, OUT_NORM),
-        holds=_is_mixmae,
+        optional=(HEAD, OUT_NORM),
+        matches=_is_mixmae,
         files=("models_mixmim_ft", "pos_embed"),  # pos_embed.py loads pretraining checkpoints
         constructor=mixmae_arguments,
         groups=dict(head_decays=True),  # M10

@@ -250,7 +250,7 @@ register(
         CHECKPOINT,
         CLASSIFIER,
         keys=window_keys(),
-        maybe=(APE, HEAD, OUT_NORM),
+        optional=(APE, HEAD, OUT_NORM),
         files=("swin_transformer", "utils"),  # utils.py loads pretraining checkpoints
         constructor=_finetuned,
         groups=dict(no_decay=["absolute_pos_embed", "relative_position_bias_table"]),

@@ -282,7 +282,7 @@ register(
         CHECKPOINT,
         POOL_NORM_CLASSIFIER,
         keys=KEYS,
-        maybe=(NORM, FC_NORM, HEAD, OUT_NORM),
+        optional=(NORM, FC_NORM, HEAD, OUT_NORM),
         files=("models_pvt",),
         constructor=_finetuned,
         groups=dict(no_decay=["pos_embed"]),

@@ -336,7 +336,7 @@ register(
         CHECKPOINT,
         POOL_NORM_CLASSIFIER,
         keys=KEYS,
-        maybe=(NORM, FC_NORM, HEAD, OUT_NORM),
+        optional=(NORM, FC_NORM, HEAD, OUT_NORM),
         files=("models_swin",),
         constructor=_finetuned,
     )

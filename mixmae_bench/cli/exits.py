@@ -21,7 +21,9 @@ def exits_on_user_error(main: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(main)
     def wrapped(*args: object) -> int:
         try:
-            return main(*args)
+            status = main(*args)
+            sys.stdout.flush()  # a closed pipe is noticed here
+            return status
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
         except ProcessDied as error:

@@ -64,20 +64,20 @@ class Miss:
     Attributes:
         kind: The kind.
         layout: The layout.
-        strangers: Names that the kind does not have: official names, or other names after a question mark.
+        unknown: Names that the kind does not have: official names, or other names after a question mark.
         missing: Patterns of required names that match no name.
         twice: Names that map to the same official name as another name.
     """
 
     kind: Kind
     layout: Layout
-    strangers: list[str]
+    unknown: list[str]
     missing: list[str]
     twice: list[str]
 
     @property
     def count(self) -> int:
-        return len(self.strangers) + len(self.missing) + len(self.twice)
+        return len(self.unknown) + len(self.missing) + len(self.twice)
 
 
 def recognise(names: list[str], known: str = "") -> list[Match] | str:
@@ -108,13 +108,13 @@ def recognise(names: list[str], known: str = "") -> list[Match] | str:
             renamed = {name: _renamed(name, inside, layout, kind) for name in names}
             buffers = {name: new for name, new in renamed.items() if kind.is_buffer(new)}
             params = {name: new for name, new in renamed.items() if name not in buffers}
-            strangers, missing = kind.unmatched(set(params.values()))
+            unknown, missing = kind.unmatched(set(params.values()))
             counts = Counter(params.values())
             twice = [name for name, new in params.items() if counts[new] > 1]
-            if not strangers and not missing and not twice:
+            if not unknown and not missing and not twice:
                 matches.append(Match(kind, layout, prefix, params, buffers))
                 break
-            misses.append(Miss(kind, layout, strangers, missing, twice))
+            misses.append(Miss(kind, layout, unknown, missing, twice))
     # Prefer unchanged official names to official names under another prefix.
     matches.sort(key=lambda match: match.prefix != match.kind.prefix)
     return matches or _why_none(names, bare, misses)
@@ -135,8 +135,8 @@ def _why_none(names: list[str], bare: dict[str, str], misses: list[Miss]) -> str
     candidates = dict.fromkeys(f"{miss.kind.name} ({miss.layout.name} names)" for miss in misses)
     nearest = " or ".join(list(candidates)[:2])
     first, reasons = misses[0], []
-    if first.strangers:
-        reasons.append(f"does not have {shorten([name.removeprefix('? ') for name in first.strangers])}")
+    if first.unknown:
+        reasons.append(f"does not have {shorten([name.removeprefix('? ') for name in first.unknown])}")
     if first.missing:
         keys = [pattern.replace(r"\d+", "N").replace("\\", "") for pattern in first.missing]
         reasons.append(f"requires {shorten(keys)}")

@@ -152,7 +152,7 @@ def _found(match: Match) -> str:
 def _holds(match: Match, state: dict[str, Tensor]) -> bool:
     """Return whether the tensors are of a kind; a layout of one backbone only is sufficient."""
     own_layout = match.layout in match.kind.backbone.layouts
-    return own_layout or match.kind.holds(under("backbone.", _ours(state, match)))
+    return own_layout or match.kind.matches(under("backbone.", _ours(state, match)))
 
 
 def _unfolded(match: Match) -> list[str]:

@@ -12,6 +12,8 @@ KEYS = {
 }
 """Keys of config dicts with a `type` of this package."""
 
+OLD_KEYS = {new: old for old, new in KEYS.items()}
+
 TYPES: dict[str, str] = {}
 """Types of this package, without `mixmae_bench.`."""
 
@@ -42,9 +44,6 @@ def with_old_names(node: object) -> object:
         return node
     names = OLD_KEYS if str(node.get("type")).startswith("mixmae_bench.") else {}
     return {names.get(key, key): with_old_names(value) for key, value in node.items()}
-
-
-OLD_KEYS = {new: old for old, new in KEYS.items()}
 
 
 def canonical_type(name: str) -> str:

@@ -135,7 +135,7 @@ def _arguments(a: Arguments) -> dict:
     return dict(
         backbone=backbone,
         decoder=decoder_arguments(a, "decoder_dim", 8, backbone["mlp_ratio"]),
-        mask_ratio=a.says("mask_ratio"),
+        mask_ratio=a.lookup("mask_ratio"),
         norm_pix_loss=a.flag("norm_pix_loss", True),
     )
 

@@ -110,8 +110,8 @@ def _arguments(a: Arguments) -> dict:
     a.only(encoder_stride=backbone["patch_size"] * 2 ** (len(backbone["arch"]["depths"]) - 1))
     return dict(
         backbone=backbone,
-        mask_patch_size=a.says("mask_generator", "mask_patch_size"),
-        mask_ratio=a.says("mask_generator", "mask_ratio"),
+        mask_patch_size=a.lookup("mask_generator", "mask_patch_size"),
+        mask_ratio=a.lookup("mask_generator", "mask_ratio"),
     )
 
 
@@ -123,7 +123,7 @@ register(
         swin_official.CHECKPOINT,
         _RULES,
         keys=_KEYS,
-        maybe=(_APE,),
+        optional=(_APE,),
         mmpretrain=_MMPRETRAIN,
         files=("simmim",),
         constructor=_arguments,
@@ -138,7 +138,7 @@ register(
         mixmae_swin.CHECKPOINT,
         _RULES,
         keys=(*_KEYS, _APE),
-        holds=mixmae_swin.has_sincos,
+        matches=mixmae_swin.has_sincos,
         published=False,
     ),
 )

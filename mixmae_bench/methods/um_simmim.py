@@ -109,7 +109,7 @@ def _arguments(a: Arguments, backbone: dict) -> dict:
     return dict(
         backbone=backbone,
         mask_patch_size=a.count("stride", 16),
-        mask_ratio=a.says("mask_generator", "mask_ratio"),
+        mask_ratio=a.lookup("mask_generator", "mask_ratio"),
         norm_pix_loss=a.flag("norm_pix_loss", False),
     )
 

@@ -104,13 +104,13 @@ def _run(job: Job) -> Record:
     reset_peak_memory()
     torch.set_num_threads(job.threads)
 
-    raw = load_config(job.plan.run.config)
-    cost, shape = _cost(raw)
+    cfg = load_config(job.plan.run.config)
+    cost, shape = _cost(cfg)
     checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
         raise UserError(f"{job.parent} has no intact checkpoint; repeat the command to train it again")
     cfg = prepare(
-        load_config(job.plan.run.config),
+        cfg,
         job.folder,
         get_world_size(),
         rescale=job.rescale,
@@ -143,7 +143,7 @@ def _run(job: Job) -> Record:
         suite=job.suite,
         suite_version=job.suite_version,
         method=job.plan.run.method.name,
-        backbone=_backbone_name(raw),
+        backbone=_backbone_name(cfg),
         task=job.plan.run.task,
         dataset=job.dataset,
         seed=job.plan.run.seed,

@@ -69,7 +69,7 @@ def identity(cfg: Config, data: Mapping[str, str], processes: int, rescale: bool
 
     Args:
         cfg: The config.
-        data: Hashes of the data (`data.identity.data_hash`) by loader.
+        data: Hashes of the data (`datasets.identity.data_hash`) by loader.
         processes: Number of processes that would train it.
         rescale: Whether the learning rate is scaled to the effective batch size (see `batch.fit_lr`).
     """

@@ -66,7 +66,7 @@ class Case:
     fault: str = ""
     groups: list[Groups] = field(default_factory=list)
 
-    def says(self, *keys: str) -> object:
+    def lookup(self, *keys: str) -> object:
         """Return the value of nested keys in the manifest's entry.
 
         Raises:
@@ -155,7 +155,7 @@ def _read_case(folder: Path, number: int, info: object) -> Case:
     case = Case(folder, name, entry)
     try:
         for keys in NEEDED:
-            value = case.says(*keys)
+            value = case.lookup(*keys)
             if not isinstance(value, str):
                 raise UserError(f"'{'.'.join(keys)}' is {value!r}, not a string")
     except UserError as error:

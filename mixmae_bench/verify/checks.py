@@ -85,7 +85,7 @@ def compare(name: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Check:
 def _pretrain(case: Case, device: str) -> Iterator[Check]:
     model, kind = build(case)
     if not isinstance(model, Method):
-        raise UserError(f"{case.says('official', 'file')} is not the file of a pretraining method")
+        raise UserError(f"{case.lookup('official', 'file')} is not the file of a pretraining method")
     yield from _load(model, case, kind)
     model.to(device)
     images, mask = _images(case, model.backbone).to(device), None
@@ -168,7 +168,7 @@ def _packed_order(side: int) -> Tensor:
 def _finetune(case: Case, device: str) -> Iterator[Check]:
     model, kind = build(case)
     if not isinstance(model, Classifier):
-        raise UserError(f"{case.says('official', 'file')} is not the file of a classifier")
+        raise UserError(f"{case.lookup('official', 'file')} is not the file of a classifier")
     yield from _load(model, case, kind)
     model.to(device)
     seen = _record_stages(model.backbone)
@@ -186,7 +186,7 @@ def _interpolation(case: Case, device: str) -> Iterator[Check]:
     """Replace tables in the recorded weights by those of pretraining, and check the encoder's resizing."""
     model, kind = build(case)
     state = renamed(case, kind)
-    prefix = "encoder." if case.says("method") == "SimMIM" else ""
+    prefix = "encoder." if case.lookup("method") == "SimMIM" else ""
     before = {f"backbone.{k.removeprefix(prefix)}": v for k, v in case.group("ckpt_before").items()}
     after = {f"backbone.{k.removeprefix(prefix)}": v for k, v in case.group("ckpt_after").items()}
     tables = {k.removeprefix("backbone."): v for k, v in {**state, **before}.items()}
@@ -206,10 +206,10 @@ def _interpolation(case: Case, device: str) -> Iterator[Check]:
 
 def _mask_generator(case: Case, device: str) -> Iterator[Check]:
     """Check the first masks of every recorded setting, drawn from numpy's legacy generator."""
-    for i, info in enumerate(case.says("statistics")):
+    for i, info in enumerate(case.lookup("statistics")):
         theirs = case.tensors[f"out/first{i}"].int()
         np.random.seed(info["seed"])
-        if case.says("method") == "SimMIM":
+        if case.lookup("method") == "SimMIM":
             about = info["setting"]
             side = about["input_size"] // about["mask_patch_size"]
             scale = about["mask_patch_size"] // about["model_patch_size"]
@@ -293,7 +293,7 @@ def _gradients(model: nn.Module, case: Case, kind: Kind) -> Iterator[Check]:
         if our_name(name, kind.rules) in own:
             largest = theirs.abs().max().item() if theirs.numel() else 0.0
             yield compare(f"grad/{name}", own[our_name(name, kind.rules)], theirs, GRADIENTS * largest)
-    norms = {our_name(name, kind.rules): norm for name, norm in case.says("grad_norms").items()}
+    norms = {our_name(name, kind.rules): norm for name, norm in case.lookup("grad_norms").items()}
     strange = next((name for name in norms if name not in own), None)
     if strange is not None:
         raise UserError(f"'grad_norms' contains {strange} (our name), which has no gradient")

@@ -59,8 +59,8 @@ def build(case: Case) -> tuple[nn.Module, Kind]:
 def _build(case: Case) -> tuple[nn.Module, Kind]:
     kind = next((kind for kind in registered() if case.family in kind.files), None)
     if kind is None:
-        raise UserError(f"{case.says('official', 'file')} is not supported")
-    arguments = Arguments(case.says, len(case.group("sd")))
+        raise UserError(f"{case.lookup('official', 'file')} is not supported")
+    arguments = Arguments(case.lookup, len(case.group("sd")))
     make = _maker(kind, arguments)
     arguments.check_all_read()
     with torch.device("meta"):  # needs no memory for any size

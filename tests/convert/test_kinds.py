@@ -51,7 +51,7 @@ register(
         CHECKPOINT,
         (("trunk.", "backbone."), ("fc.", "head.fc.")),
         keys=KEYS,
-        maybe=(rf"fc{BOTH}",),
+        optional=(rf"fc{BOTH}",),
         files=("my_swin",),
         constructor=swin_official.swin_arguments,
     ),

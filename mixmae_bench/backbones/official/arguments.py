@@ -23,19 +23,19 @@ class Arguments:
     """The arguments of an official constructor.
 
     Args:
-        says: Returns the manifest's value under some keys; under 'constructor', a dict of the arguments.
+        lookup: Returns the manifest's value under some keys; under 'constructor', a dict of the arguments.
         tensors: Number of recorded tensors of the model.
 
     Raises:
         UserError: If the arguments are not a dict.
     """
 
-    def __init__(self, says: Callable[..., object], tensors: int) -> None:
-        given = says("constructor")
+    def __init__(self, lookup: Callable[..., object], tensors: int) -> None:
+        given = lookup("constructor")
         if not isinstance(given, dict):
             raise UserError(f"'constructor' is {given!r}; it must be a dict of arguments")
         self.given: dict[str, object] = given
-        self.says = says
+        self.lookup = lookup
         self.tensors = tensors
         self.read: set[str] = set()
 

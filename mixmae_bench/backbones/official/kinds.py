@@ -79,7 +79,7 @@ def always(encoder: State) -> bool:
     return True
 
 
-def nothing_told(state: State, backbone: dict) -> dict:
+def no_settings(state: State, backbone: dict) -> dict:
     """Return an empty dict."""
     return {}
 
@@ -96,9 +96,9 @@ class Kind:
         backbone: Description of the backbone.
         rules: Official names and ours.
         keys: Patterns of required official names.
-        maybe: Patterns of optional official names.
+        optional: Patterns of optional official names.
         mmpretrain: Names outside the backbone in mmpretrain.
-        holds: Returns whether the backbone's parameters are of this kind, if names alone are ambiguous.
+        matches: Returns whether the backbone's parameters are of this kind, if names alone are ambiguous.
         published: Whether the repository has this model, so that checkpoints can be converted to it.
         settings: Returns the arguments of a method that can be inferred from all parameters, under our names,
             and the backbone's config.
@@ -116,11 +116,11 @@ class Kind:
     backbone: BackboneCheckpoint
     rules: Rules
     keys: tuple[str, ...]
-    maybe: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     mmpretrain: Rename = MM_HEAD
-    holds: Callable[[State], bool] = always
+    matches: Callable[[State], bool] = always
     published: bool = True
-    settings: Callable[[State, dict], dict] = nothing_told
+    settings: Callable[[State, dict], dict] = no_settings
     defaults: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     constructor: Callable[[Arguments], dict] | None = None
@@ -142,10 +142,10 @@ class Kind:
     def unmatched(self, names: set[str]) -> tuple[list[str], list[str]]:
         """Return the names that match no pattern, and the required patterns that match no name."""
         keys = [re.compile(pattern) for pattern in self.keys]
-        known = keys + [re.compile(pattern) for pattern in self.maybe]
-        strangers = [name for name in names if not any(pattern.fullmatch(name) for pattern in known)]
+        known = keys + [re.compile(pattern) for pattern in self.optional]
+        unknown = [name for name in names if not any(pattern.fullmatch(name) for pattern in known)]
         missing = [p.pattern for p in keys if not any(p.fullmatch(name) for name in names)]
-        return sorted(strangers), missing
+        return sorted(unknown), missing
 
 
 _KINDS: list[Kind] = []

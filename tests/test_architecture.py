@@ -1,4 +1,4 @@
-"""The rooms of the package and the arrows between them, drawn from the imports (docs/architecture.md)."""
+"""The subpackages and the imports between them (docs/architecture.md)."""
 
 import ast
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 import mixmae_bench
 
 PACKAGE = Path(mixmae_bench.__file__).parent
-FLOORS = (
+LAYERS = (
     ("__main__",),
     ("cli",),
     ("validate", "verify", "suite", "report"),
@@ -22,10 +22,10 @@ FLOORS = (
     ("compat",),
     ("errors", "registry"),
 )
-"""From the top: a room imports from the floors below its own."""
+"""From the top: a subpackage imports from the layers below its own."""
 
 BESIDE = {("transfer", "methods"), ("convert", "cost")}
-"""Arrows within a floor."""
+"""Imports within a layer."""
 
 LOOSE = {"__init__", "__main__", "errors", "registry", "timm_models"}
 
@@ -60,18 +60,18 @@ def arrows() -> dict[str, set[str]]:
     return {name: {*imports(path, known)} - {name} for name, path in known.items()}
 
 
-def room(module: str) -> str:
+def subpackage(module: str) -> str:
     return module.partition(".")[0]
 
 
-def floor(module: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
+def layer(module: str) -> int:
+    return next(number for number, subpackages in enumerate(LAYERS) if subpackage(module) in subpackages)
 
 
-def test_every_module_is_in_a_room_and_nothing_else_lies_loose() -> None:
+def test_every_module_is_in_a_subpackage_and_nothing_else_lies_loose() -> None:
     names = modules()
     assert {name for name in names if "." not in name and names[name].name != "__init__.py"} <= LOOSE
-    assert {room(name) for name in names} == {name for rooms in FLOORS for name in rooms}
+    assert {subpackage(name) for name in names} == {name for subpackages in LAYERS for name in subpackages}
 
 
 def test_arrows_run_from_the_top_down() -> None:
@@ -79,9 +79,9 @@ def test_arrows_run_from_the_top_down() -> None:
         f"{source} -> {target}"
         for source, targets in arrows().items()
         for target in targets
-        if room(source) != room(target)
-        and floor(target) <= floor(source)
-        and (room(source), room(target)) not in BESIDE
+        if subpackage(source) != subpackage(target)
+        and layer(target) <= layer(source)
+        and (subpackage(source), subpackage(target)) not in BESIDE
     ]
     assert against == []
 
@@ -103,7 +103,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 def test_a_report_needs_results_alone() -> None:
-    targets = {room(t) for name, own in arrows().items() if room(name) == "report" for t in own}
+    targets = {subpackage(t) for name, own in arrows().items() if subpackage(name) == "report" for t in own}
     assert targets <= {"report", "results", "system", "errors"}
 
 
@@ -112,14 +112,14 @@ def models() -> set[str]:
     return {
         name
         for name, path in modules().items()
-        if room(name) in ("backbones", "methods")
+        if subpackage(name) in ("backbones", "methods")
         and ("@MODELS.register_module" in path.read_text(encoding="utf-8") or name.endswith("_official"))
     }
 
 
 def test_encoders_share_layers_and_no_encoder_helps_another() -> None:
     """A subclass imports the class that it extends."""
-    encoders = {name for name in models() if room(name) == "backbones"}
+    encoders = {name for name in models() if subpackage(name) == "backbones"}
     assert len(encoders) > 5
     extends = {("mixmae_swin", "swin")}
     beside = {
@@ -133,5 +133,5 @@ def test_encoders_share_layers_and_no_encoder_helps_another() -> None:
 
 def test_conversion_knows_no_single_model() -> None:
     """Each backbone and method registers what `convert` needs of it."""
-    used = {target for name, own in arrows().items() if room(name) == "convert" for target in own}
+    used = {target for name, own in arrows().items() if subpackage(name) == "convert" for target in own}
     assert not used & models()

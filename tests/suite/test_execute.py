@@ -1,0 +1,32 @@
+"""What a run of a suite records."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from mixmae_bench.errors import UserError
+from mixmae_bench.suite.execute import _metrics
+
+
+def metrics_of(**returned: float) -> dict[str, float]:
+    runner = SimpleNamespace(
+        val_loop=object(),
+        val=lambda: {},
+        val_evaluator=SimpleNamespace(metrics=[]),
+        cfg=SimpleNamespace(filename="x.py"),
+    )
+    values = {name.replace("__", "/"): value for name, value in returned.items()}
+    return _metrics(runner, SimpleNamespace(metrics=values))
+
+
+def test_metrics_of_the_catalog_are_recorded_in_its_unit_and_others_left_out() -> None:
+    assert metrics_of(coco__bbox_mAP=0.64123, coco__bbox_mAP_50=0.9) == {"box_ap": 64.123}
+
+
+def test_an_evaluator_without_any_metric_of_the_catalog_is_an_error_that_names_what_it_returned() -> None:
+    with pytest.raises(
+        UserError, match=r"^config x.py: .*\(single__recall\).*add-a-metric".replace("__", "/")
+    ):
+        metrics_of(single__recall=50.0)
+    with pytest.raises(UserError, match="it returned none"):
+        metrics_of()
