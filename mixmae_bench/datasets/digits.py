@@ -1,6 +1,8 @@
 """Scenes for the benchmark's four tasks, painted from scikit-learn's 1797 real handwritten digits.
 
 All data is generated from the digits that ship with scikit-learn, so nothing is downloaded.
+The sets model few labels and many unlabelled images: labelled training scenes show a small
+subset of the training digits, pretraining scenes show all of them.
 The source digits are split before any scene is painted: no validation digit occurs in a
 training or pretraining scene. (scikit-learn does not record who wrote which digit, so one
 writer may occur in both splits.)
@@ -8,7 +10,7 @@ writer may occur in both splits.)
 The folder has the layouts that mmpretrain, mmdet and mmseg read (`NNNNN` counts from 00000):
 
     splits.json                                            source digits per split, used per set
-    pretrain/NNNNN.png                                     32x32, one digit, no labels
+    pretrain/NNNNN.png                                     64x64, one to four digits, no labels
     classification/{train,val}/{0..9}/NNNNN.png            32x32, one digit, folder = label
     detection/{train2017,val2017}/NNNNN.png                64x64, one to four digits
     detection/annotations/instances_{train,val}2017.json   COCO boxes and polygons
@@ -34,7 +36,7 @@ from PIL import Image
 from mixmae_bench.system.files import cache_folder
 
 # Increase with every change of the generated data; the cache folder has the version in its name.
-VERSION = 1
+VERSION = 2
 
 EMBEDDED = "data/digits"
 """Placeholder for the embedded digits in configs; `find_data` replaces it by the cache folder."""
@@ -57,26 +59,39 @@ POLYGON_ZOOM = 8  # polygon corners are exact to half a pixel of the zoomed mask
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """Settings of the generated data: the seed, the number of source digits for training, scenes per set.
+    """Settings of the generated data: the seed, source digits per split, scenes per set.
+
+    Args:
+        seed: Seed of the splits and the scenes.
+        train_sources: Source digits of the pretraining scenes; the others of the 1797 are for validation.
+        labelled_sources: Those of `train_sources` that occur in labelled training scenes.
+        pretrain: Scenes, as for all other arguments.
 
     Raises:
         ValueError: If the seed is negative, a set has fewer than ten scenes (classification needs
-            one per class), or `train_sources` leaves a split with fewer than ten digits.
+            one per class), fewer than ten digits are for validation, or fewer than ten of
+            `train_sources` are only in pretraining scenes.
     """
 
     seed: int = 0
     train_sources: int = 1400
+    labelled_sources: int = 250
     pretrain: int = 4000
     classification_train: int = 1000
     classification_val: int = 800
-    detection_train: int = 400
+    detection_train: int = 100
     detection_val: int = 200
-    segmentation_train: int = 400
+    segmentation_train: int = 100
     segmentation_val: int = 200
 
     def __post_init__(self) -> None:
+        limits = {
+            "seed": (0, 99999),
+            "train_sources": (20, 1787),
+            "labelled_sources": (10, self.train_sources - 10),
+        }
         for name, value in asdict(self).items():
-            least, most = 0 if name == "seed" else 10, 1787 if name == "train_sources" else 99999
+            least, most = limits.get(name, (10, 99999))
             if not least <= value <= most:
                 raise ValueError(f"DigitsConfig.{name} must lie in {least}..{most}, got {value}")
 
@@ -142,44 +157,53 @@ def _paint_all(folder: Path, config: DigitsConfig) -> None:
     """Write all sets; each has its own random stream, so the size of one set does not affect the others."""
     # Imported here: the import takes a second, and a cached data set does not need it.
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    train, val = train_test_split(
-        np.arange(len(digits.target)),
-        train_size=config.train_sources,
-        stratify=digits.target,
-        random_state=config.seed,
-    )
+    sources = _split(digits.target, config)
     sets = (
-        (_write_pretrain, "pretrain", train, config.pretrain),
-        (_write_classification, "classification/train", train, config.classification_train),
-        (_write_classification, "classification/val", val, config.classification_val),
-        (_write_detection, "detection/train2017", train, config.detection_train),
-        (_write_detection, "detection/val2017", val, config.detection_val),
-        (_write_segmentation, "segmentation/images/training", train, config.segmentation_train),
-        (_write_segmentation, "segmentation/images/validation", val, config.segmentation_val),
+        (_write_pretrain, "pretrain", "train", config.pretrain),
+        (_write_classification, "classification/train", "labelled", config.classification_train),
+        (_write_classification, "classification/val", "val", config.classification_val),
+        (_write_detection, "detection/train2017", "labelled", config.detection_train),
+        (_write_detection, "detection/val2017", "val", config.detection_val),
+        (_write_segmentation, "segmentation/images/training", "labelled", config.segmentation_train),
+        (_write_segmentation, "segmentation/images/validation", "val", config.segmentation_val),
     )
     used = {}
-    for stream, (write, name, sources, count) in enumerate(sets):
+    for stream, (write, name, split, count) in enumerate(sets):
         rng = np.random.default_rng([VERSION, config.seed, stream])
-        painter = _Painter(digits.images, digits.target, sources, rng)
+        painter = _Painter(digits.images, digits.target, sources[split], rng)
         write(folder / name, painter, count)
         used[name] = sorted(painter.used)
     record = {
         "version": VERSION,
         "config": asdict(config),
-        "sources": {"train": sorted(train.tolist()), "val": sorted(val.tolist())},
+        "sources": {split: sorted(indices.tolist()) for split, indices in sources.items()},
         "used": used,
     }
     (folder / "splits.json").write_text(json.dumps(record), encoding="utf-8")
 
 
+def _split(labels: NDArray[np.int_], config: DigitsConfig) -> dict[str, NDArray[np.int_]]:
+    """Return the indices of the source digits per split, "labelled" being a part of "train".
+
+    All splits have the class frequencies of `labels`.
+    """
+    from sklearn.model_selection import train_test_split
+
+    train, val = train_test_split(
+        np.arange(len(labels)), train_size=config.train_sources, stratify=labels, random_state=config.seed
+    )
+    labelled, _ = train_test_split(
+        train, train_size=config.labelled_sources, stratify=labels[train], random_state=config.seed
+    )
+    return {"train": train, "labelled": labelled, "val": val}
+
+
 def _write_pretrain(folder: Path, painter: "_Painter", count: int) -> None:
     folder.mkdir(parents=True)
     for number in range(count):
-        scene = painter.paint(SMALL_SIDE, [painter.any_label()], SMALL_SIZES)
-        _save(folder / f"{number:05d}.png", scene.image)
+        _save(folder / f"{number:05d}.png", painter.paint_many().image)
 
 
 def _write_classification(folder: Path, painter: "_Painter", count: int) -> None:
@@ -306,7 +330,7 @@ class _Painter:
         return int(self._rng.integers(len(CLASSES)))
 
     def paint_many(self) -> _Scene:
-        """Paint a scene for detection or segmentation."""
+        """Paint a scene for pretraining, detection or segmentation."""
         count = self._rng.integers(1, MAX_DIGITS, endpoint=True)
         return self.paint(LARGE_SIDE, [self.any_label() for _ in range(count)], LARGE_SIZES)
 

@@ -27,6 +27,7 @@ SMALL = DigitsConfig(
     segmentation_train=40,
     segmentation_val=40,
 )
+DEFAULT = DigitsConfig()
 LOAD_DIGITS = sklearn.datasets.load_digits
 
 
@@ -96,31 +97,57 @@ def test_finished_folder_is_returned_untouched(folder: Path, monkeypatch: pytest
 
 def test_splits_are_disjoint_and_stratified(folder: Path) -> None:
     record = json.loads((folder / "splits.json").read_text())
-    train, val = record["sources"]["train"], record["sources"]["val"]
+    train, labelled, val = (record["sources"][split] for split in ("train", "labelled", "val"))
     assert sorted(train + val) == list(range(1797))
-    assert len(train) == 1400
-    shares = np.bincount(LOAD_DIGITS().target[val]) / np.bincount(LOAD_DIGITS().target)
-    assert np.abs(shares - 397 / 1797).max() < 0.01
-    assert len(record["used"]) == 7
-    for name, used in record["used"].items():
-        assert used
-        assert set(used) <= set(val if "/val" in name else train), name
+    assert (len(train), len(labelled)) == (DEFAULT.train_sources, DEFAULT.labelled_sources)
+    assert set(labelled) < set(train)
+    for split in (labelled, val):
+        shares = np.bincount(LOAD_DIGITS().target[split]) / np.bincount(LOAD_DIGITS().target)
+        assert np.abs(shares - len(split) / 1797).max() < 0.01
 
 
-@pytest.mark.parametrize("changed", ["train", "val"])
+def test_labelled_scenes_show_few_digits_and_unlabelled_ones_all_of_training(tmp_path: Path) -> None:
+    config = DigitsConfig(**{**vars(SMALL), "pretrain": 800, "segmentation_train": 150})
+    record = json.loads((build_digits(tmp_path, config) / "splits.json").read_text())
+    sources, used = record["sources"], record["used"]
+    # A digit that finds no free place in its scene is missing until all others have been used.
+    assert len(used["pretrain"]) > 0.95 * len(sources["train"])
+    assert len(used["segmentation/images/training"]) > 0.95 * len(sources["labelled"])
+    splits = {
+        "pretrain": "train",
+        **dict.fromkeys(
+            ("classification/train", "detection/train2017", "segmentation/images/training"), "labelled"
+        ),
+        **dict.fromkeys(("classification/val", "detection/val2017", "segmentation/images/validation"), "val"),
+    }
+    assert set(used) == set(splits)
+    for name, split in splits.items():
+        assert used[name]
+        assert set(used[name]) <= set(sources[split]), name
+
+
+@pytest.mark.parametrize("changed", ["unlabelled", "labelled", "val"])
 def test_scenes_show_digits_of_their_own_split_only(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    """Turn one split's source digits upside down: exactly that split's images change."""
+    """Turn one split's source digits upside down: only the images of its sets change.
+
+    Every labelled or validation scene shows digits of its split only, so all of them change. A pretraining
+    scene may show labelled digits, unlabelled ones, or both.
+    """
     source = LOAD_DIGITS()
-    indices = json.loads((folder / "splits.json").read_text())["sources"][changed]
-    source.images[indices] = source.images[indices, ::-1].copy()
+    indices = json.loads((folder / "splits.json").read_text())["sources"]
+    indices["unlabelled"] = sorted(set(indices["train"]) - set(indices["labelled"]))
+    source.images[indices[changed]] = source.images[indices[changed], ::-1].copy()
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: source)
     before, after = fingerprint(folder), fingerprint(build_digits(tmp_path, SMALL))
-    for name in before:
-        if name.endswith(".png") and "/annotations/" not in name:
-            belongs = "val" if "/val" in name else "train"
-            assert (before[name] != after[name]) == (belongs == changed), name
+    images = [name for name in before if name.endswith(".png") and "/annotations/" not in name]
+    different = {name for name in images if before[name] != after[name]}
+    in_pretraining = {name for name in images if name.startswith("pretrain/")}
+    assert bool(different & in_pretraining) == (changed != "val")
+    for name in set(images) - in_pretraining:
+        belongs = "val" if "/val" in name else "labelled"
+        assert (name in different) == (belongs == changed), name
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -213,7 +240,7 @@ def test_mmpretrain_reads_pretraining_and_classification(folder: Path) -> None:
     load = [{"type": "LoadImageFromFile"}]
     plain = CustomDataset(data_root=str(folder), data_prefix="pretrain", with_label=False, pipeline=load)
     assert len(plain) == 30
-    assert plain[29]["img"].shape == (32, 32, 3)
+    assert plain[29]["img"].shape == (64, 64, 3)
     for split in ("train", "val"):
         labelled = ImageNet(
             data_root=str(folder / "classification"),
@@ -328,7 +355,9 @@ def test_unwritable_root_is_one_clear_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"pretrain": 9}, {"train_sources": 1790}])
+@pytest.mark.parametrize(
+    "wrong", [{"seed": -1}, {"pretrain": 9}, {"train_sources": 1790}, {"labelled_sources": 1391}]
+)
 def test_config_names_the_wrong_value(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=rf"DigitsConfig\.{next(iter(wrong))} must lie in"):
         DigitsConfig(**wrong)
