@@ -1,4 +1,4 @@
-"""Fine-tuning on 1,000 labelled digits; not published. Layer decay as in MixMAE's published fine-tuning."""
+"""Fine-tuning on 500 labelled digits; not published. Layer decay as in MixMAE's published fine-tuning."""
 
 _base_ = [
     "../_base_/datasets/digits_classification.py",
@@ -9,7 +9,7 @@ _base_ = [
 default_scope = "mmpretrain"
 model = dict(
     type="ImageClassifier",
-    backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32, drop_path_rate=0.1),
+    backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=48, drop_path_rate=0.1),
     neck=dict(type="GlobalAveragePooling"),
     head=dict(type="LinearClsHead", num_classes=10, in_channels=128, loss=dict(type="CrossEntropyLoss")),
 )

@@ -78,8 +78,8 @@ def test_an_inference_step_keeps_no_gradients(dtype: str) -> None:
 
 
 def test_a_detectors_inference_covers_its_heads_for_every_image() -> None:
-    config = Path(__file__).parents[2] / "configs/detection/mask-rcnn_mixmae-swin-small_1xb8-8e_digits.py"
-    steps = Steps(setting(str(config), inference=True, shape=(64, 64)))
+    config = Path(__file__).parents[2] / "configs/detection/mask-rcnn_mixmae-swin-small_1xb8-32e_digits.py"
+    steps = Steps(setting(str(config), inference=True, shape=(48, 48)))
     seen = []
     patches = [patch.cell_contents for patch in steps._forward.func.__closure__]
     detector = next(patch for patch in patches if isinstance(patch, nn.Module))

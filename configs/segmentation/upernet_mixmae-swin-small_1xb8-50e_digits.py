@@ -18,12 +18,12 @@ norm_cfg = dict(type="BN", requires_grad=True)
 class_weight = [0.2, *[1.0] * 10]
 model = dict(
     pretrained=None,
-    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], size=(64, 64)),
+    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], size=(48, 48)),
     backbone=dict(
         _delete_=True,
         type="mixmae_bench.MixMAESwin",
         arch="small",
-        img_size=32,
+        img_size=48,
         drop_path_rate=0.1,
         out_indices=(0, 1),
     ),
@@ -44,4 +44,7 @@ model = dict(
         loss_decode=dict(class_weight=class_weight),
     ),
 )
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=50)
+train_cfg = dict(max_epochs=50, val_interval=50)
 auto_scale_lr = dict(base_batch_size=8)
