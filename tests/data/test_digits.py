@@ -107,7 +107,7 @@ def test_splits_are_disjoint_and_stratified(folder: Path) -> None:
 
 
 def test_labelled_scenes_show_few_digits_and_unlabelled_ones_all_of_training(tmp_path: Path) -> None:
-    config = DigitsConfig(**{**vars(SMALL), "pretrain": 800, "segmentation_train": 150})
+    config = DigitsConfig(**{**vars(SMALL), "pretrain": 1400, "segmentation_train": 300})
     record = json.loads((build_digits(tmp_path, config) / "splits.json").read_text())
     sources, used = record["sources"], record["used"]
     # A digit that finds no free place in its scene is missing until all others have been used.
