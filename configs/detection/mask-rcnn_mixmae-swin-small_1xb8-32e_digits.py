@@ -1,10 +1,8 @@
 """Mask R-CNN with FPN on the embedded digits; not published.
 
 mmdet's own Mask R-CNN, narrowed to 64 channels (256 in the box head), with anchors and sampling for 48-px
-scenes: anchors of 16, 32 and 64 px, few proposals, masks of 14 px. Layer decay as in MixMAE's published
-fine-tuning. Learning rates of 2, 3 and 4e-3 were tried, one run each, with a decay of 0.7 or 0.75: 2e-3 was
-best on average over random weights and MixMAE. It trains in float32, because mmdet rounds boxes to the data
-type of the features.
+scenes: anchors of 16, 32 and 64 px, few proposals, masks of 14 px. It trains in float32, because mmdet rounds
+boxes to the data type of the features.
 """
 
 _base_ = [
@@ -46,7 +44,7 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)),
 )
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(lr=2e-3))
+optim_wrapper = dict(type="OptimWrapper")
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=32)
 train_cfg = dict(max_epochs=32, val_interval=32)

@@ -1,8 +1,7 @@
 """UperNet on the embedded digits; not published.
 
 mmseg's own UperNet, narrowed to 64 channels, with plain batch norm (one process) and the auxiliary head on
-the last stage. Layer decay as in MixMAE's published fine-tuning. Without it, at the same learning rate and in
-one run each, random weights reached 65 mIoU and MixMAE 60.
+the last stage.
 """
 
 _base_ = [
