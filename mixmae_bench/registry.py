@@ -26,10 +26,10 @@ DATASETS = _child(_DATASETS, "datasets.catalog")
 HOOKS = _child(
     _HOOKS,
     "engine.distributed",
-    "engine.finite",
     "engine.load_audit",
     "engine.pictures",
     "engine.resume",
+    "engine.scalars",
     "engine.stderr",
     "suite.hooks",
 )

@@ -21,6 +21,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mixmae_bench.compat.checkpoints import read_checkpoint, trust
 from mixmae_bench.engine.distributed import on_rank_0, unwrapped
 from mixmae_bench.engine.finite import check_weights
+from mixmae_bench.engine.scalars import flush_scalars
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
 from mixmae_bench.system.files import atomic_path, remove_leftovers
@@ -52,8 +53,8 @@ def add_checkpoint_hooks(cfg: Config) -> None:
         loader["persistent_workers"] = False
     if not cfg.optim_wrapper.get("clip_grad"):
         cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing, but logs the norm
-    own = [dict(type=f"mixmae_bench.{name}") for name in ("LoadAuditHook", "FiniteLossHook")]
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *own]
+    hooks["runtime_info"] = dict(type="mixmae_bench.ScalarsHook")
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="mixmae_bench.LoadAuditHook")]
 
 
 @HOOKS.register_module()
@@ -134,9 +135,10 @@ class ExactCheckpointHook(CheckpointHook):
         """Save the checkpoint, then update `last_checkpoint`, then remove outdated ones, in this order.
 
         Raises:
-            UserError: If the weights have NaN or infinity, or the folder cannot be written to.
+            UserError: If a loss or the weights have NaN or infinity, or the folder cannot be written to.
         """
         file = Path(self.out_dir) / self.filename_tmpl.format(step)
+        flush_scalars(runner)
         check_weights(runner, file.name)
         self._gathered = all_gather_object(random_states())
         outdated = self._outdated(runner, step)
