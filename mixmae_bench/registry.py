@@ -26,6 +26,7 @@ DATASETS = _child(_DATASETS, "datasets.catalog")
 HOOKS = _child(
     _HOOKS,
     "engine.distributed",
+    "engine.gpu",
     "engine.load_audit",
     "engine.pictures",
     "engine.resume",

@@ -69,8 +69,8 @@ class Record:
         lr: Learning rate of the optimiser, before layer decay and schedule.
         retries: Number of restarts with another random state after a loss of NaN or infinity; written by
             older versions only.
-        precision: Number format of the forward pass in training, 'float32', 'bfloat16' or 'float16', on the
-            hardware that finished the run (see `mixmae_bench.engine.precision`).
+        precision: Number format of the forward pass in training, 'float32', 'tf32', 'bfloat16' or 'float16',
+            on the hardware that finished the run (see `mixmae_bench.engine.precision`).
         processes: Number of training processes.
         process_counts: Numbers of processes in order; several if the run was resumed on another number.
         accumulation: Batches per optimiser step.
