@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="MODEL[@DTYPE]",
-        help="as for flops; DTYPE is float32, bfloat16 or float16 (default: bfloat16 if supported natively)",
+        help="as for flops; DTYPE is float32 (without TF32), tf32, bfloat16 or float16 (default: bfloat16 if "
+        "supported natively)",
     )
     parser.add_argument("--batch", type=int, default=16, help="images per step (default: 16)")
     parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="image size")

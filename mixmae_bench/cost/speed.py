@@ -116,7 +116,7 @@ class _Lane:
         self.failure: str | None = None
         self.cost: tuple[int, tuple[int, int]] | None = None
         self.seconds: list[float | None] = []
-        self.end: tuple[int, float] | None = None
+        self.end: tuple[int, float, tuple[int, int] | None] | None = None
         self._worker = Worker()
         self._call: Call | None = None
 
@@ -159,6 +159,7 @@ def _speed(
     shape: tuple[int, int],
     peak: int,
     matmul: float,
+    launches: tuple[int, int] | None,
     about: dict,
 ) -> Speed:
     return Speed(
@@ -178,6 +179,8 @@ def _speed(
         peak_memory_mb=round(peak / 2**20, 1),
         flops=flops,
         matmul_flops_per_s=round(matmul),
+        launches=launches[0] if launches else None,
+        waits=launches[1] if launches else None,
         **about,
     )
 
@@ -204,5 +207,5 @@ def _step() -> float:
     return _steps.run()
 
 
-def _finish() -> tuple[int, float]:
-    return _steps.peak_memory(), _steps.matmul_speed()
+def _finish() -> tuple[int, float, tuple[int, int] | None]:
+    return _steps.peak_memory(), _steps.matmul_speed(), _steps.launches()

@@ -10,7 +10,7 @@ from mixmae_bench.system.typed import STRICT
 COUNT_SCHEMA = 1
 """Version of the fields of `Count`."""
 
-SPEED_SCHEMA = 1
+SPEED_SCHEMA = 2
 """Version of the fields of `Speed`."""
 
 
@@ -62,6 +62,8 @@ class Speed:
         peak_memory_mb: Peak memory of model, optimiser and step, without the frameworks.
         flops: FLOPs of a forward pass, per image (see `mixmae_bench.cost.flops`).
         matmul_flops_per_s: FLOP/s of a large matrix product on this device in this number format.
+        launches: Kernel launches of a step on a GPU; None on a CPU or if not recorded.
+        waits: Times that a step waits for the GPU; None on a CPU or if not recorded.
         started: Start time, ISO 8601 in UTC.
         code: See `mixmae_bench.results.record.Record`.
         packages: See there.
@@ -88,6 +90,8 @@ class Speed:
     code: str
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+    launches: int | None = None
+    waits: int | None = None
 
     @property
     def utilisation(self) -> float:
