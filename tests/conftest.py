@@ -1,7 +1,10 @@
 """What holds for all tests."""
 
+import gc
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,22 @@ def pytest_configure() -> None:
         folder = Path(tempfile.gettempdir(), f"mixmae-bench-tests-{os.getuid()}", worker)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude from garbage collection the millions of objects that the frameworks have made by now."""
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def default_scope() -> Iterator[None]:
+    """Restore mmengine's default scope, which every Runner sets for the whole process."""
+    registry = sys.modules.get("mmengine.registry")
+    before = dict(registry.DefaultScope._instance_dict) if registry else {}
+    yield
+    if registry := sys.modules.get("mmengine.registry"):
+        registry.DefaultScope._instance_dict.clear()
+        registry.DefaultScope._instance_dict.update(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ import argparse
 
 from mixmae_bench.cli.suite_arguments import add_suite, read_suite_of
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.collection import without_collection
 
 PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
 """Arguments of `Console.print` for names and paths: no wrapping, no markup."""
@@ -82,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
     if args.flops_per_s is not None and not (args.dry_run and args.flops_per_s > 0):
         raise UserError("--flops-per-s requires --dry-run and a number above 0")
     if args.dry_run:
-        with console.status("starting"):
+        with console.status("starting"), without_collection():
             from mixmae_bench.suite.estimate import show_estimate
         show_estimate(suite, args.flops_per_s, console)
         if args.executor == "slurm":
@@ -90,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
 
             show_scripts(suite, work_dir, parameters)
         return 0
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         # Imported here, as torch and mmengine take seconds to import.
         from mixmae_bench.report.page import write_report
         from mixmae_bench.report.suite import suite_table

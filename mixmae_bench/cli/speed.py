@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.collection import without_collection
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     if min(args.batch, args.steps, *(args.shape or [1])) < 1 or args.warm_up < 0:
         raise UserError("--batch, --steps and --shape must be 1 or more, --warm-up 0 or more")
     console = Console()
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         from mixmae_bench.cost.speed import measure, settings_of
         from mixmae_bench.results.record import append_record
 

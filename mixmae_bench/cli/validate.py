@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.collection import without_collection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console()
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         from mixmae_bench.validate.run import validate
 
     return 1 if validate(find_configs(args.targets), args.full, args.checkpoint, console) else 0

@@ -17,8 +17,10 @@ from mixmae_bench.engine.distributed import build_runner
 from mixmae_bench.engine.resume import add_checkpoint_hooks, find_on_rank_0, latest_intact
 from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import ProcessDied, UserError
+from mixmae_bench.system.collection import without_collection
 
 
+@without_collection()
 def prepare(
     cfg: Config,
     work_dir: Path,
@@ -100,6 +102,7 @@ def train(cfg: Config, launcher: str = "none") -> Runner:
     return runner
 
 
+@without_collection()
 def build(cfg: Config, launcher: str, train: bool) -> Runner:
     """Build the Runner of a config and, for `train`, the parts that mmengine builds only when training
     starts.
