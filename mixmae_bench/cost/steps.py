@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import Call, load_call
 from mixmae_bench.cost.samples import mmdet_samples, mmpretrain_samples, mmseg_samples
+from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.engine.precision import tf32
 from mixmae_bench.errors import UserError
@@ -40,7 +41,7 @@ class Setting:
         batch: Images per step.
         shape: Height and width of the images, or None for the model's default.
         inference: Whether a step is a forward pass without gradients instead of a training step.
-        compile: Whether to use torch.compile.
+        compile: Whether to compile the blocks of the model (see `mixmae_bench.engine.blocks`).
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
     """
@@ -77,7 +78,7 @@ class Steps:
             trained = [p for p in call.model.train().parameters() if p.requires_grad]
             self._optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
         if setting.compile:
-            self._forward = torch.compile(self._forward)
+            compile_blocks(call.model)
 
     def run(self) -> float:
         """Run one step and return its duration in seconds."""

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.datasets.checks import allow_skips
 from mixmae_bench.engine.batch import fit_lr
+from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.engine.config import check_model, check_training, find_data
 from mixmae_bench.engine.distributed import build_runner
@@ -114,6 +115,8 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
             keep_boxes_float32(runner.model)
+            if cfg.get("compile_blocks"):
+                compile_blocks(runner.model)
             # In the order of Runner.train; the first and the last are properties that build on access.
             runner.train_dataloader  # noqa: B018
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)

@@ -52,7 +52,7 @@ class Speed:
         dtype: Number format of the forward pass; weights are float32.
         batch: Images per step.
         shape: Height and width of the images.
-        compile: Whether torch.compile was used.
+        compile: Whether the blocks of the model were compiled with torch.compile.
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
         steps: Timed steps, after warm-up.
