@@ -11,7 +11,7 @@ from mixmae_bench.report.pretraining import pretraining_table
 from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.suite import Waiting, suite_table
 from mixmae_bench.report.table import Table, markdown_body
-from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
+from mixmae_bench.results.measurements import COUNT_SCHEMA, Count, Speed, read_speeds
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.published import Published, read_published
 from mixmae_bench.results.record import Record, read_lines, read_records
@@ -90,7 +90,7 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
         read_published(folder / "published"),
         read(files or sorted(measured.rglob("records.jsonl")), read_records),
         read(sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)),
-        read(sorted(measured.glob("speed/*.jsonl")), lambda path: read_lines(path, Speed, SPEED_SCHEMA)),
+        read([measured], read_speeds),
         complaints,
         outlines or {},
     )

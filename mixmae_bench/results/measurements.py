@@ -1,10 +1,12 @@
 """Records of FLOPs and speed. Does not import torch."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mixmae_bench.results.record import read_lines
 from mixmae_bench.system.typed import STRICT
 
 COUNT_SCHEMA = 1
@@ -98,3 +100,13 @@ class Speed:
         """FLOP/s as a fraction of a large matrix product's; a training step is three forward passes."""
         passes = 3 if self.step == "training" else 1
         return passes * self.flops * self.images_per_s / self.matmul_flops_per_s
+
+
+def read_speeds(measured: Path) -> tuple[list[Speed], list[str]]:
+    """Read all records of speed under results/measured; see `read_lines`."""
+    speeds, complaints = [], []
+    for path in sorted(measured.glob("speed/*/*.jsonl")):
+        own, wrong = read_lines(path, Speed, SPEED_SCHEMA)
+        speeds += own
+        complaints += wrong
+    return speeds, complaints
