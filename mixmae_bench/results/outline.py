@@ -44,3 +44,7 @@ class Outline:
             for method, tasks in self.tasks.items()
             for task in tasks
         ]
+
+    def tuning_runs(self) -> int:
+        """Return the number of tuning runs, pretraining not counted."""
+        return sum(len(self.grids.get(task, ())) for tasks in self.tasks.values() for task in tasks)

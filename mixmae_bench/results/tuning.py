@@ -1,6 +1,6 @@
 """The choice among the runs of a tuning: which settings are the best on the tuning split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mixmae_bench.results.metrics import METRICS
@@ -23,6 +23,22 @@ def read_all_records(work_dir: Path) -> tuple[list[Record], list[str]]:
 def is_tuning(record: Record) -> bool:
     """Return whether a record is of a tuning run, which is not a result."""
     return record.tuning_share is not None
+
+
+PROTOCOLS = {
+    "published": "each method's own recipe",
+    "shared": "one recipe for every initialisation",
+    "tuned": "for every initialisation the best of the same grid of recipes, chosen on images held out of the "
+    "training data, then trained on all training data",
+}
+"""Meaning of the protocols of suites, for tables."""
+
+
+def protocol_note(records: Iterable[Record]) -> list[str]:
+    """Return a note with the protocols behind some records; empty without records."""
+    names = {record.protocol or "not recorded" for record in records}
+    texts = [f"{name} ({PROTOCOLS[name]})" if name in PROTOCOLS else name for name in sorted(names)]
+    return [f"Protocol: {'; '.join(texts)}."] if texts else []
 
 
 def main_metric(record: Record) -> str:

@@ -24,6 +24,9 @@ HEAD = """# Settings chosen by `mixmae-bench tune {name}` on the tuning split: t
 # or the first in the grid's order among points within {near} of the best. `run` compares `grid`.
 """
 
+LIMITS = {name: (setting.least, setting.most) for name, setting in SETTINGS.items()}
+"""Smallest and largest possible value of every setting; None without a largest."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -61,19 +64,16 @@ def choose(
     found = {record.key: record for record in records}
     choices = {}
     for (method, task), own in _grids(plans).items():
-        finite = [found[planned.key] for planned in own if planned.run.name not in diverged]
+        finite = {p.key: p for p in own if p.run.name not in diverged}
         if not finite:
             raise UserError(
                 f"suite {suite.path}: all {len(own)} points of {method}, {task} diverged; lower the learning "
                 "rates of the grid"
             )
-        record = best(finite)
-        name, points = main_metric(record), [dict(planned.run.settings) for planned in own]
-        limits = {key: (setting.least, setting.most) for key, setting in SETTINGS.items()}
-        border = at_border(record.settings, points, limits)
-        choices[method, task] = Choice(
-            _grid_hash(own), dict(record.settings), name, record.metrics[name], border
-        )
+        record = best([found[key] for key in finite])
+        settings, name = dict(finite[record.key].run.settings), main_metric(record)
+        border = at_border(settings, [dict(planned.run.settings) for planned in own], LIMITS)
+        choices[method, task] = Choice(_grid_hash(own), settings, name, record.metrics[name], border)
     return choices
 
 
@@ -109,13 +109,13 @@ def with_recipes(
         if entry is None:
             raise UserError(f"{where} have no entry for {method}, {task}; {remedy}")
         choice = typed(_Entry, entry, f"{where}, {method}, {task}")
-        points = [planned.run.settings for planned in own]
-        if choice.grid != _grid_hash(own) or tuple(choice.settings.items()) not in points:
+        same = [planned.run.settings for planned in own if dict(planned.run.settings) == choice.settings]
+        if choice.grid != _grid_hash(own) or not same:
             raise UserError(
                 f"{where}: {method}, {task} was chosen for another grid, other data, or another config; "
                 f"{remedy}"
             )
-        chosen[method, task] = tuple(choice.settings.items())
+        chosen[method, task] = same[0]
     return replace(suite, chosen=chosen)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.outline import Models, Outline
+from mixmae_bench.results.tuning import PROTOCOLS
 from mixmae_bench.suite.tuning import Point, Split, Tuning, label, read_tuning
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
@@ -19,8 +20,7 @@ RANDOM, CHECKPOINT = "random", "checkpoint"
 """Initial weights of a run that does not start from another run."""
 
 
-PUBLISHED, SHARED, TUNED = PROTOCOLS = ("published", "shared", "tuned")
-"""Protocols: the recipe of each method, one recipe for all, or the same grid of recipes for all."""
+PUBLISHED, SHARED, TUNED = PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Run:
         dataset: Name of its data set.
         initialisation: Initial weights of its backbone: 'random', 'checkpoint' (the method's), or the task of
             its parent run, such as 'pretraining'.
-        protocol: Protocol of the suite, one of `PROTOCOLS`.
+        protocol: Protocol of the suite, one of `results.tuning.PROTOCOLS`.
         settings: Settings that replace those of the config.
         split: Tuning split that the run is evaluated on, or None for a result.
     """
@@ -106,7 +106,7 @@ class Suite:
         methods: Rows of the grid, by name.
         seeds: Seeds of every run.
         minutes: Expected minutes of a run by task, or empty.
-        protocol: One of `PROTOCOLS`.
+        protocol: One of `results.tuning.PROTOCOLS`.
         tuning: Tuning of the protocol 'tuned', else None.
         recipes: File of the chosen settings of the protocol 'tuned', else None; it may not exist yet.
         chosen: Chosen settings by method and task (see `suite.recipes`).
@@ -154,6 +154,10 @@ class Suite:
                 else [replace(run, settings=p, split=split) for p in self.tuning.grids[run.task]]
             )
         ]
+
+    def all_runs(self) -> list[Run]:
+        """Return the runs of the tuning, then those of the results, each once."""
+        return list({run.name: run for run in [*self.tuning_runs(), *self.runs()]}.values())
 
     def _runs(self, seed: int) -> list[Run]:
         runs = []
@@ -207,7 +211,7 @@ class _SuiteFile(BaseModel, strict=True):
     dataset: str = Field(None, description="dataset must be a string, not {!r}")
     tasks: Tasks = None
     minutes: object = {}
-    protocol: Literal[PROTOCOLS] = Field(
+    protocol: Literal["published", "shared", "tuned"] = Field(
         PUBLISHED, description="protocol is {!r}; give published, shared or tuned"
     )
     tuning: object = None
