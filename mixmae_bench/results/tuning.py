@@ -28,8 +28,8 @@ def is_tuning(record: Record) -> bool:
 PROTOCOLS = {
     "published": "each method's own recipe",
     "shared": "one recipe for every initialisation",
-    "tuned": "for every initialisation the best of the same grid of recipes, chosen on images held out of the "
-    "training data, then trained on all training data",
+    "tuned": "for every initialisation the best of the same grid of recipes, chosen on images held out of "
+    "the training data, then trained on all of it",
 }
 """Meaning of the protocols of suites, for tables."""
 
