@@ -34,7 +34,7 @@ HOOKS = _child(
     "engine.stderr",
     "suite.hooks",
 )
-METRICS = _child(_METRICS, "engine.coco_subset")
+METRICS = _child(_METRICS, "datasets.coco_subset")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "engine.precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
 STRATEGIES = _child(_STRATEGIES, "engine.fsdp")

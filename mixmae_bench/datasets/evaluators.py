@@ -10,7 +10,7 @@ from mixmae_bench.datasets.leaves import dicts, type_name
 from mixmae_bench.errors import UserError
 
 SUBSET_METRIC = "mixmae_bench.CocoSubsetMetric"
-"""CocoMetric on the evaluated images only (see `engine.coco_subset`)."""
+"""CocoMetric on the evaluated images only (see `datasets.coco_subset`)."""
 
 METRICS = ("CocoMetric", "FasterCocoMetric", "CocoSubsetMetric")
 

@@ -41,6 +41,11 @@ def protocol_note(records: Iterable[Record]) -> list[str]:
     return [f"Protocol: {'; '.join(texts)}."] if texts else []
 
 
+def label(settings: Mapping[str, float]) -> str:
+    """Return settings as text, such as 'lr=0.004,layer_decay=0.7'; 'config' without any."""
+    return ",".join(f"{name}={value:g}" for name, value in settings.items()) or "config"
+
+
 def main_metric(record: Record) -> str:
     """Return the metric that settings are chosen by: the record's first in the order of the catalog."""
     known = [name for name in METRICS if name in record.metrics]

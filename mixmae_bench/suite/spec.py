@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.outline import Models, Outline
-from mixmae_bench.results.tuning import PROTOCOLS
-from mixmae_bench.suite.tuning import Point, Split, Tuning, label, read_tuning
+from mixmae_bench.results.tuning import PROTOCOLS, label
+from mixmae_bench.suite.tuning import Point, Split, Tuning, read_tuning
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
 
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        point = f"@{label(self.settings)}" if self.split else ""
+        point = f"@{label(dict(self.settings))}" if self.split else ""
         return f"{self.method.name}/seed{self.seed}/{self.task}{point}"
 
     @property

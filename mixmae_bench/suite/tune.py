@@ -7,12 +7,12 @@ from rich.console import Console
 from mixmae_bench.engine.finite import NotFiniteError
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.metrics import title
+from mixmae_bench.results.tuning import label
 from mixmae_bench.suite.executor import Executor
 from mixmae_bench.suite.plan import plan
 from mixmae_bench.suite.recipes import Choice, choose, write_recipes
 from mixmae_bench.suite.run import PLAIN, run_suite
 from mixmae_bench.suite.spec import TUNED, Suite
-from mixmae_bench.suite.tuning import label
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.system.files import check_writable
 
@@ -68,7 +68,7 @@ def tune_suite(
 
 
 def _text(method: str, task: str, choice: Choice) -> str:
-    text = f"chosen  {method}/{task}  {label(tuple(choice.settings.items()))}"
+    text = f"chosen  {method}/{task}  {label(choice.settings)}"
     text += f"  ({title(choice.metric)} {choice.value:.2f} on the tuning split)"
     if choice.border:
         text += f"; at the border of the grid: {', '.join(choice.border)}; widen the grid"

@@ -73,11 +73,6 @@ def read_tuning(content: object, tasks: list[str], where: str) -> Tuning:
     return Tuning(Split(file.share, file.seed), grids)
 
 
-def label(point: Point) -> str:
-    """Return the text of a point, such as 'lr=0.004,layer_decay=0.7'; 'config' for the config's recipe."""
-    return ",".join(f"{name}={value:g}" for name, value in point) or "config"
-
-
 def _points(grid: object, where: str) -> tuple[Point, ...]:
     if not isinstance(grid, dict):
         raise UserError(f"{where} must be a mapping from settings to lists of values")
