@@ -96,9 +96,12 @@ def tuning_split(part: str, share: float, seed: int, dataset: Mapping) -> BaseDa
 def tuning_images(labels: Sequence, share: float, seed: int) -> set[int]:
     """Return the numbers of the images in the tuning split.
 
+    If every image has an integer label, every class contributes its share, rounded down or up so that the sum
+    is the share of all images; a class with a single image contributes none.
+
     Args:
         labels: Label of every image. Unless all are integers, images are chosen regardless of the label.
-        share: Share of the images; of every class, rounded, if all images have an integer label.
+        share: Share of the images.
         seed: Seed of the choice.
     """
     classed = all(isinstance(label, int) for label in labels)
@@ -106,10 +109,13 @@ def tuning_images(labels: Sequence, share: float, seed: int) -> set[int]:
     for number, label in enumerate(labels):
         of_class[label if classed else None].append(number)
     rng = np.random.default_rng(seed)
-    chosen: set[int] = set()
-    for _, numbers in sorted(of_class.items()) if classed else of_class.items():
-        chosen.update(rng.permutation(numbers)[: round(share * len(numbers))].tolist())
-    return chosen
+    classes = [rng.permutation(numbers) for _, numbers in sorted(of_class.items())]
+    counts = [int(share * len(numbers)) for numbers in classes]
+    several = [place for place in rng.permutation(len(classes)) if len(classes[place]) > 1]
+    by_remainder = sorted(several, key=lambda place: counts[place] - share * len(classes[place]))
+    for place in by_remainder[: round(share * len(labels)) - sum(counts)]:
+        counts[place] += 1
+    return {int(n) for numbers, count in zip(classes, counts, strict=True) for n in numbers[:count]}
 
 
 def _only_leaf(cfg: Config, loader: str) -> Mapping:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from hashlib import sha1
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
+from mixmae_bench.datasets.catalog import CATALOG, make_tiny
 from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.datasets.tuning_split import carve, tuning_images
-from mixmae_bench.engine.config import find_data, load_config
+from mixmae_bench.engine.config import find_data, load_config, relocate
 from mixmae_bench.errors import UserError
 
 DIGITS = {
@@ -91,6 +93,48 @@ def test_the_split_is_the_same_each_time_and_another_with_another_seed() -> None
     assert first == again != other
 
 
+@pytest.mark.parametrize(
+    ("config", "data"),
+    [
+        ("mixmae_swin-b-w14_8xb128-100e_in1k", "imagenet"),
+        ("mixmae_swin-b-w14_8xb64-200e_in1k-1pct", "imagenet"),
+        ("mixmae_swin-b-w14_8xb64-100e_cifar100", "cifar100"),
+        ("mixmae_swin-b-w14_8xb96-360e_inat2018", "inat2018"),
+        ("mask-rcnn_mixmae_swin-b-w14_8xb2-lsj-1x_coco", "coco"),
+        ("htc_mixmae_swin-l-w14_16xb1-ms-3x_coco", "coco"),
+        ("upernet_mixmae_swin-b-w14_8xb2-160k_ade20k-512px", "ade20k"),
+    ],
+)
+def test_data_sets_at_paper_scale_are_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, data: str
+) -> None:
+    monkeypatch.setattr("mixmae_bench.datasets.tuning_split.tuning_images", lambda *_: {1})
+    make_tiny(data, tmp_path)
+    whole = relocate(load_config(config), CATALOG[data].root, tmp_path)
+    whole.train_dataloader.dataset.pop("filter_cfg", None)
+    before = images(dataset(in_process(whole), "train"))
+    cfg = in_process(carve(whole, 0.5, 0))
+    trained, tuned = (images(dataset(cfg, part)) for part in ("train", "val"))
+    assert tuned == before[1:2]
+    assert trained == [*before[:1], *before[2:]]
+
+
+def in_process(cfg: Config) -> Config:
+    """Return a config that loads data without workers."""
+    for part in ("train", "val"):
+        cfg[f"{part}_dataloader"].update(num_workers=0, persistent_workers=False)
+        cfg[f"{part}_dataloader"].pop("prefetch_factor", None)
+    return cfg
+
+
+def images(own: BaseDataset) -> list[str]:
+    """Return the image of every item: its path, or the hash of its pixels."""
+    items = [own.get_data_info(number) for number in range(len(own))]
+    return [
+        item["img_path"] if "img_path" in item else sha1(item["img"].tobytes()).hexdigest() for item in items
+    ]
+
+
 # What the tuning split contains.
 
 
@@ -98,6 +142,14 @@ def test_every_class_gives_its_share() -> None:
     labels = [0] * 10 + [1] * 25 + [2] * 1
     chosen = tuning_images(labels, 0.2, 0)
     assert Counter(labels[number] for number in chosen) == {0: 2, 1: 5}
+
+
+def test_shares_of_small_classes_are_rounded_so_that_they_sum_to_the_share_of_all() -> None:
+    labels = [label for label in range(100) for _ in range(13)]  # as in 1 % of ImageNet
+    counts = Counter(labels[number] for number in tuning_images(labels, 0.2, 0))
+    assert sum(counts.values()) == 260
+    assert Counter(counts.values()) == {3: 60, 2: 40}  # 2.6 each
+    assert counts != Counter(labels[number] for number in tuning_images(labels, 0.2, 1))
 
 
 def test_images_without_one_label_each_are_chosen_by_image() -> None:
