@@ -15,6 +15,7 @@ from mixmae_bench.results.measurements import COUNT_SCHEMA, Count, Speed, read_s
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.published import Published, read_published
 from mixmae_bench.results.record import Record, read_lines, read_records
+from mixmae_bench.results.tuning import is_tuning
 from mixmae_bench.system.shipped import shipped
 
 PAPERS = {
@@ -102,15 +103,16 @@ def make_table(name: str, results: Results) -> Table:
     Raises:
         UserError: If the name is unknown.
     """
+    runs = [r for r in results.records if not is_tuning(r)]
     if name in PAPERS:
-        return paper_table(PAPERS[name], results.published[name], results.counts, results.records)
+        return paper_table(PAPERS[name], results.published[name], results.counts, runs)
     if name == "pretraining-cost":
         rows = results.published[name]
-        return pretraining_table(rows, results.counts, results.records)
+        return pretraining_table(rows, results.counts, runs)
     if name == "speed":
         return speed_table(results.speeds)
     if name in SUITES:
-        records = [r for r in results.records if r.suite == name]
+        records = [r for r in runs if r.suite == name]
         return suite_table(
             SUITES[name], records, _waiting(results.outlines.get(name), records, results.counts)
         )

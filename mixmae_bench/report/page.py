@@ -17,9 +17,11 @@ from mixmae_bench.report.rows import Row, make_rows
 from mixmae_bench.report.suite import column, flops, latest, parameters, suite_table
 from mixmae_bench.report.summary import NOISE, summary
 from mixmae_bench.report.table import Table, numeric
+from mixmae_bench.report.tuning import tuning_plot
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.record import Record, read_records
+from mixmae_bench.results.tuning import NEAR_TIE
 from mixmae_bench.system.files import write_atomically
 
 PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
@@ -50,8 +52,9 @@ def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Pat
 def write_plots(suite: Outline, work_dir: Path, folder: Path) -> None:
     """Write every plot of a suite that has data, as NAME.svg and NAME.png."""
     rows = make_rows(suite_records(suite, work_dir)[0])
-    for name, draw in PLOTS.items():
-        if figure := draw(rows):
+    figures = {name: draw(rows) for name, draw in PLOTS.items()}
+    for name, figure in {**figures, "tuning": tuning_plot(suite, work_dir)}.items():
+        if figure:
             write_atomically(folder / f"{name}.svg", plots.svg(figure))
             write_atomically(folder / f"{name}.png", plots.png(figure))
 
@@ -88,6 +91,7 @@ def report(suite: Outline, work_dir: Path) -> str:
         results=suite_table(suite.name, records),
         plots={name: draw(rows) for name, draw in PLOTS.items()},
         papers=_papers(suite, records),
+        tuning=tuning_plot(suite, work_dir),
         pictures=_pictures(suite, work_dir),
         outcomes=_outcomes(records),
         settings=_settings(records),
@@ -97,6 +101,7 @@ def report(suite: Outline, work_dir: Path) -> str:
         work_dir=shlex.quote(str(work_dir)),
         meanings=[f"{column(name)}: {metric.meaning}." for name, metric in METRICS.items()],
         noise=f"{NOISE:g}",
+        near_tie=f"{NEAR_TIE:g}",
         key=_key,
         value=_value,
         numeric=numeric,

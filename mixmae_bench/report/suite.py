@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from mixmae_bench.report.table import Table
 from mixmae_bench.results.metrics import METRICS, title
 from mixmae_bench.results.record import Record
+from mixmae_bench.results.tuning import is_tuning, protocol_note
 
 
 def column(name: str) -> str:
@@ -66,6 +67,7 @@ def suite_table(name: str, records: Iterable[Record], waiting: Iterable[Waiting]
         f"Seeds: {', '.join(map(str, seeds))}. Mean ± standard error over seeds (none with one seed)."
         if seeds
         else "Not run: there are no records of this suite.",
+        *protocol_note(transfer),
         "params: of the backbone. FLOPs: of the classifier; pretraining FLOPs: decoder included; both per "
         "image, a multiply-add is 1. pretraining s: wall time, mean over seeds.",
         *(
@@ -115,8 +117,9 @@ def _transfer_metrics(transfer: list[Record]) -> list[str]:
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """Return the last record of every run of a suite."""
-    return list({(r.suite, r.method, r.backbone, r.task, r.dataset, r.seed): r for r in records}.values())
+    """Return the last record of every run of a suite, without the runs of its tuning."""
+    results = (r for r in records if not is_tuning(r))
+    return list({(r.suite, r.method, r.backbone, r.task, r.dataset, r.seed): r for r in results}.values())
 
 
 def mean_and_error(values: list[float]) -> str:

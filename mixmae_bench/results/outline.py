@@ -1,6 +1,6 @@
 """A suite as plain data, for reports and tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -24,6 +24,7 @@ class Outline:
         tasks: Tasks by method, pretraining included, in the order of the file.
         datasets: Names of the data sets.
         models: Configs by method.
+        grids: Points of the tuning by task, in the grid's order: values by setting. Empty without tuning.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Outline:
     tasks: dict[str, tuple[str, ...]]
     datasets: frozenset[str]
     models: dict[str, Models]
+    grids: dict[str, tuple[dict[str, float], ...]] = field(default_factory=dict)
 
     def run_names(self) -> list[str]:
         """Return the names of all runs, METHOD/seedN/TASK, seed by seed."""
@@ -42,3 +44,7 @@ class Outline:
             for method, tasks in self.tasks.items()
             for task in tasks
         ]
+
+    def tuning_runs(self) -> int:
+        """Return the number of tuning runs, pretraining not counted."""
+        return sum(len(self.grids.get(task, ())) for tasks in self.tasks.values() for task in tasks)

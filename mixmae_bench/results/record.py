@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the record's fields; increase it with every new field and every change of a field's meaning.
 
 A new field has a default that means "not recorded": None, or an empty list or dict. If a meaning changes, add
@@ -89,6 +89,12 @@ class Record:
         hardware: CPU, cores and GPU.
         absent_classes: Names of classes that AP or mIoU leave out, as they occur in no validation image
             (for mIoU: and in no prediction).
+        protocol: Protocol of the suite: 'published' (the recipe of each method), 'shared' (one recipe for
+            all) or 'tuned' (the same grid of recipes for every initialisation).
+        settings: Values of the tuned settings by name (see `mixmae_bench.engine.settings`), which replaced
+            those of the config.
+        tuning_share: For a tuning run, the share of the training images that it was not trained but evaluated
+            on; None for a result.
     """
 
     schema: int
@@ -136,6 +142,9 @@ class Record:
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
     absent_classes: list[str] = field(default_factory=list)
+    protocol: str | None = None
+    settings: dict[str, float] = field(default_factory=dict)
+    tuning_share: float | None = None
 
 
 def _from_1(values: dict) -> dict:

@@ -22,8 +22,8 @@ from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.catalog import CATALOG, published_images
 from mixmae_bench.datasets.leaves import leaves
-from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
+from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.spec import Run, Suite
 
 UTILISATION = 0.15
@@ -58,14 +58,16 @@ class Estimate:
 
 
 def estimate(suite: Suite) -> Iterator[Estimate]:
-    """Yield the estimate of every run, in the order of `Suite.runs`.
+    """Yield the estimate of every run, in the order of `Suite.all_runs`.
+
+    Without chosen settings, the runs of the results are those of the configs.
 
     Raises:
         UserError: If a config is incomplete, or the size of its data set is unknown.
     """
     known: dict[str, tuple[int, int]] = {}
-    for run in suite.runs():
-        cfg = load_config(run.config)
+    for run in suite.all_runs():
+        cfg = config_of(run)
         text = json.dumps(cfg.model.to_dict(), default=str, sort_keys=True)
         if text not in known:
             known[text] = _forward(cfg)
@@ -85,29 +87,22 @@ def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> 
     table = Table("method", "task", "from", box=None)
     for title in ("images (M)", "FLOPs/image (G)", "FLOPs (E)", "GPUs", "GPU hours", "hours"):
         table.add_column(title, justify="right")
-    hours: dict[str, float] = {}
     seeds = len(suite.seeds)
+    hours = dict.fromkeys(suite.methods, 0.0)
+    rows: dict[tuple[str, str], list[Estimate]] = {}
     with console.status("counting"):
         for item in estimate(suite):
-            name = item.run.method.name
-            own = item.total / speed / 3600
-            if item.run.seed != suite.seeds[0]:
-                hours[name] += own
-                continue
-            if name not in hours and hours:
-                table.add_section()
-            hours[name] = hours.get(name, 0.0) + own
-            table.add_row(
-                name,
-                item.run.task,
-                item.run.initialisation,
-                _number(item.trained / 1e6),
-                _number(item.flops / 1e9),
-                _number(item.total / 1e18),
-                str(item.gpus),
-                _number(own),
-                _number(own / item.gpus),
-            )
+            run, tuning = item.run, item.run.split is not None
+            hours[run.method.name] += item.total / speed / 3600
+            if tuning or run.seed == suite.seeds[0]:
+                title = f"{run.task} tuning" if tuning else run.task
+                rows.setdefault((run.method.name, title), []).append(item)
+    for method in suite.methods:
+        table.add_section()
+        for (own, title), items in rows.items():
+            several = f" x {len(items)}" if len(items) > 1 else ""
+            if own == method:
+                table.add_row(method, f"{title}{several}", *_row(items, speed))
     console.print(table)
     for name, sum_ in hours.items():
         console.print(f"{name}: {_number(sum_)} GPU hours", highlight=False)
@@ -118,6 +113,21 @@ def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> 
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _row(items: list[Estimate], speed: float) -> list[str]:
+    """Return the cells of a row, summed over its runs, which differ in their settings only."""
+    total = sum(item.total for item in items)
+    hours, one = total / speed / 3600, items[0]
+    return [
+        one.run.initialisation,
+        _number(sum(item.trained for item in items) / 1e6),
+        _number(one.flops / 1e9),
+        _number(total / 1e18),
+        str(one.gpus),
+        _number(hours),
+        _number(hours / one.gpus),
+    ]
 
 
 def _forward(cfg: Config) -> tuple[int, int]:
@@ -141,7 +151,11 @@ def _images(cfg: Config) -> tuple[int, int]:
 
 def _size(cfg: Config, loader: str) -> int:
     """Return the number of images in an epoch of a loader, 0 without a loader."""
-    return sum(leaf.times * _images_of(leaf.dataset, cfg) for leaf in leaves(cfg) if leaf.loader == loader)
+    return sum(
+        leaf.times * round(leaf.share * _images_of(leaf.dataset, cfg))
+        for leaf in leaves(cfg)
+        if leaf.loader == loader
+    )
 
 
 def _images_of(dataset: Mapping, cfg: Config) -> int:

@@ -21,7 +21,6 @@ from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.identity import file_hash
-from mixmae_bench.engine.config import load_config
 from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
@@ -31,6 +30,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.results.bootstrap import RESAMPLES
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
+from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import failure, note_failure, try_lock
@@ -104,7 +104,7 @@ def _run(job: Job) -> Record:
     reset_peak_memory()
     torch.set_num_threads(job.threads)
 
-    cfg = load_config(job.plan.run.config)
+    cfg = config_of(job.plan.run)
     cost, shape = _cost(cfg)
     checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
@@ -183,6 +183,9 @@ def _run(job: Job) -> Record:
         hardware=hardware(),
         absent_classes=stderr.absent_classes(runner) if runner.val_loop else [],
         process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
+        protocol=job.plan.run.protocol,
+        settings=dict(job.plan.run.settings),
+        tuning_share=job.plan.run.split.share if job.plan.run.split else None,
     )
     append_record(job.records, record)
     return on_rank_0(lambda: record)

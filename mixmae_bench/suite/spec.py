@@ -2,20 +2,25 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.outline import Models, Outline
+from mixmae_bench.results.tuning import PROTOCOLS, label
+from mixmae_bench.suite.tuning import Point, Split, Tuning, read_tuning
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
 
 PRETRAINING = "pretraining"
 RANDOM, CHECKPOINT = "random", "checkpoint"
 """Initial weights of a run that does not start from another run."""
+
+
+PUBLISHED, SHARED, TUNED = PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ class Run:
         dataset: Name of its data set.
         initialisation: Initial weights of its backbone: 'random', 'checkpoint' (the method's), or the task of
             its parent run, such as 'pretraining'.
+        protocol: Protocol of the suite, one of `results.tuning.PROTOCOLS`.
+        settings: Settings that replace those of the config.
+        split: Tuning split that the run is evaluated on, or None for a result.
     """
 
     method: Method
@@ -64,10 +72,19 @@ class Run:
     config: Path
     dataset: str
     initialisation: str
+    protocol: str = PUBLISHED
+    settings: Point = ()
+    split: Split | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.method.name}/seed{self.seed}/{self.task}"
+        point = f"@{label(dict(self.settings))}" if self.split else ""
+        return f"{self.method.name}/seed{self.seed}/{self.task}{point}"
+
+    @property
+    def recipe(self) -> tuple[Path, Point, Split | None]:
+        """Everything that decides the config of the run (see `suite.configs`)."""
+        return self.config, self.settings, self.split
 
     @property
     def parent(self) -> str | None:
@@ -89,6 +106,10 @@ class Suite:
         methods: Rows of the grid, by name.
         seeds: Seeds of every run.
         minutes: Expected minutes of a run by task, or empty.
+        protocol: One of `results.tuning.PROTOCOLS`.
+        tuning: Tuning of the protocol 'tuned', else None.
+        recipes: File of the chosen settings of the protocol 'tuned', else None; it may not exist yet.
+        chosen: Chosen settings by method and task (see `suite.recipes`).
     """
 
     path: Path
@@ -98,6 +119,10 @@ class Suite:
     methods: dict[str, Method]
     seeds: list[int]
     minutes: dict[str, float]
+    protocol: str = PUBLISHED
+    tuning: Tuning | None = None
+    recipes: Path | None = None
+    chosen: dict[tuple[str, str], Point] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
@@ -106,15 +131,43 @@ class Suite:
 
     def runs(self) -> list[Run]:
         """Return the runs of the grid, seed by seed, each after its parent run."""
+        return [
+            replace(run, settings=self.chosen.get((run.method.name, run.task), ()))
+            for seed in self.seeds
+            for run in self._runs(seed)
+        ]
+
+    def tuning_runs(self) -> list[Run]:
+        """Return the runs of the tuning, each after its parent run; empty without tuning.
+
+        The pretraining is that of the tuning's seed, the same run as in `runs` if the suite has this seed.
+        """
+        if self.tuning is None:
+            return []
+        split = self.tuning.split
+        return [
+            tuned
+            for run in self._runs(split.seed)
+            for tuned in (
+                [run]
+                if run.task == PRETRAINING
+                else [replace(run, settings=p, split=split) for p in self.tuning.grids[run.task]]
+            )
+        ]
+
+    def all_runs(self) -> list[Run]:
+        """Return the runs of the tuning, then those of the results, each once."""
+        return list({run.name: run for run in [*self.tuning_runs(), *self.runs()]}.values())
+
+    def _runs(self, seed: int) -> list[Run]:
         runs = []
-        for seed in self.seeds:
-            for method in self.methods.values():
-                if method.pretrain:
-                    data = self._dataset(method.pretrain)
-                    runs.append(Run(method, PRETRAINING, seed, method.pretrain, data, RANDOM))
-                for task in method.tasks:
-                    initialisation, data = task.after or method.initialisation, self._dataset(task.config)
-                    runs.append(Run(method, task.name, seed, task.config, data, initialisation))
+        for method in self.methods.values():
+            if method.pretrain:
+                data = self._dataset(method.pretrain)
+                runs.append(Run(method, PRETRAINING, seed, method.pretrain, data, RANDOM, self.protocol))
+            for task in method.tasks:
+                initialisation, data = task.after or method.initialisation, self._dataset(task.config)
+                runs.append(Run(method, task.name, seed, task.config, data, initialisation, self.protocol))
         return runs
 
     def outline(self) -> Outline:
@@ -130,6 +183,9 @@ class Suite:
             },
             frozenset(run.dataset for run in self.runs()),
             {name: Models(method.pretrain, method.tasks[0].config) for name, method in self.methods.items()},
+            {task: tuple(map(dict, points)) for task, points in self.tuning.grids.items()}
+            if self.tuning
+            else {},
         )
 
     def _dataset(self, config: Path) -> str:
@@ -155,6 +211,13 @@ class _SuiteFile(BaseModel, strict=True):
     dataset: str = Field(None, description="dataset must be a string, not {!r}")
     tasks: Tasks = None
     minutes: object = {}
+    protocol: Literal["published", "shared", "tuned"] = Field(
+        PUBLISHED, description="protocol is {!r}; give published, shared or tuned"
+    )
+    tuning: object = None
+    recipes: str = Field(
+        None, description="{!r} is not a path; give one relative to the suite, to be written"
+    )
 
 
 class _MethodFile(BaseModel, strict=True):
@@ -204,7 +267,37 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
             f"suite {path}: minutes must hold one number for each of {', '.join(tasks)}, all above 0"
         )
     own = {name: known[name] for name in chosen}
-    return Suite(path, file.name, file.version, file.dataset, own, file.seeds, minutes)
+    tuning = _read_protocol(file, known, path)
+    recipes = path.parent / file.recipes if tuning else None
+    return Suite(
+        path, file.name, file.version, file.dataset, own, file.seeds, minutes, file.protocol, tuning, recipes
+    )
+
+
+def _read_protocol(file: _SuiteFile, methods: dict[str, Method], path: Path) -> Tuning | None:
+    """Check that the suite fits its protocol; return its tuning, if it is tuned."""
+    where = f"suite {path}, protocol '{file.protocol}'"
+    tasks = [task for method in methods.values() for task in method.tasks]
+    if file.protocol == SHARED:
+        for name in _task_names(methods):
+            configs = {task.config.resolve() for task in tasks if task.name == name}
+            if len(configs) > 1:
+                files = ", ".join(sorted(config.name for config in configs))
+                raise UserError(
+                    f"{where}: task '{name}' has several configs ({files}); give one for all methods"
+                )
+    if file.protocol != TUNED:
+        if file.tuning is not None or file.recipes is not None:
+            raise UserError(f"{where}: `tuning` and `recipes` are for the protocol 'tuned'; remove them")
+        return None
+    if file.tuning is None or file.recipes is None:
+        raise UserError(f"{where} needs `tuning` and `recipes` (docs/protocols.md)")
+    if later := next((task for task in tasks if task.after), None):
+        raise UserError(
+            f"{where}: task '{later.name}' starts from task '{later.after}'; only tasks that start from the "
+            "method's initial weights can be tuned"
+        )
+    return read_tuning(file.tuning, _task_names(methods), f"suite {path}, tuning")
 
 
 def shipped_outlines() -> dict[str, Outline]:
