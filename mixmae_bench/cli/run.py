@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="for --dry-run: multiply-adds per second of one GPU, such as 1.5e14",
     )
+    parser.add_argument(
+        "--gpu", metavar="NAME", help="for --dry-run: a GPU with recorded speeds (default: H100)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -41,10 +44,16 @@ def main(args: argparse.Namespace) -> int:
     console = Console()
     if args.flops_per_s is not None and not (args.dry_run and args.flops_per_s > 0):
         raise UserError("--flops-per-s requires --dry-run and a number above 0")
+    if args.gpu and not args.dry_run:
+        raise UserError(
+            "--gpu names the GPU of an estimate and requires --dry-run; to choose GPUs for training, "
+            "set CUDA_VISIBLE_DEVICES"
+        )
     if args.dry_run:
         with console.status("starting"), without_collection():
             from mixmae_bench.suite.estimate import show_estimate
-        show_estimate(suite, args.flops_per_s, console)
+            from mixmae_bench.suite.gpu_speed import gpu_speed
+        show_estimate(suite, gpu_speed(args.gpu, args.flops_per_s), console)
         if args.executor == "slurm":
             from mixmae_bench.suite.cluster import show_scripts
 

@@ -24,26 +24,28 @@ class GpuSpeed:
     Attributes:
         gpu: Name of the GPU.
         steps: Newest record of a training step by the name of its config, in the format that is trained in.
-        flops_per_s: FLOP/s for configs without a record: the median over `steps`, or an assumption.
-        measured: Whether `flops_per_s` is measured.
+        flops_per_s: FLOP/s for configs without a record.
+        basis: Where `flops_per_s` comes from.
     """
 
     gpu: str
     steps: dict[str, Speed]
     flops_per_s: float
-    measured: bool
+    basis: str
 
     def step(self, config: Path) -> Speed | None:
         """Return the record of a config's training step, or None."""
         return self.steps.get(config.stem)
 
 
-def gpu_speed(gpu: str | None) -> GpuSpeed:
-    """Return the speed of the GPU with a name that contains `gpu`, or of an H100.
+def gpu_speed(gpu: str | None = None, flops_per_s: float | None = None) -> GpuSpeed:
+    """Return the speed of the GPU with a name that contains `gpu` (default: of an H100), or a given speed.
 
     Raises:
         UserError: If `gpu` is given and no record is of such a GPU.
     """
+    if flops_per_s:
+        return GpuSpeed(gpu or "a GPU", {}, flops_per_s, "as given")
     speeds, _ = read_speeds(shipped("results") / "measured")
     own = [s for s in speeds if s.step == "training" and _matches(s, gpu or ASSUMED_GPU)]
     if gpu and not own:
@@ -62,9 +64,16 @@ def of_records(speeds: Iterable[Speed], gpu: str) -> GpuSpeed:
         if speed.dtype == "bfloat16" and not speed.compile and ":" not in speed.model:
             steps[Path(speed.model).stem] = speed
     if not steps:
-        return GpuSpeed(gpu, {}, PEAK_FLOPS_PER_S * UTILISATION, False)
+        return GpuSpeed(
+            gpu, {}, PEAK_FLOPS_PER_S * UTILISATION, f"an H100's peak at an assumed {UTILISATION:.0%}"
+        )
     rates = [3 * speed.flops * speed.images_per_s for speed in steps.values()]
-    return GpuSpeed(str(next(iter(steps.values())).hardware["gpu"]), steps, median(rates), True)
+    return GpuSpeed(
+        str(next(iter(steps.values())).hardware["gpu"]),
+        steps,
+        median(rates),
+        f"median of {len(rates)} records",
+    )
 
 
 def _matches(speed: Speed, gpu: str) -> bool:
