@@ -14,6 +14,7 @@ from rich.console import Console
 from mixmae_bench.cli import main
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.engine.finite import NotFiniteError
+from mixmae_bench.engine.settings import SETTINGS
 from mixmae_bench.errors import UserError
 from mixmae_bench.report.suite import latest
 from mixmae_bench.results.record import Record, append_record, read_records
@@ -26,8 +27,9 @@ from mixmae_bench.suite.plan import plan
 from mixmae_bench.suite.run import _job, run_suite
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import Suite, read_suite
-from mixmae_bench.suite.stale import write_note
+from mixmae_bench.suite.stale import is_stale, set_aside, write_note
 from mixmae_bench.suite.tune import tune_suite
+from mixmae_bench.system.shipped import names
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "tests" / "smoke"
@@ -118,6 +120,29 @@ def test_a_tuning_run_trains_the_config_with_its_settings_and_without_the_tuning
     assert (cfg.train_cfg.max_epochs, cfg.optim_wrapper.paramwise_cfg.layer_decay_rate) == (4, 1.0)
     parts = [cfg[f"{part}_dataloader"].dataset for part in ("train", "val")]
     assert [(own.part, own.share, own.seed) for own in parts] == [("train", 0.25, 1), ("tuning", 0.25, 1)]
+
+
+def test_the_suite_in_the_documentation_can_be_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0].replace("../", f"{ROOT}/configs/")
+    (tmp_path / "mine.yaml").write_text(text)
+    suite = read_suite(tmp_path / "mine.yaml")
+    assert {task: len(points) for task, points in suite.tuning.grids.items()} == {
+        "classification": 9,
+        "detection": 8,
+        "segmentation": 1,
+    }
+    assert all(f"`{name}` | `{setting.key}`" in page for name, setting in SETTINGS.items())
+
+
+def test_a_file_of_recipes_beside_the_suites_is_no_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "suites").mkdir()
+    for name in ("mine.yaml", "mine.recipes.yaml"):
+        (tmp_path / "suites" / name).touch()
+    monkeypatch.setattr("mixmae_bench.system.shipped.shipped", lambda name: tmp_path)
+    assert list(names("suites")) == ["mine"]
 
 
 # The choice.
@@ -245,9 +270,9 @@ def test_a_tuned_suite_runs_the_recipe_chosen_for_each_initialisation(
     assert "at the border of the grid: layer_decay, epochs; widen the grid" in out  # mixmae's
 
     results = run(suite, tmp_path, console)
-    names = [job.plan.run.name for job in results.jobs]
-    assert "mixmae/seed1/pretraining" not in names  # that of the tuning
-    assert len(names) == 1 + 2 * 2
+    ran = [job.plan.run.name for job in results.jobs]
+    assert "mixmae/seed1/pretraining" not in ran  # that of the tuning
+    assert len(ran) == 1 + 2 * 2
     settings = {
         (job.plan.run.method.name, job.plan.run.settings) for job in results.jobs if job.plan.run.settings
     }
@@ -316,6 +341,24 @@ def test_a_setting_that_no_key_of_the_config_has_is_refused_before_work_starts(
     with pytest.raises(UserError, match=r"classification.py has no train_cfg.max_iters, which setting 'iter"):
         tune(suite, tmp_path, console)
     assert not (tmp_path / "work").exists()
+
+
+def test_a_tuning_run_of_another_config_is_kept_beside_the_new_one(
+    tmp_path: Path, console: Console, capsys: pytest.CaptureFixture
+) -> None:
+    path = suite_file(tmp_path, grid="{epochs: [2]}")
+    tune(read_suite(path), tmp_path, console)
+    config = tmp_path / "other.py"
+    config.write_text(
+        f"_base_ = '{SMOKE}/classification.py'\noptim_wrapper = dict(clip_grad=dict(max_norm=1.0))"
+    )
+    path = suite_file(tmp_path, grid="{epochs: [2]}", tasks="{classification: other.py}")
+    suite, name = read_suite(path), "scratch/seed1/classification@epochs=2"
+    planned = plan(suite, runs=suite.tuning_runs())[name]
+    assert is_stale(tmp_path / "work" / name, planned)
+    set_aside(tmp_path / "work" / name)
+    assert main(["clean", str(path), "--work-dir", str(tmp_path / "work")]) == 0
+    assert f"{name}.stale-" in capsys.readouterr().out
 
 
 def test_a_point_that_diverges_is_not_chosen(tmp_path: Path, console: Console) -> None:
