@@ -11,6 +11,7 @@ COMMANDS = (
     "clean",
     "report",
     "table",
+    "compare",
     "validate",
     "verify",
     "convert",

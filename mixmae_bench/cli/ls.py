@@ -39,7 +39,7 @@ def _suites() -> Iterator[tuple[str, str]]:
     from mixmae_bench.suite.spec import shipped_outlines
 
     for name, outline in shipped_outlines().items():
-        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.tasks)}"
+        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.methods)}"
 
 
 def _models() -> Iterator[tuple[str, str]]:
