@@ -25,6 +25,7 @@ MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "engine.distributed")
 DATASETS = _child(_DATASETS, "datasets.catalog")
 HOOKS = _child(
     _HOOKS,
+    "engine.curves",
     "engine.distributed",
     "engine.finite",
     "engine.load_audit",

@@ -57,7 +57,7 @@ def _text(found: "Comparison") -> str:
 
 
 def _recorded(run: str) -> "Record":
-    """Return the record that RECORDS:METHOD/seedN/TASK names; the name may be left out for a single record."""
+    """Return the record that RECORDS:METHOD/seedN/TASK names, or the only one of RECORDS."""
     from mixmae_bench.results.comparison import name_of
     from mixmae_bench.results.record import read_records
 

@@ -135,3 +135,14 @@ def runs_of(records: Sequence[Record], method: str, backbone: str) -> list[Recor
     if len({r.backbone for r in pretrained}) > 1:
         pretrained = [r for r in pretrained if r.backbone == backbone]
     return [*pretrained, *(r for r in transfers(own) if r.backbone == backbone)]
+
+
+def row_order(rows: Iterable[tuple[str, str]], outline: Outline | None) -> list[tuple[str, str]]:
+    """Return pairs of method and backbone: the suite's methods in its order, then scratch, then by name."""
+    planned = list(outline.methods) if outline else []
+
+    def order(row: tuple[str, str]) -> tuple[object, ...]:
+        place = planned.index(row[0]) if row[0] in planned else len(planned)
+        return place, row[0] != "scratch", row
+
+    return sorted(rows, key=order)

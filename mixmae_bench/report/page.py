@@ -14,7 +14,7 @@ from mixmae_bench.report import plots
 from mixmae_bench.report.columns import heading, latest
 from mixmae_bench.report.joins import stem
 from mixmae_bench.report.make import Results, read_results, suite_records, table_of_suite
-from mixmae_bench.report.rows import Row, make_rows
+from mixmae_bench.report.rows import Row, by_scores, by_tasks, make_rows
 from mixmae_bench.report.suite import flops, parameters
 from mixmae_bench.report.summary import NOISE, summary
 from mixmae_bench.report.table import Table, number, numeric, split
@@ -30,6 +30,10 @@ PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
     "curves": plots.curves_plot,
 }
 """Functions that draw the plots of a suite, by name; they return None without data."""
+
+
+PANELS = 4
+"""Panels of one figure of the page."""
 
 
 def write_report(suite: Outline, work_dir: Path, out: Path | None = None, files: Sequence[Path] = ()) -> Path:
@@ -85,7 +89,7 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         complaints=complaints,
         summary=summary(rows),
         results=split(table_of_suite(suite, records, results)),
-        plots={name: draw(rows) for name, draw in PLOTS.items()},
+        plots=_plots(rows),
         papers=_papers(suite, records, results),
         pictures=_pictures(suite, work_dir),
         outcomes=_outcomes(records),
@@ -102,6 +106,12 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         svg=plots.svg,
         b64encode=b64encode,
     )
+
+
+def _plots(rows: Sequence[Row]) -> dict[str, list[Figure]]:
+    """Return the figures of every plot, each of so few panels that it fits on a printed page."""
+    parts = dict.fromkeys(PLOTS, by_scores(rows, PANELS)) | {"curves": by_tasks(rows, PANELS // 2)}
+    return {name: [f for part in parts[name] if (f := draw(part))] for name, draw in PLOTS.items()}
 
 
 def _key(title: str) -> str:

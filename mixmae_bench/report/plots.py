@@ -12,8 +12,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 from matplotlib.transforms import Bbox
 
 from mixmae_bench.report.columns import data_set
@@ -104,6 +105,7 @@ def _sizes(axes: Axes, points: Sequence[tuple[Row, int, Measured]]) -> None:
     front = pareto([(flops, value.mean) for _, flops, value in points])
     axes.step(*zip(*front, strict=True), where="post", **FRONT)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.xaxis.set_minor_formatter("")
     axes.margins(0.2)
@@ -112,7 +114,8 @@ def _sizes(axes: Axes, points: Sequence[tuple[Row, int, Measured]]) -> None:
 def cost_plot(rows: Sequence[Row]) -> Figure | None:
     """Plot every score over the total FLOPs of pretraining; return None without data."""
     known = [row for row in rows if row.pretraining_flops is not None]
-    titles = _titles(known)
+    # One point compares with nothing.
+    titles = [t for t in _titles(known) if sum(row.values[t] is not None for row in known) > 1]
     if not titles or not any(row.pretraining_flops for row in known):
         return None
     with mpl.rc_context(STYLE):
@@ -138,6 +141,7 @@ def cost_plot(rows: Sequence[Row]) -> Figure | None:
 def transfer_plot(rows: Sequence[Row]) -> Figure | None:
     """Plot a panel of bars per score; return None without data."""
     titles = _titles(rows)
+    rows = [row for row in rows if any(row.values[title] for title in titles)]
     if not titles:
         return None
     with mpl.rc_context(STYLE):
@@ -157,7 +161,7 @@ def transfer_plot(rows: Sequence[Row]) -> Figure | None:
             axes.set_xticks(range(0, 101, 25) if longest > 20 else range(0, 21, 5))
             axes.set_xlim(0, 1.55 * longest or 1)  # room for the values
             axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
-            axes.invert_yaxis()
+            axes.set_ylim(len(rows) - 0.5, -0.5)
             axes.grid(False, axis="y")
             axes.tick_params(axis="y", length=0)
     return figure
@@ -335,6 +339,7 @@ def _label(
     for (x, y), error in zip(points, errors, strict=True):
         bottom, top = (axes.transData.transform((x, y + sign * error)) for sign in (-1, 1))
         taken.append(Bbox([bottom - 4 * unit, top + 4 * unit]))
+    taken += [box for line in axes.lines if line.get_gid() for box in _boxes_along(line, unit)]
     legend = axes.get_legend()
     taken += [legend.get_window_extent(renderer)] if legend else []
     shifts = list(product((9, -9, 24, -24), (0, 9, -9, 18, -18, 30, -30, 45, -45)))
@@ -359,6 +364,12 @@ def _label(
                 taken.append(box)
                 break
             note.remove()
+
+
+def _boxes_along(line: Line2D, unit: float) -> list[Bbox]:
+    """Return small boxes along a line, close enough that no text fits between them."""
+    corners = line.get_transform().transform_path(line.get_path()).interpolated(24).vertices
+    return [Bbox([corner - unit, corner + unit]) for corner in corners]
 
 
 def text_box(note: Text, renderer: RendererAgg) -> Bbox:

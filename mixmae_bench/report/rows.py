@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mixmae_bench.report.columns import columns, latest, runs_of, transfers
+from mixmae_bench.report.columns import columns, latest, row_order, runs_of, transfers
 from mixmae_bench.results.outline import PRETRAINING, Outline
 from mixmae_bench.results.record import Record
 from mixmae_bench.results.significance import Measured, measured
@@ -35,16 +35,16 @@ class Row:
 
 
 def make_rows(records: Iterable[Record], outline: Outline | None = None) -> list[Row]:
-    """Return a row per method and backbone: random weights first, then by name.
+    """Return a row per method and backbone, in the order of `columns.row_order`.
 
     Args:
         records: Records of one suite.
-        outline: The suite, for the families of its methods and the order of its columns.
+        outline: The suite, for the families and the order of its methods, and the order of its columns.
     """
     cells = latest(records)
     scores = columns(cells, outline)
     by_key = {r.key: r for r in cells}
-    groups = sorted({(r.method, r.backbone) for r in transfers(cells)}, key=lambda g: (g[0] != "scratch", g))
+    groups = row_order({(r.method, r.backbone) for r in transfers(cells)}, outline)
     methods = [method for method, _ in groups]
     rows = []
     for place, (method, backbone) in enumerate(groups):
@@ -66,6 +66,27 @@ def make_rows(records: Iterable[Record], outline: Outline | None = None) -> list
 
 def _most_flops(records: Sequence[Record]) -> int | None:
     return max((r.flops for r in records if r.flops is not None), default=None)
+
+
+def by_scores(rows: Sequence[Row], size: int) -> list[list[Row]]:
+    """Return the rows several times, each time with the next `size` scores."""
+    titles = list(rows[0].values) if rows else []
+    return [
+        [
+            replace(row, values={t: row.values[t] for t in own}, flops={t: row.flops[t] for t in own})
+            for row in rows
+        ]
+        for own in (titles[i : i + size] for i in range(0, len(titles), size))
+    ]
+
+
+def by_tasks(rows: Sequence[Row], size: int) -> list[list[Row]]:
+    """Return the rows several times, each time with the records of the next `size` tasks."""
+    tasks = list(dict.fromkeys(r.task for row in rows for r in row.records))
+    return [
+        [replace(row, records=tuple(r for r in row.records if r.task in own)) for row in rows]
+        for own in (tasks[i : i + size] for i in range(0, len(tasks), size))
+    ]
 
 
 def over_seeds(records: Sequence[Record], metric: str) -> Measured | None:

@@ -11,6 +11,7 @@ from mixmae_bench.report.columns import (
     data_set,
     heading,
     latest,
+    row_order,
     runs_of,
     target_of,
     targets,
@@ -18,7 +19,7 @@ from mixmae_bench.report.columns import (
 )
 from mixmae_bench.report.joins import Key, PublishedRows, key_of, published_value, stem
 from mixmae_bench.report.table import Section, Table, number
-from mixmae_bench.results.metrics import METRICS, title
+from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import PRETRAINING, Outline, OutlinedTask
 from mixmae_bench.results.record import Record
 
@@ -30,6 +31,10 @@ Own = Mapping[Row, list[Record]]
 
 Cells = dict[str, list[str]]
 """Columns by their headings, with a text per row."""
+
+
+UNITS = {"FLOPs": "FLOPs per image", "s": "Seconds of wall time"}
+"""Titles of the sections of costs, by the first word of their columns."""
 
 
 @dataclass(frozen=True)
@@ -83,30 +88,39 @@ def suite_table(name: str, records: Iterable[Record], context: Context | None = 
     known = targets(cells, context.outline)
     parts = [
         ("Backbone and pretraining", _pretraining(own, context)),
-        ("FLOPs of the tasks", _flops_of_tasks(own, known, context)),
-        ("Time of the tasks", _seconds_of_tasks(own, known)),
+        ("FLOPs", _flops_of_tasks(own, known, context)),
+        ("s", _seconds_of_tasks(own, known)),
         *(
-            (title(metric), _scores([c for c in scores if c.metric == metric], own, cells, context))
+            (heading(metric), _scores([c for c in scores if c.metric == metric], own, cells, context))
             for metric in dict.fromkeys(column.metric for column in scores)
         ),
     ]
     filled = {name: texts for _, part in parts for name, texts in part.items()}
     rows = [[*row, *(texts[i] for texts in filled.values())] for i, row in enumerate(own)]
-    sections = [Section(title, len(part)) for title, part in parts if part]
+    sections = [
+        Section(UNITS.get(title, title), [_short(name, title) for name in part])
+        for title, part in parts
+        if part
+    ]
     return Table(name, ["method", "backbone", *filled], rows, _notes(cells, scores), sections)
 
 
+def _short(name: str, title: str) -> str:
+    """Return the heading of a column in its section: 'in1k ↑' for 'top-1 ↑ (in1k)' in 'top-1 ↑'."""
+    label = name.removeprefix(title).removeprefix(", ").removeprefix(" ")
+    if label == name or not label:
+        return name
+    target, closed, rest = label.removeprefix("(").partition(")")
+    arrow = " ↑" if "↑" in title and not rest else ""
+    return f"{target}{rest}{arrow}" if label.startswith("(") and closed else label
+
+
 def _rows(cells: list[Record], outline: Outline | None) -> list[Row]:
-    """Return the rows in the order of the suite's methods, then random weights first, then by name."""
-    planned = list(outline.methods) if outline else []
+    """Return the rows with records, and those of the suite's methods without."""
     found = {(r.method, r.backbone) for r in transfers(cells)}
-    found |= {(method, "") for method in planned if method not in {method for method, _ in found}}
-
-    def order(row: Row) -> tuple[object, ...]:
-        place = planned.index(row[0]) if row[0] in planned else len(planned)
-        return place, row[0] != "scratch", row
-
-    return sorted(found, key=order)
+    recorded = {method for method, _ in found}
+    waiting = {(method, "") for method in outline.methods if method not in recorded} if outline else set()
+    return row_order(found | waiting, outline)
 
 
 def _pretraining(own: Own, context: Context) -> Cells:

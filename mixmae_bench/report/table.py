@@ -16,10 +16,10 @@ WIDEST = 18
 
 @dataclass(frozen=True)
 class Section:
-    """Neighbouring columns of a table: a title and the number of columns."""
+    """Neighbouring columns of a table: a title, and their headings in a table of their own."""
 
     title: str
-    columns: int
+    columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ def split(table: Table) -> list[Table]:
     """
     if len(table.columns) <= WIDEST or not table.sections:
         return [table]
-    start = names = len(table.columns) - sum(section.columns for section in table.sections)
+    start = names = len(table.columns) - sum(len(section.columns) for section in table.sections)
     parts = []
     for section in table.sections:
-        chosen = [*range(names), *range(start, start + section.columns)]
-        start += section.columns
-        rows = [[row[i] for i in chosen] for row in table.rows]
-        parts.append(Table(section.title, [table.columns[i] for i in chosen], rows))
+        end = start + len(section.columns)
+        rows = [[*row[:names], *row[start:end]] for row in table.rows]
+        parts.append(Table(section.title, [*table.columns[:names], *section.columns], rows))
+        start = end
     return [*parts[:-1], replace(parts[-1], notes=table.notes)]
 
 

@@ -112,7 +112,7 @@ class Record:
     stderr: dict[str, float] = field(default_factory=dict)
     resamples: int | None = None
     losses: list[float] = field(default_factory=list)
-    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
     epoch_iterations: int | None = None
     grad_norms: list[float] = field(default_factory=list)
     num_samples: int
