@@ -26,6 +26,7 @@ MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "engine.distributed")
 DATASETS = _child(_DATASETS, "datasets.catalog", "datasets.tuning_split")
 HOOKS = _child(
     _HOOKS,
+    "engine.curves",
     "engine.distributed",
     "engine.gpu",
     "engine.load_audit",

@@ -12,6 +12,7 @@ COMMANDS = (
     "clean",
     "report",
     "table",
+    "compare",
     "validate",
     "verify",
     "convert",

@@ -40,7 +40,7 @@ def _suites() -> Iterator[tuple[str, str]]:
 
     for name, outline in shipped_outlines().items():
         tuning = f", after {outline.tuning_runs()} runs of tuning" if outline.grids else ""
-        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.tasks)}{tuning}"
+        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.methods)}{tuning}"
 
 
 def _models() -> Iterator[tuple[str, str]]:

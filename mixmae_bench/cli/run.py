@@ -61,8 +61,8 @@ def main(args: argparse.Namespace) -> int:
         return 0
     with console.status("starting"), without_collection():
         # Imported here, as torch and mmengine take seconds to import.
+        from mixmae_bench.report.make import read_results, table_of_suite
         from mixmae_bench.report.page import write_report
-        from mixmae_bench.report.suite import suite_table
         from mixmae_bench.report.table import markdown
         from mixmae_bench.suite.run import run_suite
         from mixmae_bench.system.files import write_atomically
@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
         args.rerun,
     )
     if records:
-        table = markdown(suite_table(suite.name, records))
+        table = markdown(table_of_suite(suite.outline(), records, read_results()))
         write_atomically(work_dir / "table.md", table)
         console.print(table, **PLAIN)
         console.print(f"written: {work_dir / 'table.md'}, {work_dir / 'records.jsonl'}", **PLAIN)

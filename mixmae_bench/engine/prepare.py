@@ -48,7 +48,7 @@ def prepare(
         checkpoint: Checkpoint that the backbone starts from, or None for the config's.
         hooks: Entries of `custom_hooks` to add.
         trackers: Names of experiment trackers to log to (see `trackers.track`).
-        name: Group of runs and name of this run, for trackers.
+        name: Group of runs and name of this run, for trackers and curves.
         by_option: Whether the calling command has --cfg-options, for error messages.
 
     Raises:
@@ -66,7 +66,8 @@ def prepare(
         cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
     if resume:
         resume_latest(cfg)
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *hooks]
+    curves = dict(type="mixmae_bench.CurvesHook", name=name[1])
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), curves, *hooks]
     add_checkpoint_hooks(cfg)
     track(cfg, trackers, *name)
     return cfg

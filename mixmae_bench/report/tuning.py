@@ -30,7 +30,7 @@ def tuning_plot(suite: Outline, work_dir: Path) -> Figure | None:
     records = [r for r in lines if is_tuning(r) and (r.suite, r.suite_version) == (suite.name, suite.version)]
     if not records or not suite.grids:
         return None
-    methods = list(suite.tasks)
+    methods = list(suite.methods)
     widths = [
         len({point[next(reversed(point))] for point in grid if point}) or 1 for grid in suite.grids.values()
     ]

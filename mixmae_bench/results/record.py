@@ -51,6 +51,10 @@ class Record:
             top-1, bootstrap for AP and mIoU. The standard error over seeds needs several records.
         resamples: Number of bootstrap resamples, or 0 without bootstrap.
         losses: Mean training loss of every epoch, in order.
+        curves: Metrics of the evaluations before the last one, by name, as pairs of epoch and value. The last
+            evaluation is in `metrics`.
+        epoch_iterations: Iterations of one epoch, in batches per process. The last loss is at
+            `iterations / epoch_iterations` epochs, and each loss before it one epoch earlier.
         grad_norms: Mean 2-norm of the gradient over all parameters in every epoch, before clipping, without
             the steps that loss scaling skipped.
         num_samples: Number of images that the metrics are computed on.
@@ -63,6 +67,8 @@ class Record:
         config_hash: Hash of the resolved config.
         data_hash: Hash of the data (see `mixmae_bench.datasets.identity`).
         checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
+        pretrained_by: Config of the pretraining that made a given checkpoint, relative to the suite, which
+            states it.
         checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
         epochs: Epochs of the training, or None if it is counted in iterations.
         iterations: Iterations of the training, in batches per process.
@@ -112,6 +118,8 @@ class Record:
     stderr: dict[str, float] = field(default_factory=dict)
     resamples: int | None = None
     losses: list[float] = field(default_factory=list)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    epoch_iterations: int | None = None
     grad_norms: list[float] = field(default_factory=list)
     num_samples: int
     params: int
@@ -123,6 +131,7 @@ class Record:
     data_hash: str | None = None
     checkpoint: str | None
     checkpoint_filled: float | None
+    pretrained_by: str | None = None
     epochs: int | None
     iterations: int | None = None
     lr: float | None = None

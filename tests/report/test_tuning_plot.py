@@ -11,7 +11,7 @@ from report_records import record
 
 from mixmae_bench.report.page import report
 from mixmae_bench.report.tuning import tuning_plot
-from mixmae_bench.results.outline import Outline
+from mixmae_bench.results.outline import Outline, OutlinedMethod, OutlinedTask
 from mixmae_bench.results.record import append_record
 from mixmae_bench.results.tuning import TUNING_FILE
 
@@ -25,10 +25,11 @@ def value(point: dict, method: str) -> float:
 
 @pytest.fixture
 def suite() -> Outline:
-    tasks = dict.fromkeys(METHODS, ("classification", "probe"))
+    tasks = tuple(OutlinedTask(name, "digits", Path("c.py")) for name in ("classification", "probe"))
+    methods = {name: OutlinedMethod(tasks, name) for name in METHODS}
     sample = record("scratch", 0, top1=1.0)
     grids = {"classification": GRID, "probe": ({},)}
-    return Outline(sample.suite, sample.suite_version, Path("s.yaml"), (0,), tasks, frozenset(), {}, grids)
+    return Outline(sample.suite, sample.suite_version, Path("s.yaml"), (0,), methods, grids)
 
 
 def write(folder: Path, suite: Outline, without: tuple = ()) -> Path:
