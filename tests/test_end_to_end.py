@@ -29,6 +29,7 @@ from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.datasets.identity import file_hash
 from mixmae_bench.engine.config import content_hash, load_config
 from mixmae_bench.registry import MODELS
+from mixmae_bench.results.curves import curves_of, read_training
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.plan import Plan
@@ -191,6 +192,18 @@ def test_a_record_holds_what_was_run_and_on_what(records: dict[str, Record], nam
     assert record.hardware["cpu"]
     assert record.hardware["cores"] >= 1
     assert record.hardware["gpu"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_folder_of_a_run_has_the_curves_of_its_record(
+    smoke: Run, records: dict[str, Record], name: str
+) -> None:
+    record = records[name]
+    training = read_training(smoke.folder / name)
+    assert (training.name, training.config) == (name, record.task)
+    assert training.curves == curves_of(record)
+    assert [epoch for epoch, _ in training.curves["loss"]] == [1, 2]
+    assert (record.curves, record.iterations) == ({}, 2 * record.epoch_iterations)
 
 
 @pytest.mark.parametrize("name", RUNS)
