@@ -15,7 +15,7 @@ from mixmae_bench.backbones.layers import window_kernel
 from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-TOLERANCE = {torch.float32: 2e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float32: 5e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 """Largest error allowed, as a fraction of the largest value."""
 
 gpu = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a GPU")
@@ -124,24 +124,125 @@ def assert_right(case: Case) -> None:
         assert error < TOLERANCE[case.qkv.dtype], name
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+HALF, SINGLE = torch.float16, torch.float32
+
+
 @pytest.mark.parametrize(
-    ("n", "head_dim", "options"),
+    ("n", "head_dim", "dtype", "options"),
     [
-        (1, 32, dict(segments=1)),
-        (9, 64, dict(heads=3)),
-        (35, 32, dict(own_coords=True, padding=3)),
-        (49, 32, dict(padding=5, images=3)),
-        (49, 64, dict(segments=1, scale=0.3)),
-        (49, 32, dict(segments=10**6, windows=1)),
-        (64, 32, dict(own_coords=True, segments=1)),
-        (100, 32, dict(own_coords=True, padding=9, windows=1)),
-        (100, 64, dict(windows=1)),
-        (196, 32, dict(windows=1, heads=2, images=1, padding=7)),
-        (256, 32, dict(windows=1, images=1, segments=4)),
+        (1, 32, SINGLE, dict(segments=1)),
+        (9, 64, HALF, dict(heads=3, windows=1)),
+        (35, 32, SINGLE, dict(own_coords=True, padding=3)),
+        (49, 32, SINGLE, dict(padding=5, heads=2)),
+        (49, 64, HALF, dict(segments=1, scale=0.3)),
+        (49, 32, SINGLE, dict(segments=10**6, windows=1)),
+        (64, 32, HALF, dict(own_coords=True, segments=1)),
+        (64, 64, SINGLE, dict(own_coords=True, windows=1)),
+        (100, 32, SINGLE, dict(own_coords=True, padding=9, windows=1)),
+        (196, 32, SINGLE, dict(windows=1, images=1, padding=7)),
     ],
 )
 def test_output_and_gradients_are_those_of_the_definition(
-    n: int, head_dim: int, options: dict, dtype: torch.dtype
+    n: int, head_dim: int, dtype: torch.dtype, options: dict
 ) -> None:
     assert_right(make(n, head_dim, dtype, **options))
+
+
+@gpu
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("own_coords", [False, True])
+@pytest.mark.parametrize("head_dim", [32, 64])
+@pytest.mark.parametrize("n", [16, 49, 64, 65, 100, 128, 144, 196, 256])
+def test_gpu_many_images_and_heads(n: int, head_dim: int, own_coords: bool, dtype: torch.dtype) -> None:
+    assert_right(
+        make(n, head_dim, dtype, images=37, windows=5, heads=6, padding=n // 9, own_coords=own_coords)
+    )
+
+
+@gpu
+def test_gpu_tf32_is_used_only_where_torch_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make(196, heads=4)
+    exact = fused(case)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+    for own, right in zip(fused(case), exact, strict=True):
+        assert 0 < (own - right).abs().max() < 5e-3 * right.abs().max()
+
+
+def test_the_last_chunk_of_images_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_kernel, "PROGRAMS", 2)
+    for own_coords in (False, True):
+        assert_right(make(49, images=3, windows=1, own_coords=own_coords))  # 2 images and 1
+
+
+@pytest.mark.parametrize("own_coords", [False, True])
+def test_two_runs_give_equal_bits(own_coords: bool) -> None:
+    case = make(49, images=2 if DEVICE.type == "cpu" else 64, own_coords=own_coords)
+    for first, second in zip(fused(case), fused(case), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_gradients_of_any_layout_are_accepted() -> None:
+    case = make(9)
+    case.qkv.requires_grad_()
+    rest = case.arguments()[1:]
+    (expanded,) = torch.autograd.grad(fused_window_attention(case.qkv, *rest).sum(), case.qkv)
+    out = fused_window_attention(case.qkv, *rest)
+    (right,) = torch.autograd.grad(out, case.qkv, torch.ones_like(out))
+    assert torch.equal(expanded, right)
+
+
+def test_the_operator_is_registered_correctly() -> None:
+    case = make(9, windows=1)
+    arguments = (case.qkv.requires_grad_(), case.table.requires_grad_(), *case.arguments()[2:-1], 0.2)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.mixmae_bench.window_attention, arguments, test_utils=checks)
+
+
+def test_it_is_compiled_as_part_of_one_graph() -> None:
+    case = make(9, windows=1)
+
+    def layer(qkv: Tensor, table: Tensor) -> Tensor:
+        return fused_window_attention(qkv * 2, table, *case.arguments()[2:]) + 1
+
+    backend = "aot_eager" if DEVICE.type == "cpu" else "inductor"
+    compiled = torch.compile(layer, backend=backend, fullgraph=True)
+    for own, right in zip(*(outcome(f, case.qkv, case.table) for f in (compiled, layer)), strict=True):
+        torch.testing.assert_close(own, right)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (dict(qkv=torch.zeros(2, 9, 3 * 48)), "does not support head_dim 48"),
+        (dict(qkv=torch.zeros(2, 9, 3 * 32, dtype=torch.float64)), "does not support .*float64"),
+        (dict(qkv=torch.zeros(9, 2, 3 * 32).transpose(0, 1)), "contiguous"),
+        (dict(index=torch.zeros(1, 257, dtype=torch.int32)), r"does not support .*\(1, 257\)"),
+        (dict(index=torch.arange(9).view(1, 9)), "index must be int32"),
+        (dict(coords=torch.zeros(1, 1, 9, 2)), "coords must be int32"),
+        (dict(coords=torch.zeros(3, 1, 9, 2, dtype=torch.int32)), "coords are of 3 images, qkv of 2"),
+        (dict(segment_ids=torch.zeros(1, 8, dtype=torch.int32)), r"segment_ids \(1, 8\)"),
+        (dict(side=4), "side 4 odd"),
+        (dict(table=torch.zeros(25, 2)), r"table \(25, 2\)"),
+    ],
+)
+def test_unsupported_arguments_are_errors(change: dict[str, Tensor | int], reason: str) -> None:
+    case = make(9, windows=1)
+    for name, value in change.items():
+        setattr(case, name, value.to(DEVICE) if isinstance(value, Tensor) else value)
+    with pytest.raises(ValueError, match=reason):
+        fused_window_attention(*case.arguments())
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "slots", "dtype", "supported"),
+    [
+        (32, 1, torch.float32, True),
+        (64, 256, torch.bfloat16, True),
+        (48, 49, torch.float32, False),
+        (32, 257, torch.float32, False),
+        (32, 0, torch.float32, False),
+        (32, 49, torch.float64, False),
+    ],
+)
+def test_supported_sizes(head_dim: int, slots: int, dtype: torch.dtype, supported: bool) -> None:
+    assert kernel_supports(DEVICE, head_dim, slots, dtype) is supported

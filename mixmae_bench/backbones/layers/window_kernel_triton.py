@@ -38,7 +38,7 @@ def _slots(index, segment_ids, window, slots, n):
 def _places(coords, window, slots, n, side):
     """Return y * side + x of slots.
 
-    The row of a pair in the table is this of the query minus this of the key, plus the middle row of the table.
+    The row of a pair in the table is its query's minus its key's, plus the middle row.
     """
     y = tl.load(coords + (window * n + slots) * 2, mask=slots < n, other=0)
     x = tl.load(coords + (window * n + slots) * 2 + 1, mask=slots < n, other=0)
