@@ -4,9 +4,9 @@ Logits stay on the chip and are computed again in the backward pass. Tokens stay
 kernels in `window_kernel_triton` gather the rows of a window and write results back in the same places.
 Results and all gradients are deterministic, because no kernel uses atomic operations.
 
-Cost of one layer with 128 images of 56x56 tokens, windows of 14x14, 4 heads of 32 channels, in bfloat16: 3.1e8
-logits take 64 multiply-adds each forward and 224 backward. Forward reads 0.3 GB and writes 0.1 GB of memory.
-Backward reads 0.9 GB and writes 0.3 GB. Blocks of one window share keys and values in the L2 cache.
+Cost of one layer with 128 images of 56x56 tokens, windows of 14x14 and 4 heads of 32 channels in bfloat16:
+3.1e8 logits take 64 multiply-adds each forward and 224 backward. Forward reads 0.3 GB and writes 0.1 GB of
+memory. Backward reads 0.9 GB and writes 0.3 GB. Blocks of one window share keys and values in the L2 cache.
 """
 
 from dataclasses import dataclass

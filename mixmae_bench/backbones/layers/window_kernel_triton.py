@@ -15,6 +15,9 @@ import triton
 import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
+SIZES = ["B", "L", "windows", "heads", "n", "side", "images"]
+"""Arguments that do not cause a compilation for every stage of a network."""
+
 STEPS = tl.constexpr(8)
 """Queries of a block that share a copy of the gradient of the table."""
 
@@ -91,7 +94,7 @@ def _add_to_copies(copies, table_rows, grads, allowed, table_size, QUERIES: tl.c
         tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def attend(
     qkv,
     table,
@@ -148,7 +151,7 @@ def attend(
     tl.store(lse + place + rows, highest + tl.log2(total), mask=queries >= 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward_queries(
     qkv,
     table,
@@ -233,7 +236,7 @@ def backward_queries(
         _add_to_copies(copies, table_rows, grad_bias, allowed, side * side, QUERIES)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward_keys(
     qkv,
     table,
