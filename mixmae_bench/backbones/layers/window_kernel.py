@@ -21,8 +21,8 @@ HEAD_DIMS = (32, 64)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MAX_SLOTS = 256
 HAS_TRITON = find_spec("triton") is not None
-PROGRAMS = 1024
-"""Programs that a launch over chunks of images should have: about 8 per multiprocessor of an H100."""
+PROGRAMS = 768
+"""Programs that a launch over chunks of images should have: about 6 per multiprocessor of an H100."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Launch:
     num_stages: int = 1
 
 
-# Both keep a block of logits (8 KB in float32) in registers, and at most 48 KB in shared memory.
-ATTEND = Launch(queries=64, keys=32)
-BACKWARD_KEYS = Launch(queries=32, keys=64)
+# By bytes per value. A block of logits, 8 KB in float32, is in registers; at most 66 KB are in shared memory.
+# Without TF32, float32 products run without tensor cores and need the registers of more warps.
+ATTEND = {2: Launch(queries=64, keys=32), 4: Launch(queries=64, keys=32, num_warps=8)}
+BACKWARD_KEYS = {2: Launch(queries=32, keys=64), 4: Launch(queries=32, keys=64, num_warps=8)}
 
 
 def backward_queries_launch(slots: int, itemsize: int, shared: bool) -> Launch:
@@ -48,10 +49,10 @@ def backward_queries_launch(slots: int, itemsize: int, shared: bool) -> Launch:
     A pipelined loop loads them one image ahead, which takes 131 KB of 227 KB for 256 slots of 64 channels in
     bfloat16. A loop that adds to the table for every image must not be pipelined: loads would come too early.
     """
-    num_stages = 2 if shared and itemsize == 2 else 1
-    if slots <= 64:
-        return Launch(64, 64, 4, num_stages)
-    return Launch(32, 128, 4, num_stages) if slots <= 128 else Launch(32, 256, 8, num_stages)
+    keys = 64 if slots <= 64 else 128 if slots <= 128 else 256
+    if itemsize == 4:
+        return Launch(32, keys, 8)
+    return Launch(64 if keys == 64 else 32, keys, 8 if keys == 256 else 4, 2 if shared else 1)
 
 
 def kernel_supports(device: torch.device, head_dim: int, slots: int, dtype: torch.dtype) -> bool:
@@ -148,9 +149,9 @@ def _attend(
     k, n = index.shape
     out = qkv.new_empty(B, L, width // 3)
     lse = qkv.new_empty(B, k, num_heads, n, dtype=torch.float32)
-    sizes = (L, k, num_heads, n, side, scale)
+    sizes, launch = (L, k, num_heads, n, side, scale), ATTEND[qkv.itemsize]
     with torch.cuda.device_of(qkv):
-        kernels.attend[_blocks(n, ATTEND.queries) * num_heads * k, B](
+        kernels.attend[_blocks(n, launch.queries) * num_heads * k, B](
             qkv,
             _by_head(table),
             index,
@@ -159,7 +160,7 @@ def _attend(
             out,
             lse,
             *sizes,
-            **_options(qkv, coords, num_heads, ATTEND),
+            **_options(qkv, coords, num_heads, launch),
         )
     return out, lse
 
@@ -215,7 +216,8 @@ def _backward(
             **_options(qkv, coords, num_heads, launch),
         )
         if not whole:
-            kernels.backward_keys[_blocks(n, BACKWARD_KEYS.keys) * num_heads * k, B](
+            launch = BACKWARD_KEYS[qkv.itemsize]
+            kernels.backward_keys[_blocks(n, launch.keys) * num_heads * k, B](
                 qkv,
                 by_head,
                 index,
@@ -226,7 +228,7 @@ def _backward(
                 delta,
                 grad_qkv,
                 *sizes,
-                **_options(qkv, coords, num_heads, BACKWARD_KEYS),
+                **_options(qkv, coords, num_heads, launch),
             )
     return grad_qkv, torch.empty_like(table).copy_(grad_table.sum((0, 1, 3)).t())
 

@@ -18,8 +18,8 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 SIZES = ["B", "L", "windows", "heads", "n", "side", "images"]
 """Arguments that do not cause a compilation for every stage of a network."""
 
-STEPS = tl.constexpr(8)
-"""Queries of a block that share a copy of the gradient of the table."""
+STEPS = tl.constexpr(4)
+"""Queries of a block that share a copy of the gradient of the table: fewer take more memory and less time."""
 
 
 @triton.jit
