@@ -60,7 +60,16 @@ class RelativeCoords:
     index: Tensor
 
 
-@torch.compiler.disable  # as `windows.partition`
+def relative_coords_in(
+    windows: Partition | DenseWindows, coords: Tensor | None, dtype: torch.dtype
+) -> list[RelativeCoords] | Tensor:
+    """Return what blocks need of the relative coordinates of packed tokens (coords) or of a map (None)."""
+    if isinstance(windows, DenseWindows):
+        return log_offsets(windows.side, windows.unit, windows.index.device, dtype)
+    return relative_coords_of(windows, coords)
+
+
+@torch.compiler.disable  # as `windows.partition_map`
 def relative_coords_of(partition: Partition, coords: Tensor | None) -> list[RelativeCoords]:
     """Return the relative coordinates of every bucket of a partition.
 
@@ -125,27 +134,25 @@ class PositionAttention(nn.Module):
         self,
         tokens: Tensor,
         windows: Partition | DenseWindows,
-        relative_coords: list[RelativeCoords] | None = None,
+        relative_coords: list[RelativeCoords] | Tensor,
     ) -> Tensor:
         """Attend inside windows; return (B, L, C).
 
         Args:
             tokens: Tokens (B, L, C), see `run_blocks`.
             windows: The windows.
-            relative_coords: Relative coordinates of every bucket of a `Partition`.
+            relative_coords: Result of `relative_coords_in`.
         """
         qkv = self.qkv(tokens)
         if isinstance(windows, DenseWindows):
-            out = window_attention(qkv, self.num_heads, self.table(windows), windows)
+            out = window_attention(qkv, self.num_heads, self.table(relative_coords), windows)
         else:
             out = attend_in_segments(qkv, self.num_heads, map(self.bias, relative_coords), windows)
         return self.proj(out)
 
-    def table(self, windows: DenseWindows) -> Tensor:
-        """Return the biases of all possible relative coordinates in windows, (side * side, heads)."""
-        weight = self.posmlp[0].weight
-        values = log_offsets(windows.side, windows.unit, weight.device, weight.dtype)
-        return self.posmlp(values)[0, :, 0].T
+    def table(self, offsets: Tensor) -> Tensor:
+        """Return the biases (rows, heads) of `log_offsets` (1, 2, 1, rows)."""
+        return self.posmlp(offsets.to(self.posmlp[0].weight.dtype)).view(self.num_heads, -1).T
 
     def bias(self, relative_coords: RelativeCoords) -> Tensor:
         """Return biases (b, k, heads, n, n): the MLP runs once per distinct value."""
@@ -181,7 +188,7 @@ class Block(nn.Module):
         self,
         tokens: Tensor,
         windows: Partition | DenseWindows,
-        relative_coords: list[RelativeCoords] | None = None,
+        relative_coords: list[RelativeCoords] | Tensor,
     ) -> Tensor:
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), windows, relative_coords))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
@@ -293,10 +300,10 @@ class UMSwin(Encoder):
                 # Coordinates of the top-left token of each 2x2 block, halved without rounding.
                 coords = None if coords is None else coords[:, ::2, ::2] / 2
             stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
-            of_partition = partial(relative_coords_of, coords=coords)
+            of_windows = partial(relative_coords_in, coords=coords, dtype=tokens.dtype)
             patch = self.out_strides[-1] / (2 * self.out_strides[stage])  # of a mask, in tokens
             packed = None if coords is None else Packed(coords, patch)
-            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_partition, self.with_cp, packed)
+            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_windows, self.with_cp, packed)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

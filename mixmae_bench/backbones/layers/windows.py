@@ -192,19 +192,19 @@ def run_blocks(
     blocks: Iterable[nn.Module],
     maps: Tensor,
     segment_ids: Tensor | None,
-    of_partition: Callable[[Partition], object] | None = None,
+    of_windows: Callable[[Partition | DenseWindows], object] | None = None,
     with_cp: bool = False,
     packed: Packed | None = None,
 ) -> Tensor:
     """Run window attention blocks at one resolution, in the form that `forms` chooses.
 
     Args:
-        blocks: Called with tokens and their windows: arranged tokens (B, L, C), their `Partition`, and the
-            result of `of_partition` for it; or row-major tokens (B, L, C) and their `DenseWindows`.
-            `block.attn` has the attributes `window_size` and `shifted`.
+        blocks: Called with tokens (B, L, C), their windows, and the result of `of_windows` for them. Tokens
+            are arranged for a `Partition` and row-major for `DenseWindows`. `block.attn` has the attributes
+            `window_size` and `shifted`.
         maps: Tokens (B, H, W, C).
         segment_ids: Integer map (H, W), from 0, or None if all tokens have the same ID.
-        of_partition: Computes values shared by blocks of the same partition, such as relative coordinates.
+        of_windows: Computes values shared by blocks of the same windows, such as relative coordinates.
         with_cp: See `checkpointing.call`.
         packed: Coordinates of packed maps for `DenseWindows`, or None for the coordinates in the map.
 
@@ -213,17 +213,19 @@ def run_blocks(
     """
     form = chosen_form(maps.device)
     if form == "segments":
-        return _run_in_segments(blocks, maps, segment_ids, of_partition, with_cp)
-    size, found = map_size(maps), {}
+        return _run_in_segments(blocks, maps, segment_ids, of_windows, with_cp)
+    size = map_size(maps)
+    found: dict[tuple[int, bool], tuple] = {}
     tokens = maps.flatten(1, 2)
     for block in blocks:
         key = block.attn.window_size, block.attn.shifted
         if key not in found:
             if packed is None:
-                found[key] = dense_windows(size, *key, segment_ids, maps.device, form == "kernel")
+                windows = dense_windows(size, *key, segment_ids, maps.device, form == "kernel")
             else:
-                found[key] = packed_windows(packed, *key, segment_ids, form == "kernel")
-        tokens = call(block, tokens, found[key], with_cp=with_cp)
+                windows = packed_windows(packed, *key, segment_ids, form == "kernel")
+            found[key] = (windows,) if of_windows is None else (windows, of_windows(windows))
+        tokens = call(block, tokens, *found[key], with_cp=with_cp)
     return tokens.unflatten(1, size)
 
 
@@ -231,7 +233,7 @@ def _run_in_segments(
     blocks: Iterable[nn.Module],
     maps: Tensor,
     segment_ids: Tensor | None,
-    of_partition: Callable[[Partition], object] | None,
+    of_windows: Callable[[Partition | DenseWindows], object] | None,
     with_cp: bool,
 ) -> Tensor:
     """Compute `run_blocks` in segments; tokens are reordered only between different windows."""
@@ -241,9 +243,7 @@ def _run_in_segments(
         windows = block.attn.window_size, block.attn.shifted
         if windows not in partitions:
             partition = partition_map(map_size(maps), *windows, segment_ids, maps.device)
-            partitions[windows] = (
-                (partition,) if of_partition is None else (partition, of_partition(partition))
-            )
+            partitions[windows] = (partition,) if of_windows is None else (partition, of_windows(partition))
         partition, *shared = partitions[windows]
         if here is None:
             tokens = partition.arrange(tokens)

@@ -11,7 +11,7 @@ from mixmae_bench.backbones.layers.dense_windows import geometry
 from mixmae_bench.backbones.layers.forms import attention_form
 from mixmae_bench.backbones.layers.packed_windows import Packed, packed_windows
 from mixmae_bench.backbones.layers.windows import WindowAttention, partition_map, run_blocks
-from mixmae_bench.backbones.um_swin import PositionAttention, UMSwin
+from mixmae_bench.backbones.um_swin import PositionAttention, UMSwin, relative_coords_in
 from mixmae_bench.methods.um_mae import packed_coords
 
 CPU = torch.device("cpu")
@@ -189,7 +189,8 @@ def test_packed_images_have_the_biases_of_their_coordinates(
     attn = PositionAttention(6, 2, side, shifted, 4).double()
     coords, ids = coords_of(3, height, width, patch), segment_map(segments, height, width)
     windows = packed_windows(Packed(coords, patch), side, shifted, ids, False)
-    bias = windows.bias(attn.table(windows), torch.float64).unflatten(0, (3, -1))
+    offsets = relative_coords_in(windows, coords, torch.float64)
+    bias = windows.bias(attn.table(offsets), torch.float64).unflatten(0, (3, -1))
     compared = 0
     for image, (window, tokens) in itertools.product(range(3), enumerate(windows.index.tolist())):
         own = windows.segment_ids[window]
