@@ -46,16 +46,16 @@ def _attend_with_kernel(
     qkv: Tensor, num_heads: int, table: Tensor, windows: DenseWindows, scale: float | None
 ) -> Tensor:
     try:
-        from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports
+        from mixmae_bench.backbones.layers import window_kernel
     except ImportError as error:
         raise UserError(f"the attention kernel is not available ({error}); set {VARIABLE}=plain") from error
-    if not kernel_supports(qkv, num_heads, windows.index):
+    dim, slots = qkv.shape[-1] // (3 * num_heads), windows.index.shape[1]
+    if not window_kernel.kernel_supports(qkv.device, dim, slots, qkv.dtype):
         raise UserError(
-            f"the attention kernel does not support {qkv.dtype} on {qkv.device.type} with "
-            f"{qkv.shape[-1] // (3 * num_heads)} channels per head and windows of {windows.index.shape[1]} "
-            f"tokens; set {VARIABLE}=plain"
+            f"the attention kernel does not support {qkv.dtype} on {qkv.device.type} with {dim} channels per "
+            f"head and windows of {slots} tokens; set {VARIABLE}=plain"
         )
-    return fused_window_attention(
+    return window_kernel.fused_window_attention(
         qkv,
         table,
         windows.index,
