@@ -28,9 +28,9 @@ HOOKS = _child(
     "engine.distributed",
     "engine.finite",
     "engine.load_audit",
+    "engine.outcomes",
     "engine.pictures",
     "engine.resume",
-    "engine.stderr",
     "suite.hooks",
 )
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "engine.precision")

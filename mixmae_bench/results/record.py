@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the record's fields; increase it with every new field and every change of a field's meaning.
 
 A new field has a default that means "not recorded": None, or an empty list or dict. If a meaning changes, add
@@ -89,6 +89,9 @@ class Record:
         hardware: CPU, cores and GPU.
         absent_classes: Names of classes that AP or mIoU leave out, as they occur in no validation image
             (for mIoU: and in no prediction).
+        outcomes: File of the per-image outcomes, relative to the folder of the records (see
+            `mixmae_bench.results.outcomes`), or None.
+        outcomes_hash: SHA-256 (16 digits) of this file, or None.
     """
 
     schema: int
@@ -136,6 +139,8 @@ class Record:
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
     absent_classes: list[str] = field(default_factory=list)
+    outcomes: str | None = None
+    outcomes_hash: str | None = None
 
 
 def _from_1(values: dict) -> dict:
