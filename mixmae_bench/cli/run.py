@@ -95,6 +95,7 @@ def main(args: argparse.Namespace) -> int:
         from mixmae_bench.report.page import write_report
         from mixmae_bench.report.suite import suite_table
         from mixmae_bench.report.table import markdown
+        from mixmae_bench.report.verdicts import verdicts_markdown
         from mixmae_bench.suite.run import run_suite
         from mixmae_bench.suite.workers import Workers
         from mixmae_bench.system.files import write_atomically
@@ -114,6 +115,9 @@ def main(args: argparse.Namespace) -> int:
         write_atomically(work_dir / "table.md", table)
         console.print(table, **PLAIN)
         console.print(f"written: {work_dir / 'table.md'}, {work_dir / 'records.jsonl'}", **PLAIN)
+        if verdicts := verdicts_markdown(records, [work_dir], "#").lstrip():
+            write_atomically(work_dir / "verdicts.md", verdicts)
+            console.print(f"verdicts: {work_dir / 'verdicts.md'}", **PLAIN)
         console.print(f"report: {write_report(suite.outline(), work_dir)}", **PLAIN)
     for name, why in failed.items():
         console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)

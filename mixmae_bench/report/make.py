@@ -11,6 +11,7 @@ from mixmae_bench.report.pretraining import pretraining_table
 from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.suite import Waiting, suite_table
 from mixmae_bench.report.table import Table, markdown_body
+from mixmae_bench.report.verdicts import verdicts_markdown
 from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.published import Published, read_published
@@ -52,6 +53,7 @@ class Results:
         speeds: Records of speed and memory.
         complaints: One message for each line of a file that is not a record.
         outlines: Suites that have a table, by name.
+        folders: Folders of the files of `records`, which have the per-image outcomes.
     """
 
     published: dict[str, list[Published]]
@@ -60,6 +62,7 @@ class Results:
     speeds: list[Speed]
     complaints: list[str]
     outlines: Mapping[str, Outline]
+    folders: list[Path]
 
 
 def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[Path] = ()) -> Results:
@@ -77,6 +80,7 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
             raise UserError(f"records {file} do not exist; give the records.jsonl of a run")
     folder, complaints = shipped("results"), []
     measured = folder / "measured"
+    sources = files or sorted(measured.rglob("records.jsonl"))
 
     def read(paths: Sequence[Path], reader: Callable[[Path], tuple[list, list[str]]]) -> list:
         lines = []
@@ -88,11 +92,12 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
 
     return Results(
         read_published(folder / "published"),
-        read(files or sorted(measured.rglob("records.jsonl")), read_records),
+        read(sources, read_records),
         read(sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)),
         read(sorted(measured.glob("speed/*.jsonl")), lambda path: read_lines(path, Speed, SPEED_SCHEMA)),
         complaints,
         outlines or {},
+        [path.parent for path in sources],
     )
 
 
@@ -159,5 +164,12 @@ def _text(value: object) -> str:
 
 def results_page(results: Results) -> str:
     """Return the text of results/README.md: every table except 'records'."""
-    tables = [make_table(name, results) for name in NAMES if name != "records"]
-    return HEAD + "".join(f"\n## {table.title}\n\n{markdown_body(table)}" for table in tables)
+    text = HEAD
+    for name in NAMES:
+        if name != "records":
+            table = make_table(name, results)
+            text += f"\n## {table.title}\n\n{markdown_body(table)}"
+        if name in SUITES:
+            records = [r for r in results.records if r.suite == name]
+            text += verdicts_markdown(records, results.folders, "###")
+    return text

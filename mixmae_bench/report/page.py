@@ -17,6 +17,7 @@ from mixmae_bench.report.rows import Row, make_rows
 from mixmae_bench.report.suite import column, flops, latest, parameters, suite_table
 from mixmae_bench.report.summary import NOISE, summary
 from mixmae_bench.report.table import Table, numeric
+from mixmae_bench.report.verdicts import verdict_tables
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.record import Record, read_records
@@ -87,6 +88,7 @@ def report(suite: Outline, work_dir: Path) -> str:
         summary=summary(rows),
         results=suite_table(suite.name, records),
         plots={name: draw(rows) for name, draw in PLOTS.items()},
+        verdicts=verdict_tables(records, [work_dir]),
         papers=_papers(suite, records),
         pictures=_pictures(suite, work_dir),
         outcomes=_outcomes(records),

@@ -11,9 +11,12 @@ parts:
   subtracted here.
 
 This is the variance of a mean in a crossed design of two random factors, (MS_seeds + MS_images -
-MS_interaction) / (seeds x images) with mean squares MS. The critical value of the test joins Student's t for
-each part, weighted by its variance (Cochran and Cox, Experimental Designs, 1957, section 4.14), with Welch's
-degrees of freedom for the seeds and resamples - 1 for the images.
+MS_interaction) / (seeds x images) with mean squares MS.
+
+The critical value of the test is the mean of those of Student's t for each part, weighted by its variance
+(Cochran and Cox, Experimental Designs, 1957, section 4.14), with seeds - 1 degrees of freedom for the seeds of
+a method and resamples - 1 for the images. Unlike the degrees of freedom of Welch and Satterthwaite, it keeps
+the level for two or three seeds too (docs/statistics.md).
 """
 
 from collections.abc import Sequence
@@ -137,14 +140,9 @@ def critical_value(
     between: Sequence[NDArray], images: NDArray, seeds: Sequence[int], resamples: int, level: float
 ) -> NDArray[np.float64]:
     """Return the number of standard errors from which a difference is significant; see the module."""
-    parts = _over_seeds(between, seeds)
-    total = np.maximum(sum(parts), np.finfo(float).tiny)
-    squares = sum(part**2 / (n - 1) for part, n in zip(parts, seeds, strict=True))
-    freedom = np.where(squares > 0, total**2 / np.maximum(squares, np.finfo(float).tiny), min(seeds) - 1)
-    value = total * t.isf(level / 2, freedom)
-    if resamples:
-        value = value + images * t.isf(level / 2, resamples - 1)
-    return value / (total + images)
+    parts, freedoms = [*_over_seeds(between, seeds), images], [*seeds, resamples or 2]
+    values = [part * t.isf(level / 2, n - 1) for part, n in zip(parts, freedoms, strict=True)]
+    return sum(values) / np.maximum(sum(parts), np.finfo(float).tiny)
 
 
 def image_difference(first: Runs, second: Runs) -> tuple[float, float]:
@@ -179,4 +177,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _over_seeds(variances: Sequence[NDArray], seeds: Sequence[int]) -> list[NDArray]:
+    """Return the variance of each method's mean over seeds."""
     return [variance / n for variance, n in zip(variances, seeds, strict=True)]
