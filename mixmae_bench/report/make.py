@@ -11,7 +11,6 @@ from mixmae_bench.report.pretraining import pretraining_table
 from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.suite import Waiting, suite_table
 from mixmae_bench.report.table import Table, markdown_body
-from mixmae_bench.report.verdicts import verdicts_markdown
 from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.published import Published, read_published
@@ -163,7 +162,10 @@ def _text(value: object) -> str:
 
 
 def results_page(results: Results) -> str:
-    """Return the text of results/README.md: every table except 'records'."""
+    """Return the text of results/README.md: every table except 'records', and verdicts of the suites."""
+    # Imported here: the statistics need numpy and scipy, single tables do not.
+    from mixmae_bench.report.verdicts import verdicts_markdown
+
     text = HEAD
     for name in NAMES:
         if name != "records":

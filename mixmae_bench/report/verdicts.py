@@ -85,7 +85,7 @@ def _text(comparison: Comparison, sign: int) -> str:
     elif comparison.error is not None:
         text += f" ± {comparison.error:.2f}"
     if comparison.p is not None:
-        text += f", p {comparison.p:.1g}" if comparison.p < 0.1 else f", p {comparison.p:.2f}"
+        text += f", p {comparison.p:.2g}"
     verdict = comparison.verdict if sign > 0 else OPPOSITE.get(comparison.verdict, comparison.verdict)
     return f"{text}: {verdict}" if verdict else text
 

@@ -14,9 +14,9 @@ This is the variance of a mean in a crossed design of two random factors, (MS_se
 MS_interaction) / (seeds x images) with mean squares MS.
 
 The critical value of the test is the mean of those of Student's t for each part, weighted by its variance
-(Cochran and Cox, Experimental Designs, 1957, section 4.14), with seeds - 1 degrees of freedom for the seeds of
-a method and resamples - 1 for the images. Unlike the degrees of freedom of Welch and Satterthwaite, it keeps
-the level for two or three seeds too (docs/statistics.md).
+(Cochran and Cox, Experimental Designs, 1957, section 4.14), with seeds - 1 degrees of freedom for the seeds
+of a method and resamples - 1 for the images. Unlike the degrees of freedom of Welch and Satterthwaite, it
+keeps the level for two or three seeds too (docs/statistics.md).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import binomtest, t
+from scipy.special import stdtrit  # t.isf, without its overhead
+from scipy.stats import binomtest
 
 LEVEL = 0.05
 """Level of the tests, two-sided."""
@@ -141,7 +142,7 @@ def critical_value(
 ) -> NDArray[np.float64]:
     """Return the number of standard errors from which a difference is significant; see the module."""
     parts, freedoms = [*_over_seeds(between, seeds), images], [*seeds, resamples or 2]
-    values = [part * t.isf(level / 2, n - 1) for part, n in zip(parts, freedoms, strict=True)]
+    values = [-part * stdtrit(n - 1, level / 2) for part, n in zip(parts, freedoms, strict=True)]
     return sum(values) / np.maximum(sum(parts), np.finfo(float).tiny)
 
 
