@@ -30,10 +30,10 @@ HOOKS = _child(
     "engine.distributed",
     "engine.gpu",
     "engine.load_audit",
+    "engine.outcomes",
     "engine.pictures",
     "engine.resume",
     "engine.scalars",
-    "engine.stderr",
     "suite.hooks",
 )
 METRICS = _child(_METRICS, "datasets.coco_subset")

@@ -31,6 +31,7 @@ from mixmae_bench.engine.config import content_hash, load_config
 from mixmae_bench.registry import MODELS
 from mixmae_bench.results.curves import curves_of, read_training
 from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.outcomes import read_outcomes
 from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.plan import Plan
 from mixmae_bench.suite.plan import plan as plan_of
@@ -218,6 +219,32 @@ def test_a_record_holds_the_metrics_of_its_task_in_range(records: dict[str, Reco
     assert set(record.metrics) <= METRICS.keys()
     for name, value in record.metrics.items():
         assert 0 <= value <= (10 if name == "loss" else 100)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_per_image_outcomes_lie_beside_the_records_and_give_their_metrics(
+    smoke: Run, records: dict[str, Record], name: str
+) -> None:
+    record = records[name]
+    if record.task == "pretraining":
+        assert (record.outcomes, record.outcomes_hash) == (None, None)
+        return
+    assert record.outcomes == f"outcomes/{record.key}.npz"
+    file = smoke.folder / record.outcomes
+    assert file.stat().st_size < 20_000
+    found = read_outcomes(file, record.outcomes_hash)
+    assert found.parts.keys() == METRICS_OF[record.task]
+    for metric, part in found.parts.items():
+        assert found.value(metric) == pytest.approx(record.metrics[metric], abs=part.rounding)
+    # AP is over all images of the annotations, also those that are not loaded.
+    assert len({*found.images}) == len(found.images) == (200 if record.task == "detection" else 16)
+
+
+def test_verdicts_of_one_seed_are_written_as_none(smoke: Run) -> None:
+    text = (smoke.folder / "verdicts.md").read_text()
+    assert f"verdicts: {smoke.folder / 'verdicts.md'}" in smoke.out.splitlines()
+    assert text.startswith("# Verdicts: classification on digits, top-1\n")
+    assert text.count("No verdict over seeds is possible") == 4
 
 
 @pytest.mark.parametrize("name", RUNS)

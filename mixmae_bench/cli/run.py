@@ -64,6 +64,7 @@ def main(args: argparse.Namespace) -> int:
         from mixmae_bench.report.make import read_results, table_of_suite
         from mixmae_bench.report.page import write_report
         from mixmae_bench.report.table import markdown
+        from mixmae_bench.report.verdicts import verdicts_markdown
         from mixmae_bench.suite.run import run_suite
         from mixmae_bench.system.files import write_atomically
 
@@ -82,5 +83,8 @@ def main(args: argparse.Namespace) -> int:
         write_atomically(work_dir / "table.md", table)
         console.print(table, **PLAIN)
         console.print(f"written: {work_dir / 'table.md'}, {work_dir / 'records.jsonl'}", **PLAIN)
+        if verdicts := verdicts_markdown(records, [work_dir], "#").lstrip():
+            write_atomically(work_dir / "verdicts.md", verdicts)
+            console.print(f"verdicts: {work_dir / 'verdicts.md'}", **PLAIN)
         console.print(f"report: {write_report(suite.outline(), work_dir)}", **PLAIN)
     return report_failures(failed, work_dir, console)

@@ -63,6 +63,7 @@ class Results:
         speeds: Records of speed and memory.
         complaints: One message for each line of a file that is not a record.
         outlines: Suites that have a table, by name.
+        folders: Folders of the files of `records`, which have the per-image outcomes.
     """
 
     published: dict[str, list[Published]]
@@ -71,6 +72,7 @@ class Results:
     speeds: list[Speed]
     complaints: list[str]
     outlines: Mapping[str, Outline]
+    folders: list[Path]
 
 
 def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[Path] = ()) -> Results:
@@ -88,14 +90,16 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
             raise UserError(f"records {file} do not exist; give the records.jsonl of a run")
     folder = shipped("results")
     measured = folder / "measured"
-    records, wrong_records = _read(files or measured_files(), read_records)
+    sources = files or measured_files()
+    records, wrong_records = _read(sources, read_records)
     counts, wrong_counts = _read(
         sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)
     )
     speeds, wrong_speeds = read_speeds(measured)
     complaints = [*wrong_records, *wrong_counts, *wrong_speeds]
     published = read_published(folder / "published")
-    return Results(published, records, counts, speeds, complaints, outlines or {})
+    folders = [path.parent for path in sources]
+    return Results(published, records, counts, speeds, complaints, outlines or {}, folders)
 
 
 def measured_files() -> tuple[Path, ...]:
@@ -186,6 +190,16 @@ def _text(value: object) -> str:
 
 
 def results_page(results: Results) -> str:
-    """Return the text of results/README.md: every table except 'records'."""
-    tables = [make_table(name, results) for name in NAMES if name != "records"]
-    return HEAD + "".join(f"\n## {table.title}\n\n{markdown_body(table)}" for table in tables)
+    """Return the text of results/README.md: every table except 'records', and verdicts of the suites."""
+    # Imported here: the statistics need numpy and scipy, single tables do not.
+    from mixmae_bench.report.verdicts import verdicts_markdown
+
+    text = HEAD
+    for name in NAMES:
+        if name != "records":
+            table = make_table(name, results)
+            text += f"\n## {table.title}\n\n{markdown_body(table)}"
+        if name in SUITES:
+            records = [r for r in results.records if r.suite == name]
+            text += verdicts_markdown(records, results.folders, "###")
+    return text

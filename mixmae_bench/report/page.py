@@ -19,6 +19,7 @@ from mixmae_bench.report.suite import flops, parameters
 from mixmae_bench.report.summary import NOISE, summary
 from mixmae_bench.report.table import Table, number, numeric, split
 from mixmae_bench.report.tuning import tuning_plot
+from mixmae_bench.report.verdicts import verdict_tables
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import PRETRAINING, Outline
 from mixmae_bench.results.record import Record
@@ -93,6 +94,7 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         summary=summary(rows),
         results=split(table_of_suite(suite, records, results)),
         plots=_plots(rows),
+        verdicts=verdict_tables(records, [path.parent for path in files] or [work_dir]),
         papers=_papers(suite, records, results),
         tuning=tuning_plot(suite, work_dir),
         pictures=_pictures(suite, work_dir),

@@ -101,6 +101,9 @@ class Record:
             those of the config.
         tuning_share: For a tuning run, the share of the training images that it was not trained but evaluated
             on; None for a result.
+        outcomes: File of the per-image outcomes, relative to the folder of the records (see
+            `mixmae_bench.results.outcomes`), or None.
+        outcomes_hash: SHA-256 (16 digits) of this file, or None.
     """
 
     schema: int
@@ -154,6 +157,8 @@ class Record:
     protocol: str | None = None
     settings: dict[str, float] = field(default_factory=dict)
     tuning_share: float | None = None
+    outcomes: str | None = None
+    outcomes_hash: str | None = None
 
 
 def _from_1(values: dict) -> dict:

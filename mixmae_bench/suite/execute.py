@@ -21,13 +21,14 @@ from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.identity import file_hash
 from mixmae_bench.engine.curves import CurvesHook, catalogued, epoch_means
 from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
+from mixmae_bench.engine.outcomes import OutcomesHook, stderr
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.engine.resume import PROCESS_COUNTS, find_on_rank_0
-from mixmae_bench.engine.stderr import StderrHook
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.bootstrap import RESAMPLES
 from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.outcomes import FOLDER, Outcomes, check_values, write_outcomes
 from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
 from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.hooks import ProgressHook
@@ -118,7 +119,7 @@ def _run(job: Job) -> Record:
         checkpoint=checkpoint,
         hooks=[
             dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
-            dict(type="mixmae_bench.StderrHook"),
+            dict(type="mixmae_bench.OutcomesHook"),
         ],
         trackers=job.trackers,
         name=(job.suite, job.plan.run.name),
@@ -126,7 +127,7 @@ def _run(job: Job) -> Record:
     cfg.experiment_name = f"{job.suite}_{job.plan.run.name.replace('/', '_')}_{job.plan.key}"
     runner = train(cfg, _launcher())
 
-    progress, stderr = (_hook(runner, kind) for kind in (ProgressHook, StderrHook))
+    progress, hook = (_hook(runner, kind) for kind in (ProgressHook, OutcomesHook))
     metrics = _metrics(runner, progress)
     images = len((runner.val_loop or runner.train_loop).dataloader.dataset)
     batch = runner.train_dataloader.batch_size * get_world_size()
@@ -138,6 +139,7 @@ def _run(job: Job) -> Record:
 
     if not is_main_process():
         return on_rank_0(lambda: None)  # returns rank 0's record; the function is called on rank 0 only
+    outcomes = hook.outcomes(runner, metrics) if runner.val_loop else None
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -151,7 +153,7 @@ def _run(job: Job) -> Record:
         initialisation=job.plan.initialisation,
         parent=job.plan.parent,
         metrics=metrics,
-        stderr=stderr.stderr(runner, metrics, images) if runner.val_loop else {},
+        stderr=stderr(metrics, images, outcomes),
         resamples=RESAMPLES if any(METRICS[name].stderr == "bootstrap" for name in metrics) else 0,
         losses=epoch_means(runner, "train/loss", runner.iter),
         curves=_hook(runner, CurvesHook).before_last(runner),
@@ -184,11 +186,12 @@ def _run(job: Job) -> Record:
         code_hash=job.plan.code_hash,
         packages=packages(),
         hardware=hardware(),
-        absent_classes=stderr.absent_classes(runner) if runner.val_loop else [],
+        absent_classes=outcomes.absent_classes() if outcomes else [],
         process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
         protocol=job.plan.run.protocol,
         settings=dict(job.plan.run.settings),
         tuning_share=job.plan.run.split.share if job.plan.run.split else None,
+        **_written(job, outcomes, metrics),
     )
     append_record(job.records, record)
     return on_rank_0(lambda: record)
@@ -196,6 +199,15 @@ def _run(job: Job) -> Record:
 
 def _relative(config: Path, job: Job) -> str:
     return Path(os.path.relpath(config, job.suite_file.parent)).as_posix()
+
+
+def _written(job: Job, outcomes: Outcomes | None, metrics: dict[str, float]) -> dict[str, str]:
+    """Check the per-image outcomes against the metrics, write them, and return the record's fields."""
+    if outcomes is None:
+        return {}
+    check_values(outcomes, metrics)
+    name = f"{FOLDER}/{job.plan.key}.npz"
+    return {"outcomes": name, "outcomes_hash": write_outcomes(job.records.parent / name, outcomes)}
 
 
 def _initial_checkpoint(job: Job) -> Path | None:

@@ -224,13 +224,16 @@ def test_the_table_can_be_written_to_a_file(tmp_path: Path) -> None:
     )
 
 
-def test_tables_import_no_torch_nor_openmmlab(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("table", "light"), [("--all", "torch"), ("digits", "numpy")])
+def test_tables_import_no_torch_nor_openmmlab_and_without_verdicts_no_numpy(
+    table: str, light: str, tmp_path: Path
+) -> None:
     code = (
         "import sys\n"
         "from mixmae_bench.cli import main\n"
-        "assert main(['table', '--all', '--out', sys.argv[1]]) == 0\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv'}\n"
+        "assert main(['table', sys.argv[1], '--out', sys.argv[2]]) == 0\n"
+        "heavy = {sys.argv[3], 'torch', 'torchvision', 'timm', 'mmengine', 'mmcv'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "README.md")]
+    command = [sys.executable, "-c", code, table, str(tmp_path / "README.md"), light]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"

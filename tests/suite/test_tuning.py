@@ -16,7 +16,7 @@ from mixmae_bench.engine.config import load_config
 from mixmae_bench.engine.finite import NotFiniteError
 from mixmae_bench.engine.settings import SETTINGS
 from mixmae_bench.errors import UserError
-from mixmae_bench.report.suite import latest
+from mixmae_bench.report.columns import latest
 from mixmae_bench.results.record import Record, append_record, read_records
 from mixmae_bench.results.tuning import NEAR_TIE, at_border, best, is_tuning
 from mixmae_bench.suite.configs import config_of
