@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mixmae_bench.backbones.layers.dense_attention import _GatherTokens
 from mixmae_bench.backbones.layers.dense_bias import inverse
 from mixmae_bench.backbones.layers.dense_windows import geometry
 from mixmae_bench.backbones.layers.forms import attention_form
@@ -132,6 +133,17 @@ def test_large_content_of_token_0_does_not_reach_gradients_through_padding() -> 
     ours, expected = outcome("plain", attn, maps, None), outcome("segments", attn, maps, None)
     for own, other in zip(ours, expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-8 * other.abs().max().item())
+
+
+def test_padding_gets_gradients_of_zero() -> None:
+    """Otherwise, rounding errors of padding would be added to gradients of biases."""
+    order = geometry((5, 7), 4, True, CPU).by_slot
+    slots = torch.randn(1, len(order.tokens), 3, requires_grad=True)
+    tokens = _GatherTokens.apply(slots, order)
+    assert torch.equal(tokens, slots[:, order.place])
+    (grad,) = torch.autograd.grad(tokens, slots, torch.ones_like(tokens))
+    assert torch.equal(grad[0, :, :1] == 0, order.padding)
+    assert grad.sum() == 3 * 5 * 7
 
 
 def test_under_autocast_biases_have_the_format_of_the_tokens_and_gradients_are_float32() -> None:
