@@ -171,7 +171,7 @@ def test_gpu_tf32_is_used_only_where_torch_allows_it(monkeypatch: pytest.MonkeyP
 def test_the_last_chunk_of_images_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window_kernel, "PROGRAMS", 2)
     for own_coords in (False, True):
-        assert_right(make(49, images=3, windows=1, own_coords=own_coords))  # 2 images and 1
+        assert_right(make(9, images=3, windows=1, own_coords=own_coords))  # 2 and 1
 
 
 @pytest.mark.parametrize("own_coords", [False, True])
