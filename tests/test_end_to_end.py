@@ -327,8 +327,9 @@ def test_the_table_is_written_as_it_is_printed(smoke: Run, records: dict[str, Re
     for method, row in (("scratch", scratch), ("mixmae", mixmae)):
         values = {k: v for task in TRANSFERS for k, v in records[f"{method}/seed3/{task}"].metrics.items()}
         shown = [f"{values[name]:.2f}" for name in ("top1", "box_ap", "mask_ap", "miou")]
-        assert row.startswith(f"| {method} | MixMAESwin-small | 0.94 M | 20.9 M | ")
-        assert row.endswith(f" | {' | '.join(shown)} | 1 |")
+        assert row.startswith(f"| {method} | MixMAESwin-small | 0.94 M | ")
+        assert " | 1 | 20.9 M | " in row
+        assert row.endswith(f" | {' | '.join(shown)} |")
 
 
 def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) -> None:
@@ -400,8 +401,15 @@ def test_a_run_that_was_trained_but_not_recorded_is_evaluated_again_and_not_trai
     assert (repeated.folder / name / "log.txt").read_text().count("Epoch(train)") == 4
 
 
-def test_the_table_of_a_repeated_run_is_the_same_bytes(smoke: Run, repeated: Run) -> None:
-    assert (repeated.folder / "table.md").read_bytes() == (smoke.folder / "table.md").read_bytes()
+def test_the_table_of_a_repeated_run_is_the_same_but_for_its_time(smoke: Run, repeated: Run) -> None:
+    def cells(run: Run) -> list[list[str]]:
+        lines = (run.folder / "table.md").read_text().splitlines()
+        return [line.split(" | ") for line in lines if line.startswith("| ")]
+
+    first, again = cells(smoke), cells(repeated)
+    time = first[0].index("s, mIoU")
+    for row, other in zip(first, again, strict=True):
+        assert [*row[:time], *row[time + 1 :]] == [*other[:time], *other[time + 1 :]]
 
 
 def test_a_copied_folder_resumes_from_its_own_checkpoint(repeated: Run) -> None:
