@@ -7,12 +7,15 @@ interpreter.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from mixmae_bench.backbones.layers import window_kernel
+from mixmae_bench.backbones.layers.forms import attention_form
 from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports
+from mixmae_bench.registry import MODELS
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCE = {torch.float32: 5e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
@@ -246,3 +249,48 @@ def test_unsupported_arguments_are_errors(change: dict[str, Tensor | int], reaso
 )
 def test_supported_sizes(head_dim: int, slots: int, dtype: torch.dtype, supported: bool) -> None:
     assert kernel_supports(DEVICE, head_dim, slots, dtype) is supported
+
+
+SWIN = dict(embed_dim=32, depths=(2, 1), num_heads=(1, 2))
+DECODER = dict(dim=16, depth=1, num_heads=2)
+METHODS = {
+    "mixed images": dict(
+        type="mixmae_bench.MixMAE",
+        backbone=dict(
+            type="mixmae_bench.MixMAESwin", arch=dict(SWIN, depths=(1, 1), window_size=(2, 2)), img_size=16
+        ),
+        decoder=DECODER,
+    ),
+    "shifted windows at a border": dict(
+        type="mixmae_bench.SimMIM",
+        backbone=dict(type="mixmae_bench.Swin", arch=SWIN, window_size=4, img_size=24),
+        mask_patch_size=8,
+    ),
+    "packed images": dict(
+        type="mixmae_bench.UMMAE",
+        backbone=dict(type="mixmae_bench.UMSwin", arch=SWIN, window_size=4, img_size=32),
+        mask_patch_size=4,
+        decoder=DECODER,
+    ),
+}
+
+
+def gradients(method: dict, form: str) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    model = MODELS.build(method).to(DEVICE)
+    images = torch.randn(2, 3, *(4 * side for side in model.backbone.grid)).to(DEVICE)
+    with attention_form(form):
+        model.loss(images, model.draw_mask(images)).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_method_learns_with_the_kernel_as_with_the_plain_form(method: dict) -> None:
+    plain, kernel = (gradients(method, form) for form in ("plain", "kernel"))
+    assert plain.keys() == kernel.keys()
+    for name, expected in plain.items():
+        # A bias that has no effect has gradients of rounding errors.
+        torch.testing.assert_close(
+            kernel[name], expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()) + 1e-7, msg=name
+        )

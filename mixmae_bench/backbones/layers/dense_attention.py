@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from mixmae_bench.backbones.layers import window_kernel
 from mixmae_bench.backbones.layers.dense_windows import DenseWindows, Order
 from mixmae_bench.backbones.layers.forms import VARIABLE
 from mixmae_bench.errors import UserError
@@ -45,10 +46,6 @@ def window_attention(
 def _attend_with_kernel(
     qkv: Tensor, num_heads: int, table: Tensor, windows: DenseWindows, scale: float | None
 ) -> Tensor:
-    try:
-        from mixmae_bench.backbones.layers import window_kernel
-    except ImportError as error:
-        raise UserError(f"the attention kernel is not available ({error}); set {VARIABLE}=plain") from error
     dim, slots = qkv.shape[-1] // (3 * num_heads), windows.index.shape[1]
     if not window_kernel.kernel_supports(qkv.device, dim, slots, qkv.dtype):
         raise UserError(

@@ -205,6 +205,7 @@ def dense_windows(
     in_batch = shape.uniform and segment_ids is None
     ids = _slot_ids(shape, segment_ids)
     coords = shape.slots.expand(1, len(ids), -1, -1)
+    coords = coords.contiguous() if fused else coords
     return DenseWindows(
         shape.index,
         ids,
