@@ -336,10 +336,12 @@ def test_the_work_folder_holds_the_results_and_nothing_half_written(smoke: Run) 
     assert sorted(path.name for path in smoke.folder.iterdir()) == [
         ".records.jsonl.lock",
         "mixmae",
+        "outcomes",
         "records.jsonl",
         "report.html",
         "scratch",
         "table.md",
+        "verdicts.md",
     ]
     hidden = {path.relative_to(smoke.folder).as_posix() for path in smoke.folder.rglob("*/.*")}
     assert hidden == {f"{Path(name).parent}/.{Path(name).name}.lock" for name in RUNS}
