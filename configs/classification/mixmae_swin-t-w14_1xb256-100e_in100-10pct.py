@@ -1,6 +1,6 @@
 """MixMAE's Swin-T/W14 fine-tuned on 10 % of ImageNet-100's labels, 100 epochs.
 
-Not published: a row of the suite one-gpu-day.
+Chosen here, not published: a row of the suite one-gpu-day.
 """
 
 _base_ = "./mixmae_swin-t-w14_1xb256-50e_in100.py"

@@ -1,6 +1,6 @@
 """MixMAE's Swin-T/W14 fine-tuned on ImageNet-100 at 224 px, 50 epochs.
 
-Not published: a row of the suite one-gpu-day.
+Chosen here, not published: a row of the suite one-gpu-day.
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """Mask R-CNN with MixMAE's Swin-T/W14 on COCO, 12,000 iterations.
 
-Not published: a row of the suite one-gpu-day.
+Chosen here, not published: a row of the suite one-gpu-day.
 Layer decay and drop path as in this package's 1x schedule of the Swin-B. bfloat16, with boxes in float32.
 """
 

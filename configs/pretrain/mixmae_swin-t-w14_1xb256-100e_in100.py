@@ -1,6 +1,6 @@
 """MixMAE pretraining of a Swin-T/W14 on ImageNet-100, 100 epochs.
 
-Not published: a row of the suite one-gpu-day.
+Chosen here, not published: a row of the suite one-gpu-day.
 Mask, decoder and targets as in the official repository (Sense-X/MixMIM at 2b2f5a9).
 """
 

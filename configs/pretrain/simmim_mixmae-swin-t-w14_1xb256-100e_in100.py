@@ -1,6 +1,6 @@
 """SimMIM on MixMAE's Swin-T/W14, ImageNet-100, 100 epochs.
 
-Not published: a row of the suite one-gpu-day.
+Chosen here, not published: a row of the suite one-gpu-day.
 Mask and loss as in the official repository (microsoft/SimMIM at d3e29bc); the rest is MixMAE's.
 """
 

@@ -1,6 +1,6 @@
 """UM-MAE on MixMAE's Swin-T/W14 at 256 px, ImageNet-100, 100 epochs.
 
-Not published: a row of the suite one-gpu-day.
+Chosen here, not published: a row of the suite one-gpu-day.
 Mask and targets as in the official repository (implus/UM-MAE at cb7776b), with MixMAE's decoder and correct
 positions (U1). Images have 256 px, as packing halves their edges and 32-px strides do not divide 112 px.
 """
