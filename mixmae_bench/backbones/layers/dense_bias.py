@@ -2,7 +2,8 @@
 
 The gradient of a table is a gather and a sum: for every row of the table, the positions in the bias that use
 it are known from the sizes. It needs no atomic additions, which are not deterministic, and no sorting, which
-PyTorch's gradient of an embedding needs. Sums are in float32 at least.
+PyTorch's gradient of an embedding needs. Sums are in float32 at least, except that `PackedLookup` rounds its
+sums over images to the format of the biases.
 """
 
 from dataclasses import dataclass
