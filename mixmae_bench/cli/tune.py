@@ -11,6 +11,7 @@ from mixmae_bench.cli.suite_arguments import (
     report_failures,
     trackers_of,
 )
+from mixmae_bench.system.collection import without_collection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def main(args: argparse.Namespace) -> int:
     parameters = check_execution(args)
     suite, work_dir = read_suite_of(args)
     console = Console()
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         from mixmae_bench.suite.tune import tune_suite
 
     failed = tune_suite(

@@ -17,6 +17,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mixmae_bench.engine.blocks import blocks_of
+from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import STRATEGIES
 
@@ -41,6 +42,7 @@ class FullyShardedStrategy(DDPStrategy):
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         model = self.convert_model(model.to(get_device()))
+        keep_boxes_float32(model)
         mesh = init_device_mesh(get_device(), (get_world_size(),))
         for block in blocks_of(model):
             fully_shard(block, mesh=mesh)

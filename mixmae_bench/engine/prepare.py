@@ -110,8 +110,14 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
     starts.
 
     Raises:
-        UserError: If a class in the config does not exist or does not accept its arguments.
+        UserError: If a class in the config does not exist or does not accept its arguments, or blocks are to
+            be compiled by another runner than mmengine's Runner.
     """
+    if cfg.get("compile_blocks") and cfg.get("runner_type", "Runner") != "Runner":
+        raise UserError(
+            f"config {cfg.filename}: compile_blocks does not work with runner_type={cfg.runner_type}; "
+            "remove one of them"
+        )
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy

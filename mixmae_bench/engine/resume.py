@@ -27,6 +27,7 @@ from mixmae_bench.registry import HOOKS
 from mixmae_bench.system.files import atomic_path, remove_leftovers
 
 EXACT = "mixmae_bench.ExactCheckpointHook"
+SCALARS = "mixmae_bench.ScalarsHook"
 
 RANDOM_STATES = "random_states"
 """Checkpoint key with the states of the random generators, one entry per process."""
@@ -40,6 +41,9 @@ def add_checkpoint_hooks(cfg: Config) -> None:
 
     `default_hooks.checkpoint` is not changed if it is not mmengine's own hook, or if it writes to another
     folder than the run's.
+
+    Raises:
+        UserError: If `default_hooks.runtime_info` is not mmengine's own hook.
     """
     hooks = cfg.setdefault("default_hooks", {})
     checkpoint = hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
@@ -53,7 +57,12 @@ def add_checkpoint_hooks(cfg: Config) -> None:
         loader["persistent_workers"] = False
     if not cfg.optim_wrapper.get("clip_grad"):
         cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing, but logs the norm
-    hooks["runtime_info"] = dict(type="mixmae_bench.ScalarsHook")
+    if (hooks.get("runtime_info") or {}).get("type", SCALARS) not in ("RuntimeInfoHook", SCALARS):
+        raise UserError(
+            f"config {cfg.filename}: default_hooks.runtime_info is {hooks.runtime_info.type}; remove it, or "
+            "move the hook to custom_hooks: losses are checked and logged by this package's"
+        )
+    hooks["runtime_info"] = dict(type=SCALARS)
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="mixmae_bench.LoadAuditHook")]
 
 
