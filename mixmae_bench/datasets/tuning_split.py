@@ -7,6 +7,7 @@ for training and once for validation; each selects its part when it is built.
 import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def tuning_images(labels: Sequence, share: float, seed: int) -> set[int]:
         share: Share of the images.
         seed: Seed of the choice.
     """
-    classed = all(isinstance(label, int) for label in labels)
+    classed = all(isinstance(label, Integral) for label in labels)
     of_class: dict[object, list[int]] = defaultdict(list)
     for number, label in enumerate(labels):
         of_class[label if classed else None].append(number)

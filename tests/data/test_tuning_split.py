@@ -323,3 +323,8 @@ def test_copies_leave_the_config_as_it_was(tmp_path: Path) -> None:
     before = ConfigDict(cfg.to_dict())
     carve(cfg, SHARE, 0)
     assert cfg.to_dict() == before
+
+
+def test_labels_that_are_numpy_integers_are_balanced_as_integers_are() -> None:
+    labels = [0, 1, 1, 2, 2, 2] * 10
+    assert tuning_images(list(np.array(labels)), 0.2, 0) == tuning_images(labels, 0.2, 0)
