@@ -66,6 +66,7 @@ setup(
         "rich",
         "safetensors",
         "scikit-learn",
+        "scipy",
         "submitit>=1.5.4",
     ],
     extras_require={

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Speed and memory; the models of each comparison alternate in one run. About 16 minutes on 2 CPU cores.
-# usage: benchmarks/run.sh FOLDER [BATCH]   Writes records to FOLDER; uses a GPU if there is one.
+# usage: benchmarks/run.sh FOLDER [BATCH]   Writes records to FOLDER, one folder per machine, such as
+# results/measured/speed/epyc. For GPUs see benchmarks/gpu.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?usage: benchmarks/run.sh FOLDER [BATCH]}

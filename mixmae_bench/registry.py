@@ -6,6 +6,7 @@ when a type is first looked up. So `type='mixmae_bench.MixMAESwin'` works in any
 
 from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import METRICS as _METRICS
 from mmengine.registry import MODEL_WRAPPERS as _MODEL_WRAPPERS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
@@ -22,17 +23,20 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child(_MODELS, "backbones", "methods", "transfer.neck")
 MODEL_WRAPPERS = _child(_MODEL_WRAPPERS, "engine.distributed")
-DATASETS = _child(_DATASETS, "datasets.catalog")
+DATASETS = _child(_DATASETS, "datasets.catalog", "datasets.tuning_split")
 HOOKS = _child(
     _HOOKS,
+    "engine.curves",
     "engine.distributed",
-    "engine.finite",
+    "engine.gpu",
     "engine.load_audit",
+    "engine.outcomes",
     "engine.pictures",
     "engine.resume",
-    "engine.stderr",
+    "engine.scalars",
     "suite.hooks",
 )
+METRICS = _child(_METRICS, "datasets.coco_subset")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "engine.precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")
 STRATEGIES = _child(_STRATEGIES, "engine.fsdp")

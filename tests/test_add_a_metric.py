@@ -34,7 +34,9 @@ def test_the_metric_of_the_document_is_in_the_record_and_in_the_table(
     assert complaints == []
     assert record.metrics.keys() == {"top1", "ece"}
     assert 0 < record.metrics["ece"] <= 100
-    title, *_, row = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    title, *_, row = [
+        line.strip("| ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")
+    ]
     values = dict(zip(title.split(" | "), row.split(" | "), strict=True))
     assert values["ECE"] == f"{record.metrics['ece']:.2f}"
     table = (folder / "work_dirs" / "calibration" / "table.md").read_text()

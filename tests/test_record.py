@@ -309,6 +309,7 @@ def test_real_lines_of_every_older_schema_are_read_with_all_that_they_hold() -> 
         (2, ["grad_norms"]),
         (3, ["retries"]),
         (4, ["precision", "process_counts"]),
+        (6, ["protocol", "settings", "tuning_share"]),
     ],
 )
 def test_what_an_older_schema_did_not_record_is_absent_and_not_made_up(
@@ -350,7 +351,7 @@ def test_every_migration_starts_from_a_schema_that_was_and_leaves_the_values_it_
 
 
 def test_a_line_of_a_newer_version_is_read_as_far_as_this_one_knows_it(file: Path) -> None:
-    newer = line_with(schema=SCHEMA + 1, protocol="linear probe", table={"a": [1, None]})
+    newer = line_with(schema=SCHEMA + 1, probe="linear", table={"a": [1, None]})
     file.write_text(f"{newer}\n{line_with(threads_per_core=2)}\n")
     assert read_records(file) == ([dataclasses.replace(RECORD, schema=SCHEMA + 1), RECORD], [])
 

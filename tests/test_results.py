@@ -1,5 +1,6 @@
 """The committed results are those of the committed configs, and the README shows them."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,14 @@ def test_the_digits_results_are_of_todays_configs() -> None:
         )
 
 
-@pytest.mark.parametrize("file", [DIGITS / "table.md", ROOT / "README.md"])
-def test_the_tables_shown_are_those_of_the_records(file: Path) -> None:
+def test_the_tables_shown_are_those_of_the_records() -> None:
     records, _ = read_records(DIGITS / "records.jsonl")
-    table = markdown_body(suite_table("digits", records)).strip()
-    assert table in file.read_text(encoding="utf-8")
+    table = suite_table("digits", records)
+    assert markdown_body(table).strip() in (DIGITS / "table.md").read_text(encoding="utf-8")
+    short = [i for i, name in enumerate(table.columns) if not name.startswith(("FLOPs, ", "s, "))]
+    columns, *rows = ([row[i] for i in short] for row in [table.columns, *table.rows])
+    shown = markdown_body(dataclasses.replace(table, columns=columns, rows=rows, notes=[], sections=[]))
+    assert shown.strip() in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_results_is_that_of_the_published_values_and_the_records() -> None:

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.engine.config import find_data, load_config
-from mixmae_bench.engine.finite import FiniteLossHook
+from mixmae_bench.engine.finite import check_loss
 from mixmae_bench.engine.prepare import resume_latest
 from mixmae_bench.engine.resume import (
     add_checkpoint_hooks,
@@ -308,13 +308,12 @@ def test_fp16_is_a_likely_cause_only_where_losses_are_scaled() -> None:
     scaler = SimpleNamespace(get_scale=lambda: 1024.0)
     for wrapper, named in ((SimpleNamespace(loss_scaler=scaler), True), (SimpleNamespace(), False)):
         runner = SimpleNamespace(
-            iter=6, optim_wrapper=wrapper, message_hub=SimpleNamespace(runtime_info={}), model=None
+            optim_wrapper=wrapper, message_hub=SimpleNamespace(runtime_info={}), model=None
         )
-        hook = FiniteLossHook()
         # The loss is as it was before scaling: a step left out for its scaled gradients does not show.
-        hook.after_train_iter(runner, 0, outputs={"loss": torch.tensor(6e4)})
+        check_loss(runner, 6e4, 6)
         with pytest.raises(UserError, match="loss inf at iteration 7") as error:
-            hook.after_train_iter(runner, 0, outputs={"loss": torch.tensor(torch.inf)})
+            check_loss(runner, torch.inf, 6)
         assert ("loss scale 1024" in str(error.value)) is named
 
 

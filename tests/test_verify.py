@@ -161,6 +161,7 @@ def test_the_command_says_what_passed_and_exits_with_0(capsys: pytest.CaptureFix
     assert main(["verify", str(REFERENCE), "--only", "*_maskgen"]) == 0
     out = capsys.readouterr().out
     assert "2 of 2 cases pass on cpu" in out
+    assert out.startswith("note window attention on cpu is computed as 'segments'")
     assert "simmim_maskgen" in out
 
 

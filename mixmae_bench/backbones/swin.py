@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.arch import drop_path_rates, named_arch
+from mixmae_bench.backbones.layers.dense_windows import DenseWindows
 from mixmae_bench.backbones.layers.init import truncated_init
 from mixmae_bench.backbones.layers.positions import resize_geometric, resize_square_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
@@ -40,8 +41,8 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, tokens: Tensor, cut: Partition) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), cut))
+    def forward(self, tokens: Tensor, windows: Partition | DenseWindows) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), windows))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 

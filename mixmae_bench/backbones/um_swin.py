@@ -7,7 +7,7 @@ inside the first block of a stage. Difference: any input size is supported (bord
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 
 import torch
@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.arch import arch_name, drop_path_rates, flat_layer_depth, named_arch
-from mixmae_bench.backbones.layers.attention import attend
+from mixmae_bench.backbones.layers.dense_attention import window_attention
+from mixmae_bench.backbones.layers.dense_windows import DenseWindows, outside_modes
+from mixmae_bench.backbones.layers.forms import windows_are_whole
 from mixmae_bench.backbones.layers.init import um_mae_init
-from mixmae_bench.backbones.layers.windows import Partition, run_blocks, spread, windows_are_whole
+from mixmae_bench.backbones.layers.packed_windows import Packed
+from mixmae_bench.backbones.layers.windows import Partition, attend_in_segments, run_blocks, spread
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
 from mixmae_bench.backbones.official.names import (
@@ -57,7 +60,16 @@ class RelativeCoords:
     index: Tensor
 
 
-@torch.compiler.disable  # as `windows.partition`
+def relative_coords_in(
+    windows: Partition | DenseWindows, coords: Tensor | None, dtype: torch.dtype
+) -> list[RelativeCoords] | Tensor:
+    """Return what blocks need of the relative coordinates of packed tokens (coords) or of a map (None)."""
+    if isinstance(windows, DenseWindows):
+        return log_offsets(windows.side, windows.unit, windows.index.device, dtype)
+    return relative_coords_of(windows, coords)
+
+
+@torch.compiler.disable  # as `windows.partition_map`
 def relative_coords_of(partition: Partition, coords: Tensor | None) -> list[RelativeCoords]:
     """Return the relative coordinates of every bucket of a partition.
 
@@ -85,6 +97,22 @@ def _distinct(relative_coords: Tensor) -> RelativeCoords:
     return RelativeCoords(values, index.view(relative_coords.shape[:-1]))
 
 
+@torch.compiler.disable
+@lru_cache(maxsize=64)
+def log_offsets(side: int, unit: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the MLP's input for every row of a bias table (see `DenseWindows`): (1, 2, 1, side * side).
+
+    Rows are ordered by query minus key, and the MLP's input is key minus query.
+    """
+
+    def make() -> Tensor:
+        steps = torch.arange(side // 2, -side // 2, -1, dtype=torch.float64) / unit
+        values = torch.cartesian_prod(steps, steps).view(-1, 2)
+        return (values.sign() * values.abs().log1p()).T[None, :, None].to(device, dtype)
+
+    return outside_modes(make)
+
+
 class PositionAttention(nn.Module):
     """Window attention with the bias `posmlp(sign(d) log(1 + |d|))`, d = (row, column) of key minus query.
 
@@ -102,23 +130,29 @@ class PositionAttention(nn.Module):
             nn.Conv2d(2, posmlp_dim, 1), nn.ReLU(), nn.Conv2d(posmlp_dim, num_heads, 1)
         )
 
-    def forward(self, tokens: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
-        """Attend inside the segments of a partition; return (B, L, C).
+    def forward(
+        self,
+        tokens: Tensor,
+        windows: Partition | DenseWindows,
+        relative_coords: list[RelativeCoords] | Tensor,
+    ) -> Tensor:
+        """Attend inside windows; return (B, L, C).
 
         Args:
-            tokens: Tokens (B, L, C) in the order of `partition`.
-            partition: The segments.
-            relative_coords: Relative coordinates of every bucket.
+            tokens: Tokens (B, L, C), see `run_blocks`.
+            windows: The windows.
+            relative_coords: Result of `relative_coords_in`.
         """
-        return self.proj(self._inside(self.qkv(tokens), partition, relative_coords))
+        qkv = self.qkv(tokens)
+        if isinstance(windows, DenseWindows):
+            out = window_attention(qkv, self.num_heads, self.table(relative_coords), windows)
+        else:
+            out = attend_in_segments(qkv, self.num_heads, map(self.bias, relative_coords), windows)
+        return self.proj(out)
 
-    @torch.compiler.disable  # as `windows.partition`
-    def _inside(self, qkv: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
-        out = [
-            attend(part, self.num_heads, self.bias(away)).flatten(1, 2)
-            for part, away in zip(partition.split(qkv), relative_coords, strict=True)
-        ]
-        return torch.cat(out, dim=1)
+    def table(self, offsets: Tensor) -> Tensor:
+        """Return the biases (rows, heads) of `log_offsets` (1, 2, 1, rows)."""
+        return self.posmlp(offsets.to(self.posmlp[0].weight.dtype)).view(self.num_heads, -1).T
 
     def bias(self, relative_coords: RelativeCoords) -> Tensor:
         """Return biases (b, k, heads, n, n): the MLP runs once per distinct value."""
@@ -150,8 +184,13 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, tokens: Tensor, partition: Partition, relative_coords: list[RelativeCoords]) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), partition, relative_coords))
+    def forward(
+        self,
+        tokens: Tensor,
+        windows: Partition | DenseWindows,
+        relative_coords: list[RelativeCoords] | Tensor,
+    ) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), windows, relative_coords))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
@@ -254,15 +293,17 @@ class UMSwin(Encoder):
         self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
     ) -> Iterator[Tensor]:
         ends = list(accumulate(self.depths))
-        for start, end in pairwise([0, *ends]):
+        for stage, (start, end) in enumerate(pairwise([0, *ends])):
             blocks = self.blocks[start:end]
             if blocks[0].downsample is not None:
                 tokens = blocks[0].downsample(tokens)
                 # Coordinates of the top-left token of each 2x2 block, halved without rounding.
                 coords = None if coords is None else coords[:, ::2, ::2] / 2
             stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
-            of_partition = partial(relative_coords_of, coords=coords)
-            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_partition, self.with_cp)
+            of_windows = partial(relative_coords_in, coords=coords, dtype=tokens.dtype)
+            patch = self.out_strides[-1] / (2 * self.out_strides[stage])  # of a mask, in tokens
+            packed = None if coords is None else Packed(coords, patch)
+            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_windows, self.with_cp, packed)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

@@ -7,10 +7,12 @@ from mixmae_bench.cli.exits import exits_on_user_error
 
 COMMANDS = (
     "run",
+    "tune",
     "status",
     "clean",
     "report",
     "table",
+    "compare",
     "validate",
     "verify",
     "convert",

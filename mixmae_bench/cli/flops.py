@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.collection import without_collection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
     if args.shape and min(args.shape) < 1:
         raise UserError(f"--shape is {args.shape[0]} {args.shape[1]}; give height and width in pixels")
     console = Console()
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         from mmengine.logging import MMLogger
 
         from mixmae_bench.cost.table import show_cost

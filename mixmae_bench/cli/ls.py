@@ -39,7 +39,8 @@ def _suites() -> Iterator[tuple[str, str]]:
     from mixmae_bench.suite.spec import shipped_outlines
 
     for name, outline in shipped_outlines().items():
-        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.tasks)}"
+        tuning = f", after {outline.tuning_runs()} runs of tuning" if outline.grids else ""
+        yield name, f"{len(outline.run_names())} runs of {', '.join(outline.methods)}{tuning}"
 
 
 def _models() -> Iterator[tuple[str, str]]:

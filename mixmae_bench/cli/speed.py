@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.collection import without_collection
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,15 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "models",
         nargs="+",
-        metavar="MODEL[@DTYPE]",
-        help="as for flops; DTYPE is float32, bfloat16 or float16 (default: bfloat16 if supported natively)",
+        metavar="MODEL[@DTYPE][+compile]",
+        help="as for flops; DTYPE is float32 (without TF32), tf32, bfloat16 or float16 (default: bfloat16 if "
+        "supported natively); with +compile, the blocks of this model are compiled",
     )
     parser.add_argument("--batch", type=int, default=16, help="images per step (default: 16)")
     parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="image size")
     parser.add_argument(
         "--inference", action="store_true", help="time forward passes instead of training steps"
     )
-    parser.add_argument("--compile", action="store_true", help="compile the models with torch.compile")
+    parser.add_argument("--compile", action="store_true", help="compile the blocks of all models")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if available")
     parser.add_argument("--steps", type=int, default=10, help="timed steps per model (default: 10)")
     parser.add_argument("--warm-up", type=int, default=2, help="untimed steps before them (default: 2)")
@@ -39,12 +41,13 @@ def main(args: argparse.Namespace) -> int:
     if min(args.batch, args.steps, *(args.shape or [1])) < 1 or args.warm_up < 0:
         raise UserError("--batch, --steps and --shape must be 1 or more, --warm-up 0 or more")
     console = Console()
-    with console.status("starting"):
-        from mixmae_bench.cost.speed import measure, settings_of
+    with console.status("starting"), without_collection():
+        from mixmae_bench.cost.speed import WorkerPool, measure, settings_of
         from mixmae_bench.results.record import append_record
 
         settings = settings_of(args.models, args.batch, args.shape, args.inference, args.compile, args.device)
-    speeds, failures = measure(settings, args.steps, args.warm_up, console)
+    with WorkerPool() as pool:
+        speeds, failures = measure(settings, args.steps, args.warm_up, console, pool)
     if speeds:
         show(speeds, console)
     if args.record:

@@ -3,6 +3,7 @@
 import argparse
 
 from mixmae_bench.cli.suite_arguments import add_suite, read_suite_of
+from mixmae_bench.system.collection import without_collection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def main(args: argparse.Namespace) -> int:
 
     suite, work_dir = read_suite_of(args)
     console = Console()
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         from mixmae_bench.suite.status import show_status
 
     show_status(suite, work_dir, args.auto_scale_lr, args.processes, console)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from mixmae_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mixmae_bench.suite.executor import Executor
     from mixmae_bench.suite.spec import Suite
+
+PLAIN = dict(soft_wrap=True, markup=False, highlight=False)
+"""Arguments of `Console.print` for names and paths: no wrapping, no markup."""
 
 
 def add_suite(parser: argparse.ArgumentParser, seeds: bool = False) -> None:
@@ -33,6 +39,91 @@ def read_suite_of(args: argparse.Namespace) -> tuple["Suite", Path]:
         methods.split(",") if methods else None,
     )
     return suite, args.work_dir or Path("work_dirs") / suite.name
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how runs are executed."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="number of concurrent runs, each on its own GPUs (default: as many as the GPUs allow; "
+        "without GPUs one per core, at most 4; 16 on Slurm)",
+    )
+    parser.add_argument(
+        "--executor",
+        choices=["slurm"],
+        help="submit runs as Slurm jobs, which outlive this process (default: local processes)",
+    )
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE|FILE",
+        help="for --executor slurm, repeated: partition=..., time=MINUTES, gpus_per_node=..., or a YAML file",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes per run, each with its own GPU if there are GPUs (default: 1)",
+    )
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch size"
+    )
+    parser.add_argument(
+        "--rerun",
+        action="store_true",
+        help="repeat finished runs whose configs have changed; the old folders are kept",
+    )
+    parser.add_argument(
+        "--track", default="", metavar="NAME,...", help="also log to tensorboard, wandb or mlflow"
+    )
+
+
+def check_execution(args: argparse.Namespace) -> dict[str, object]:
+    """Check the arguments of `add_execution`; return the parameters of Slurm jobs.
+
+    Raises:
+        UserError: If an argument is out of range, or two do not go together.
+    """
+    from mixmae_bench.suite.slurm import read_parameters
+
+    if args.slurm and args.executor != "slurm":
+        raise UserError("--slurm requires --executor slurm")
+    parameters = read_parameters(args.slurm)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}; give 1 or more")
+    if args.processes < 1:
+        raise UserError(f"--processes is {args.processes}; give 1 or more")
+    if args.processes > 1 and args.executor:
+        raise UserError(
+            "--processes cannot be used with --executor slurm; give --slurm gpus_per_node=N instead"
+        )
+    return parameters
+
+
+def executor_of(args: argparse.Namespace, parameters: dict[str, object]) -> "Executor":
+    """Return the executor given by the arguments; `parameters` is the result of `check_execution`."""
+    if args.executor == "slurm":
+        from mixmae_bench.suite.cluster import SlurmJobs
+
+        return SlurmJobs(parameters)
+    from mixmae_bench.suite.workers import Workers
+
+    return Workers(args.processes)
+
+
+def trackers_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the names of the trackers given by the arguments."""
+    return tuple(args.track.split(",")) if args.track else ()
+
+
+def report_failures(failed: dict[str, str], work_dir: Path, console: "Console") -> int:
+    """Print a line for every failed run with its log; return the exit status."""
+    for name, why in failed.items():
+        console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
+    return 1 if failed else 0
 
 
 def _integers(text: str) -> list[int]:

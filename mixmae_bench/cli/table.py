@@ -1,9 +1,10 @@
-"""print a table of published and measured values, or of a suite"""
+"""print a table of published and measured values, of a suite, or of a file of records"""
 
 import argparse
 import sys
 from pathlib import Path
 
+from mixmae_bench.cli.sources import find_sources, the_one
 from mixmae_bench.errors import UserError
 
 
@@ -12,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         nargs="?",
-        help="a name of `mixmae-bench ls tables`",
+        metavar="NAME|SUITE|RECORDS",
+        help="a name of `mixmae-bench ls tables` or `ls suites`, a suite file, or records (*.jsonl)",
     )
     parser.add_argument("--all", action="store_true", help="all tables, as in results/README.md (Markdown)")
     parser.add_argument("--format", choices=["md", "csv", "latex"], default="md", help="default: md")
@@ -22,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="files of records to use instead of results/measured",
+        help="files of records to use instead of results/measured or the suite's work folder",
+    )
+    parser.add_argument(
+        "--work-dir", type=Path, metavar="DIR", help="folder of a suite's results (default: work_dirs/NAME)"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write instead of printing")
 
@@ -35,15 +40,47 @@ def main(args: argparse.Namespace) -> int:
     from mixmae_bench.system.files import write_atomically
 
     if args.all == bool(args.name):
-        raise UserError(f"give the name of a table or --all; tables: {', '.join(NAMES)}")
+        raise UserError(
+            f"give the name of a table or --all, or a suite or a file of records; tables: {', '.join(NAMES)}"
+        )
     if args.all and args.format != "md":
         raise UserError("--all is Markdown; give the name of one table for another format")
-    results = read_results(shipped_outlines(), args.records)
-    text = results_page(results) if args.all else FORMATS[args.format](make_table(args.name, results))
-    for complaint in results.complaints:
+    if args.all or not _is_source(args.name):
+        results = read_results(shipped_outlines(), args.records)
+        text = results_page(results) if args.all else FORMATS[args.format](make_table(args.name, results))
+        complaints = results.complaints
+    else:
+        text, complaints = _of_suites(args)
+    for complaint in complaints:
         print(complaint, file=sys.stderr)
     if args.out:
         write_atomically(args.out, text)
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _is_source(name: str) -> bool:
+    """Return whether a name stands for suites: a file, or a suite without a table of the same name."""
+    from mixmae_bench.report.make import NAMES, SUITES
+    from mixmae_bench.system.shipped import names
+
+    is_suite = name in SUITES or (name in names("suites") and name not in NAMES)
+    return is_suite or name.endswith((".jsonl", ".yaml", ".yml")) or Path(name).is_file()
+
+
+def _of_suites(args: argparse.Namespace) -> tuple[str, list[str]]:
+    """Return the tables of the suites that the arguments name, and messages about records left out."""
+    from mixmae_bench.report.make import read_results, suite_records, table_of_suite
+    from mixmae_bench.report.table import FORMATS
+
+    sources = find_sources(args.name, args.work_dir, args.records)
+    if args.format == "csv":
+        the_one(sources, args.name)
+    known = read_results()
+    texts, complaints = [], []
+    for source in sources:
+        records, own = suite_records(source.outline, source.files)
+        texts.append(FORMATS[args.format](table_of_suite(source.outline, records, known)))
+        complaints += own
+    return "\n".join(texts), list(dict.fromkeys(complaints))

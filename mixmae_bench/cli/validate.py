@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.collection import without_collection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console()
-    with console.status("starting"):
+    with console.status("starting"), without_collection():
         from mixmae_bench.validate.run import validate
 
     return 1 if validate(find_configs(args.targets), args.full, args.checkpoint, console) else 0
@@ -36,11 +37,11 @@ def find_configs(targets: list[str]) -> list[Path]:
         UserError: If a target does not exist or has no config.
     """
     from mixmae_bench.suite.spec import read_suite
-    from mixmae_bench.system.shipped import BASES, find_config, shipped
+    from mixmae_bench.system.shipped import BASES, find_config, names, shipped
 
     configs: list[Path] = []
     for target in map(str, targets or [shipped("configs")]):
-        if target.endswith(".yaml"):
+        if target.endswith(".yaml") or (target in names("suites") and not Path(target).exists()):
             configs += [run.config for run in read_suite(target).runs()]
         elif Path(target).is_dir():
             configs += sorted(p for p in Path(target).rglob("*.py") if BASES not in p.parts)

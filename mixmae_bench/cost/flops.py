@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from mixmae_bench.backbones.layers.windows import whole_windows
+from mixmae_bench.backbones.layers.forms import whole_windows
 from mixmae_bench.errors import UserError
 
 FREE = {

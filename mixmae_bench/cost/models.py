@@ -13,6 +13,7 @@ from torch.fx.experimental import _config as fx_config
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.cost.samples import mmpretrain_samples
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError, did_you_mean
@@ -153,24 +154,6 @@ def _mmpretrain(model: nn.Module, images: Tensor) -> Call:
         forward = partial(model, data_samples=mmpretrain_samples(images), mode="loss")
         return Call(model, (images,), forward, "pretraining, decoder included")
     return _plain(model, images)
-
-
-def mmpretrain_samples(images: Tensor) -> list:
-    """Return the data samples of images (B, 3, H, W) for mmpretrain's models: labels and SimMIM's masks.
-
-    60 % of the mask patches of 32 px are masked; the masks have one entry per token of 4 px.
-    """
-    from mmpretrain.structures import DataSample
-
-    samples = []
-    for _ in images:
-        h, w = (side // 32 for side in images.shape[-2:])
-        patches = (torch.rand(h * w).argsort() < 0.6 * h * w).float().view(h, w)
-        mask = patches.repeat_interleave(8, 0).repeat_interleave(8, 1).to(images.device)
-        sample = DataSample().set_gt_label(0)
-        sample.set_field(mask, "mask")
-        samples.append(sample.to(images.device))
-    return samples
 
 
 def _mmdet(detector: nn.Module, images: Tensor) -> Call:

@@ -5,10 +5,12 @@ other models. The processes alternate step by step, so other load on the machine
 Ratios compare medians of the same run.
 """
 
+import gc
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from statistics import median
+from typing import Self
 
 import torch
 from rich.console import Console
@@ -23,6 +25,9 @@ from mixmae_bench.results.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.system.environment import code_version, hardware, packages
 from mixmae_bench.system.worker import Call, Worker
 
+COMPILED = "+compile"
+"""Suffix of a model that is compiled."""
+
 
 def settings_of(
     models: list[str],
@@ -32,7 +37,7 @@ def settings_of(
     compiled: bool,
     device: str | None,
 ) -> list[Setting]:
-    """Return the settings of models given as NAME or NAME@DTYPE.
+    """Return the settings of models given as NAME, NAME@DTYPE, NAME+compile or NAME@DTYPE+compile.
 
     Raises:
         UserError: If a number format is unknown or the device is not available.
@@ -43,7 +48,8 @@ def settings_of(
     default = "bfloat16" if computes_bfloat16(device) else "float32"
     settings = []
     for model in models:
-        name, _, dtype = model.partition("@")
+        plain = model.removesuffix(COMPILED)
+        name, _, dtype = plain.partition("@")
         if dtype not in ("", *DTYPES):
             raise UserError(f"{model}: unknown number format '{dtype}'; known: {', '.join(DTYPES)}")
         settings.append(
@@ -53,7 +59,7 @@ def settings_of(
                 batch,
                 tuple(shape) if shape else None,
                 inference,
-                compiled,
+                compiled or plain != model,
                 device,
                 torch.get_num_threads(),
             )
@@ -61,8 +67,30 @@ def settings_of(
     return settings
 
 
+class WorkerPool:
+    """Worker processes that stay for the next comparison, as importing the frameworks takes seconds."""
+
+    def __init__(self) -> None:
+        self._idle: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._idle:
+            worker.stop()
+
+    def take(self) -> Worker:
+        """Return an idle worker, or a new one."""
+        return self._idle.pop() if self._idle else Worker()
+
+    def give(self, worker: Worker) -> None:
+        """Take a worker back that is not busy."""
+        self._idle.append(worker)
+
+
 def measure(
-    settings: list[Setting], steps: int, warm_up: int, console: Console
+    settings: list[Setting], steps: int, warm_up: int, console: Console, pool: WorkerPool
 ) -> tuple[list[Speed], list[str]]:
     """Time steps of several models, alternating between the models.
 
@@ -71,6 +99,7 @@ def measure(
         steps: Timed steps per model.
         warm_up: Steps per model before the timed ones.
         console: Console for the progress bar.
+        pool: Where the processes of the models come from.
 
     Returns:
         The results of the models that succeeded, and a line with the reason for each model that failed.
@@ -79,7 +108,7 @@ def measure(
         UserError: If a model is unknown or cannot be trained. This is raised before anything is timed.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    lanes = [_Lane(setting) for setting in settings]
+    lanes = [_Lane(setting, pool) for setting in settings]
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("building", total=len(settings) * (1 + warm_up + steps))
@@ -98,7 +127,7 @@ def measure(
                 lane.end = lane.result()
     finally:
         for lane in lanes:
-            lane.stop()
+            lane.close()
     about = dict(started=started, code=code_version(), packages=packages(), hardware=hardware())
     speeds = [
         _speed(lane.setting, lane.seconds[warm_up:], *lane.cost, *lane.end, about)
@@ -111,13 +140,14 @@ def measure(
 class _Lane:
     """A model in a separate process, and its results; after a failure, calls are ignored."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, pool: WorkerPool) -> None:
         self.setting = setting
         self.failure: str | None = None
         self.cost: tuple[int, tuple[int, int]] | None = None
         self.seconds: list[float | None] = []
-        self.end: tuple[int, float] | None = None
-        self._worker = Worker()
+        self.end: tuple[int, float, tuple[int, int] | None] | None = None
+        self._pool = pool
+        self._worker = pool.take()
         self._call: Call | None = None
 
     def submit(self, function: Callable, *args: object) -> None:
@@ -135,12 +165,19 @@ class _Lane:
             raise
         except Exception as error:  # a model can fail in any way
             self.failure = _failure(self.setting, error)
-            self.stop()  # frees its memory for the others
+            self._worker.stop()  # frees its memory for the others
             return None
 
-    def stop(self) -> None:
-        """End the process."""
-        self._worker.stop()
+    def close(self) -> None:
+        """Give the process back to the pool, or end it if its model has failed or is still busy."""
+        if self.failure:
+            return
+        if self.end is None:
+            self._worker.stop()
+            return
+        self.submit(_release)
+        self._call.result()
+        self._pool.give(self._worker)
 
 
 def _failure(setting: Setting, error: Exception) -> str:
@@ -159,6 +196,7 @@ def _speed(
     shape: tuple[int, int],
     peak: int,
     matmul: float,
+    launches: tuple[int, int] | None,
     about: dict,
 ) -> Speed:
     return Speed(
@@ -178,6 +216,8 @@ def _speed(
         peak_memory_mb=round(peak / 2**20, 1),
         flops=flops,
         matmul_flops_per_s=round(matmul),
+        launches=launches[0] if launches else None,
+        waits=launches[1] if launches else None,
         **about,
     )
 
@@ -204,5 +244,14 @@ def _step() -> float:
     return _steps.run()
 
 
-def _finish() -> tuple[int, float]:
-    return _steps.peak_memory(), _steps.matmul_speed()
+def _release() -> None:
+    """Free the memory of the model for the next one."""
+    global _steps
+    del _steps
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _finish() -> tuple[int, float, tuple[int, int] | None]:
+    return _steps.peak_memory(), _steps.matmul_speed(), _steps.launches()

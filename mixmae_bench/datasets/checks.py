@@ -65,7 +65,7 @@ def check_datasets(cfg: Config, processes: int | None = None) -> dict[str, int]:
         _check_truth(cfg, loader, own)
         if shown := [read.shown for _, read in own if read.shown]:
             check_shown(loader, own[0][1].source, shown, own[0][1].classes or ())
-        length = sum(leaf.times * read.images for leaf, read in own)
+        length = sum(leaf.times * round(leaf.share * read.images) for leaf, read in own)
         check_loader(cfg, loader, length, processes or get_world_size(), cfg.filename)
     return {loader: sum(read.images for _, read in own) for loader, own in parts.items()}
 

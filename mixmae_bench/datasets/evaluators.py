@@ -9,7 +9,10 @@ from mixmae_bench.datasets.coco import CocoFile, check_coco, same_truth
 from mixmae_bench.datasets.leaves import dicts, type_name
 from mixmae_bench.errors import UserError
 
-METRICS = ("CocoMetric", "FasterCocoMetric")
+SUBSET_METRIC = "mixmae_bench.CocoSubsetMetric"
+"""CocoMetric on the evaluated images only (see `datasets.coco_subset`)."""
+
+METRICS = ("CocoMetric", "FasterCocoMetric", "CocoSubsetMetric")
 
 
 def coco_metrics(cfg: Mapping, loader: str) -> list[Mapping]:
@@ -67,7 +70,7 @@ def check_coco_metric(
             f"data: image {min(unknown, key=str)} is loaded, but is not in {truth} (ann_file of {where}); "
             "name the file of the loader"
         )
-    if missing := len(content.images - loaded):
+    if type_name(metric) != "CocoSubsetMetric" and (missing := len(content.images - loaded)):
         print_log(
             f"{where}: {missing} of the {len(content.images)} images of {truth} are not loaded (indices, "
             "filter_cfg); AP counts their objects as missed"

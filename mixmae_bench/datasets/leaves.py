@@ -5,6 +5,12 @@ from typing import NamedTuple
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
+SPLIT = "mixmae_bench.tuning_split"
+"""Type of a data set with a part of the images of another one (see `datasets.tuning_split`)."""
+
+TRAIN, TUNING = "train", "tuning"
+"""Values of its argument `part`."""
+
 
 class Leaf(NamedTuple):
     """A data set of a loader.
@@ -14,12 +20,14 @@ class Leaf(NamedTuple):
         key: Key of the data set in the config, such as 'train_dataloader.dataset.dataset'.
         dataset: Its config.
         times: Passes over it per epoch (from RepeatDataset).
+        share: Share of its images that are used (less than 1 with a tuning split).
     """
 
     loader: str
     key: str
     dataset: Mapping
     times: int
+    share: float = 1.0
 
 
 def leaves(cfg: Mapping) -> Iterator[Leaf]:
@@ -27,17 +35,19 @@ def leaves(cfg: Mapping) -> Iterator[Leaf]:
     for loader in LOADERS:
         dataset = (cfg.get(loader) or {}).get("dataset")
         if isinstance(dataset, Mapping) and dataset:
-            yield from _leaves(loader, f"{loader}.dataset", dataset, 1)
+            yield from _leaves(loader, f"{loader}.dataset", dataset, 1, 1.0)
 
 
-def _leaves(loader: str, key: str, dataset: Mapping, times: int) -> Iterator[Leaf]:
+def _leaves(loader: str, key: str, dataset: Mapping, times: int, share: float) -> Iterator[Leaf]:
     repeats = dataset.get("times", 1)
     times *= repeats if isinstance(repeats, int) else 1
+    if dataset.get("type") == SPLIT:
+        share *= dataset["share"] if dataset["part"] == TUNING else 1 - dataset["share"]
     inside = wrapped(dataset)
     for name, part in inside.items():
-        yield from _leaves(loader, f"{key}.{name}", part, times)
+        yield from _leaves(loader, f"{key}.{name}", part, times, share)
     if not inside:
-        yield Leaf(loader, key, dataset, times)
+        yield Leaf(loader, key, dataset, times, share)
 
 
 def wrapped(dataset: Mapping) -> dict[str, Mapping]:

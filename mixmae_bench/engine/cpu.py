@@ -18,7 +18,8 @@ def speed_up(cfg: Config) -> None:
 def fuse_optimizer(cfg: Config) -> None:
     """Use the fused kernels of Adam and AdamW, unless the config selects an implementation.
 
-    PyTorch's default on a CPU loops over the tensors, which takes a large part of a small model's step.
+    PyTorch's default on a CPU loops over the tensors, which takes a large part of a small model's step. On a
+    GPU, a fused step is a few kernels.
     """
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     chosen = {"foreach", "fused", "capturable", "differentiable"} & optimizer.keys()

@@ -18,8 +18,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mixmae_bench.compat.sync_bn import SyncBatchNorm
+from mixmae_bench.engine import cpu, gpu
 from mixmae_bench.engine.batch import PROCESSES
-from mixmae_bench.engine.cpu import speed_up
 from mixmae_bench.errors import UserError, portable
 from mixmae_bench.registry import HOOKS, MODEL_WRAPPERS
 
@@ -120,7 +120,9 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
         )
         cfg.model_wrapper_cfg = {**settings, **(cfg.get("model_wrapper_cfg") or {})}
     if get_device() == "cpu":
-        speed_up(cfg)
+        cpu.speed_up(cfg)
+    if get_device() == "cuda":
+        gpu.speed_up(cfg)
     return RUNNERS.build(cfg)
 
 

@@ -4,34 +4,27 @@ import math
 from pathlib import Path
 
 import torch
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mixmae_bench.engine.distributed import unwrapped
 from mixmae_bench.errors import UserError
-from mixmae_bench.registry import HOOKS
 
 
 class NotFiniteError(UserError):
     """A loss or a weight is NaN or infinite."""
 
 
-@HOOKS.register_module()
-class FiniteLossHook(Hook):
-    """Stops a run if its loss is NaN or infinite.
+def check_loss(runner: Runner, loss: float, iteration: int) -> None:
+    """Check the loss of an iteration, counted from 0.
 
     With loss scaling (fp16), a step with overflowing gradients is skipped: its loss is finite, and the run
     continues. If the loss itself is not finite, a smaller scale does not help.
-    """
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        if math.isfinite(outputs["loss"].item()):
-            return
-        values = {name: torch.as_tensor(value).detach().float() for name, value in outputs.items()}
-        bad = ", ".join(f"{name} {v.mean():g}" for name, v in values.items() if not v.isfinite().all())
-        raise NotFiniteError(_message(runner, f"{bad} at iteration {runner.iter + 1}"))
+    Raises:
+        NotFiniteError: If the loss is NaN or infinite.
+    """
+    if not math.isfinite(loss):
+        raise NotFiniteError(_message(runner, f"loss {loss:g} at iteration {iteration + 1}"))
 
 
 def check_weights(runner: Runner, checkpoint: str) -> None:

@@ -16,6 +16,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from mixmae_bench.engine.blocks import blocks_of
+from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import STRATEGIES
 
@@ -40,11 +42,10 @@ class FullyShardedStrategy(DDPStrategy):
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         model = self.convert_model(model.to(get_device()))
+        keep_boxes_float32(model)
         mesh = init_device_mesh(get_device(), (get_world_size(),))
-        for name, module in model.named_modules():
-            if isinstance(module, nn.ModuleList) and name.endswith("blocks"):
-                for block in module:
-                    fully_shard(block, mesh=mesh)
+        for block in blocks_of(model):
+            fully_shard(block, mesh=mesh)
         return fully_shard(model, mesh=mesh)
 
     def save_checkpoint(self, filename: str, **kwargs: object) -> None:

@@ -1,4 +1,4 @@
-"""Mixed precision training in bfloat16, on CPUs and GPUs with native support."""
+"""Training in bfloat16 (mixed precision, on CPUs and GPUs) or TF32 (on GPUs)."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
-from torch import nn
+from torch import Tensor, nn
 
 from mixmae_bench.registry import OPTIM_WRAPPERS
 
@@ -44,15 +44,48 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-def computed_in(optim_wrapper: OptimWrapper, model: nn.Module) -> str:
-    """Return the dtype of the forward pass in training on this device, such as 'bfloat16'.
+@OPTIM_WRAPPERS.register_module()
+class TF32OptimWrapper(OptimWrapper):
+    """Multiplies float32 matrices in TF32 on GPUs: inputs have 10 bits of mantissa, sums are float32.
 
-    It is autocast's dtype if the wrapper enables autocast, else the dtype of the weights.
+    On other devices it computes in float32.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), tf32():
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
+        with tf32():
+            super().backward(loss, **kwargs)
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Allow TF32 in matrix products and convolutions on GPUs."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def computed_in(optim_wrapper: OptimWrapper, model: nn.Module) -> str:
+    """Return the number format of the forward pass in training on this device, such as 'bfloat16' or 'tf32'.
+
+    It is autocast's dtype if the wrapper enables autocast, else the dtype of the weights, or TF32 on a GPU if
+    the wrapper allows it.
     """
     device = get_device()
     with optim_wrapper.optim_context(model):
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else next(model.parameters()).dtype
+        if device == "cuda" and dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+            return "tf32"
     return str(dtype).removeprefix("torch.")
 
 

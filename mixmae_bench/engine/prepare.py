@@ -11,13 +11,17 @@ from mmengine.runner import Runner
 from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.datasets.checks import allow_skips
 from mixmae_bench.engine.batch import fit_lr
+from mixmae_bench.engine.blocks import compile_blocks
+from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.engine.config import check_model, check_training, find_data
 from mixmae_bench.engine.distributed import build_runner
 from mixmae_bench.engine.resume import add_checkpoint_hooks, find_on_rank_0, latest_intact
 from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import ProcessDied, UserError
+from mixmae_bench.system.collection import without_collection
 
 
+@without_collection()
 def prepare(
     cfg: Config,
     work_dir: Path,
@@ -44,7 +48,7 @@ def prepare(
         checkpoint: Checkpoint that the backbone starts from, or None for the config's.
         hooks: Entries of `custom_hooks` to add.
         trackers: Names of experiment trackers to log to (see `trackers.track`).
-        name: Group of runs and name of this run, for trackers.
+        name: Group of runs and name of this run, for trackers and curves.
         by_option: Whether the calling command has --cfg-options, for error messages.
 
     Raises:
@@ -62,7 +66,8 @@ def prepare(
         cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
     if resume:
         resume_latest(cfg)
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *hooks]
+    curves = dict(type="mixmae_bench.CurvesHook", name=name[1])
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), curves, *hooks]
     add_checkpoint_hooks(cfg)
     track(cfg, trackers, *name)
     return cfg
@@ -99,16 +104,26 @@ def train(cfg: Config, launcher: str = "none") -> Runner:
     return runner
 
 
+@without_collection()
 def build(cfg: Config, launcher: str, train: bool) -> Runner:
     """Build the Runner of a config and, for `train`, the parts that mmengine builds only when training
     starts.
 
     Raises:
-        UserError: If a class in the config does not exist or does not accept its arguments.
+        UserError: If a class in the config does not exist or does not accept its arguments, or blocks are to
+            be compiled by another runner than mmengine's Runner.
     """
+    if cfg.get("compile_blocks") and cfg.get("runner_type", "Runner") != "Runner":
+        raise UserError(
+            f"config {cfg.filename}: compile_blocks does not work with runner_type={cfg.runner_type}; "
+            "remove one of them"
+        )
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
+            keep_boxes_float32(runner.model)
+            if cfg.get("compile_blocks"):
+                compile_blocks(runner.model)
             # In the order of Runner.train; the first and the last are properties that build on access.
             runner.train_dataloader  # noqa: B018
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)

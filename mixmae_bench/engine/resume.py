@@ -21,11 +21,13 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mixmae_bench.compat.checkpoints import read_checkpoint, trust
 from mixmae_bench.engine.distributed import on_rank_0, unwrapped
 from mixmae_bench.engine.finite import check_weights
+from mixmae_bench.engine.scalars import flush_scalars
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import HOOKS
 from mixmae_bench.system.files import atomic_path, remove_leftovers
 
 EXACT = "mixmae_bench.ExactCheckpointHook"
+SCALARS = "mixmae_bench.ScalarsHook"
 
 RANDOM_STATES = "random_states"
 """Checkpoint key with the states of the random generators, one entry per process."""
@@ -39,6 +41,9 @@ def add_checkpoint_hooks(cfg: Config) -> None:
 
     `default_hooks.checkpoint` is not changed if it is not mmengine's own hook, or if it writes to another
     folder than the run's.
+
+    Raises:
+        UserError: If `default_hooks.runtime_info` is not mmengine's own hook.
     """
     hooks = cfg.setdefault("default_hooks", {})
     checkpoint = hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
@@ -52,8 +57,13 @@ def add_checkpoint_hooks(cfg: Config) -> None:
         loader["persistent_workers"] = False
     if not cfg.optim_wrapper.get("clip_grad"):
         cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing, but logs the norm
-    own = [dict(type=f"mixmae_bench.{name}") for name in ("LoadAuditHook", "FiniteLossHook")]
-    cfg.custom_hooks = [*cfg.get("custom_hooks", []), *own]
+    if (hooks.get("runtime_info") or {}).get("type", SCALARS) not in ("RuntimeInfoHook", SCALARS):
+        raise UserError(
+            f"config {cfg.filename}: default_hooks.runtime_info is {hooks.runtime_info.type}; remove it, or "
+            "move the hook to custom_hooks: losses are checked and logged by this package's"
+        )
+    hooks["runtime_info"] = dict(type=SCALARS)
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="mixmae_bench.LoadAuditHook")]
 
 
 @HOOKS.register_module()
@@ -134,9 +144,10 @@ class ExactCheckpointHook(CheckpointHook):
         """Save the checkpoint, then update `last_checkpoint`, then remove outdated ones, in this order.
 
         Raises:
-            UserError: If the weights have NaN or infinity, or the folder cannot be written to.
+            UserError: If a loss or the weights have NaN or infinity, or the folder cannot be written to.
         """
         file = Path(self.out_dir) / self.filename_tmpl.format(step)
+        flush_scalars(runner)
         check_weights(runner, file.name)
         self._gathered = all_gather_object(random_states())
         outdated = self._outdated(runner, step)

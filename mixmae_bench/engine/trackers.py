@@ -12,6 +12,7 @@ from mmengine.registry import VISBACKENDS
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.record import Record, read_records
+from mixmae_bench.results.tuning import is_tuning, label
 
 BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "mlflow": "MLflowVisBackend"}
 """Trackers by the name of their Python package, with mmengine's back end for each."""
@@ -72,7 +73,8 @@ def export(files: Sequence[Path], name: str, folder: Path) -> int:
             raise UserError(complaints[0])
         records += read
     for record in records:
-        run = f"{record.method}/seed{record.seed}/{record.task}"
+        point = f"@{label(record.settings)}" if is_tuning(record) else ""
+        run = f"{record.method}/seed{record.seed}/{record.task}{point}"
         place = folder / record.suite / run
         backend = VISBACKENDS.build({**_backend(name, record.suite, run), "save_dir": str(place)})
         backend.add_config(Config({"record": asdict(record), "work_dir": str(place)}))

@@ -76,14 +76,15 @@ class Decoder(nn.Module):
 
         Args:
             tokens: Embedded patches (B, L, dim); values of hidden patches are ignored.
-            hidden: Bool (B, L) or broadcastable, True for patches to replace.
+            hidden: Bool (B, L) or broadcastable, True for patches to replace; or (m, 1 or B, L) to complete
+                every sequence m times, as a batch of m * B.
             pos_embed: Position embedding of every token (B, L, dim), or None for the decoder's table.
             first: Embedded class token (B, 1, dim), or None.
 
         Returns:
             Predictions (B, L, out_channels).
         """
-        tokens = torch.where(hidden[..., None], self.mask_token, tokens)
+        tokens = torch.where(hidden[..., None], self.mask_token, tokens).flatten(0, -3)
         if first is not None:
             tokens = torch.cat([first, tokens], dim=1)
         tokens = tokens + (self.pos_embed if pos_embed is None else pos_embed)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mixmae_bench.errors import UserError
@@ -83,6 +84,11 @@ def secondary_mask_vit(noise: Tensor, ratio: float) -> Tensor:
         ratio: Share of visible tokens to replace.
     """
     return noise.argsort(1) >= whole_patches(noise.shape[1], 1 - ratio)
+
+
+def moved(mask: Tensor, device: torch.device) -> Tensor:
+    """Copy a mask from the CPU, where all masks are drawn, to a device. The host does not wait for GPUs."""
+    return mask.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else mask.to(device)
 
 
 def enlarge(patches: Tensor, scale: int) -> Tensor:

@@ -18,7 +18,7 @@ from mixmae_bench.methods.decoder import (
     decoder_arguments,
     decoder_settings,
 )
-from mixmae_bench.methods.masks import whole_patches
+from mixmae_bench.methods.masks import moved, whole_patches
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
@@ -71,8 +71,8 @@ class MixMAE(Method):
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw the mask (h, w), int64: 1 for patches of the partner."""
         h, w = self.mask_grid(images)
-        order = torch.rand(h * w, device=images.device).argsort().argsort()
-        return (order < whole_patches(h * w, self.mask_ratio)).long().view(h, w)
+        order = torch.rand(h * w).argsort().argsort()
+        return moved((order < whole_patches(h * w, self.mask_ratio)).long().view(h, w), images.device)
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct both images of every mixture.
@@ -92,13 +92,12 @@ class MixMAE(Method):
         patches = self.decoder.embed_map(self.backbone.encode(mixed, segment_ids=mask)[-1])
 
         partner = mask.flatten().bool()
-        hidden = torch.stack([partner, ~partner]).repeat_interleave(len(images), 0)
-        return self.decoder.complete(patches.repeat(2, 1, 1), hidden)
+        return self.decoder.complete(patches, torch.stack([partner, ~partner])[:, None])
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the mean squared error over all patches of all images."""
-        first, second = self.predict(images, mask).float().chunk(2)
-        pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0))
+        first, second = self.predict(images, mask).chunk(2)
+        pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0)).float()
         target = patchify(images, self.mask_patch_size)
         if self.norm_pix_loss:
             target = normalise_patches(target)

@@ -11,7 +11,7 @@ from mixmae_bench.backbones.official.kinds import Kind, register
 from mixmae_bench.backbones.official.layouts import by
 from mixmae_bench.backbones.official.names import BOTH, Rules
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import enlarge, random_mask
+from mixmae_bench.methods.masks import enlarge, moved, random_mask
 from mixmae_bench.methods.method import Method
 from mixmae_bench.registry import MODELS
 
@@ -62,7 +62,7 @@ class SimMIM(Method):
         """Draw a mask (B, H/s, W/s) of bools on the grid of first-stage tokens, True = masked."""
         h, w = self.mask_grid(images)
         patches = np.stack([random_mask(h, w, self.mask_ratio) for _ in images])
-        mask = torch.from_numpy(patches).bool().to(images.device)
+        mask = moved(torch.from_numpy(patches).bool(), images.device)
         return enlarge(mask, self.mask_patch_size // self.backbone.out_strides[0])
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import plain_vit, um_pvt, um_swin
+from mixmae_bench.backbones.layers.forms import chosen_form
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import Kind, register
 from mixmae_bench.backbones.official.names import NORM, Rules
@@ -22,7 +23,7 @@ from mixmae_bench.methods.decoder import (
     decoder_arguments,
     decoder_settings,
 )
-from mixmae_bench.methods.masks import enlarge, regular_mask, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.masks import enlarge, moved, regular_mask, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
@@ -105,17 +106,15 @@ class UMMAE(Method):
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw masks (B, H/p, W/p), int64. Removed patches are drawn from numpy's generator."""
         h, w = self.mask_grid(images)
-        removed = torch.from_numpy(np.stack([regular_mask(h, w) for _ in images])).to(images.device)
-        if not self.secondary_mask_ratio:
-            return removed * REMOVED
-        replaced = self.draw_replaced(removed.flatten(1)).view(removed.shape)
-        return torch.where(removed, REMOVED, replaced * REPLACED)
+        removed = torch.from_numpy(np.stack([regular_mask(h, w) for _ in images]))
+        if self.secondary_mask_ratio:
+            replaced = self.draw_replaced(removed.flatten(1)).view(removed.shape)
+            return moved(torch.where(removed, REMOVED, replaced * REPLACED), images.device)
+        return moved(removed * REMOVED, images.device)
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
         """Draw the secondary mask, bool (B, L), given the removed patches, bool (B, L)."""
-        return secondary_mask(
-            removed, torch.rand(removed.shape, device=removed.device), self.secondary_mask_ratio
-        )
+        return secondary_mask(removed, torch.rand(removed.shape), self.secondary_mask_ratio)
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Predict the pixels of every patch: (B, patches, p*p*3), row-major."""
@@ -140,16 +139,13 @@ class UMMAE(Method):
             the row-major indices of visible patches in packed order (B, patches / 4).
 
         Raises:
-            UserError: If the mask does not keep exactly one patch of every 2x2 block (U6).
+            UserError: If the mask does not keep exactly one patch of every 2x2 block (U6). On GPUs, PyTorch
+                raises an error instead, in a later operation.
         """
         visible = mask != REMOVED
         B, h, w = mask.shape
         blocks = visible.view(B, h // 2, 2, w // 2, 2).transpose(2, 3).reshape(B, h // 2, w // 2, 4)
-        # On the meta device, which is used to count FLOPs, tensors have no values.
-        if not mask.is_meta and not bool((blocks.sum(-1) == 1).all()):
-            raise UserError(
-                "UM-MAE needs masks with exactly one visible patch per 2x2 block; use those of draw_mask"
-            )
+        _check_visible(blocks)
 
         self.check_size(images)
         tokens = self.backbone.embed(images)
@@ -159,10 +155,11 @@ class UMMAE(Method):
             replaced = enlarge(mask == REPLACED, scale)
             tokens = torch.where(replaced[..., None], token, tokens)
         rows, cols = packed_coords(blocks, scale)
-        image = torch.arange(B, device=mask.device)[:, None, None]
         patch_rows, patch_cols = packed_coords(blocks, 1)
         index = (patch_rows * w + patch_cols).flatten(1)
-        return tokens[image, rows, cols], torch.stack([rows, cols], dim=-1), index
+        places = (rows * tokens.shape[2] + cols).flatten(1)[..., None].expand(-1, -1, tokens.shape[-1])
+        packed = tokens.flatten(1, 2).gather(1, places).unflatten(1, rows.shape[1:])
+        return packed, torch.stack([rows, cols], dim=-1), index
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the mean squared error over the removed patches."""
@@ -216,7 +213,7 @@ class UMMAEViT(UMMAE):
 
     def draw_replaced(self, removed: Tensor) -> Tensor:
         visible = int((~removed[0]).sum())
-        noise = torch.rand(len(removed), visible, device=removed.device)
+        noise = torch.rand(len(removed), visible)
         replaced = torch.zeros_like(removed)
         replaced[~removed] = secondary_mask_vit(noise, self.secondary_mask_ratio).flatten()
         return replaced
@@ -230,6 +227,18 @@ class UMMAEViT(UMMAE):
             1, target, patches
         )
         return self.decoder.complete(tokens, (mask == REMOVED).flatten(1), first=first)
+
+
+def _check_visible(blocks: Tensor) -> None:
+    """Check that exactly one patch of every 2x2 block (..., 4) is visible."""
+    if blocks.is_meta:  # used to count FLOPs; tensors have no values
+        return
+    one = (blocks.sum(-1) == 1).all()
+    message = "UM-MAE needs masks with exactly one visible patch per 2x2 block; use those of draw_mask"
+    if chosen_form(blocks.device) != "segments":
+        torch._assert_async(one, message)  # the host does not wait
+    elif not bool(one):
+        raise UserError(message)
 
 
 def packed_coords(blocks: Tensor, scale: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from mixmae_bench.backbones.official.kinds import Kind, register
 from mixmae_bench.backbones.official.names import BOTH, NORM, Rules
 from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import enlarge, shuffled_mask
+from mixmae_bench.methods.masks import enlarge, moved, shuffled_mask
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
@@ -65,7 +65,7 @@ class UMSimMIM(Method):
         """Draw masks (B, H/p, W/p) of bools, True = masked."""
         h, w = self.mask_grid(images)
         patches = np.stack([shuffled_mask(h, w, self.mask_ratio) for _ in images])
-        return torch.from_numpy(patches).to(images.device)
+        return moved(torch.from_numpy(patches), images.device)
 
     def predict(self, images: Tensor, mask: Tensor) -> Tensor:
         """Predict the pixels of every patch: (B, patches, p*p*3), row-major."""

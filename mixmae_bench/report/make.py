@@ -1,21 +1,25 @@
 """Tables by name, and results/README.md, from the files under results/. Does not import torch."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.report.joins import by_configs, stem
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.pretraining import pretraining_table
 from mixmae_bench.report.speeds import speed_table
-from mixmae_bench.report.suite import Waiting, suite_table
+from mixmae_bench.report.suite import Context, suite_table
 from mixmae_bench.report.table import Table, markdown_body
-from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
+from mixmae_bench.results.measurements import COUNT_SCHEMA, Count, Speed, read_speeds
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.published import Published, read_published
 from mixmae_bench.results.record import Record, read_lines, read_records
+from mixmae_bench.results.tuning import is_tuning
 from mixmae_bench.system.shipped import shipped
+
+T = TypeVar("T")
 
 PAPERS = {
     "imagenet": "ImageNet-1K, fine-tuning",
@@ -23,7 +27,14 @@ PAPERS = {
     "ade20k": "ADE20K, semantic segmentation",
     "classification": "Other data sets, and linear probes",
 }
-SUITES = {"controlled": "All methods on one backbone", "digits": "digits"}
+SUITES = {
+    "controlled": "All methods on one backbone",
+    "transfer": "Transfer at paper scale",
+    "digits": "digits",
+}
+"""Suites of this package with a table in results/README.md. A suite of another table's name is given by its
+file."""
+
 TITLES = {
     **PAPERS,
     "pretraining-cost": "What pretraining costs",
@@ -52,6 +63,7 @@ class Results:
         speeds: Records of speed and memory.
         complaints: One message for each line of a file that is not a record.
         outlines: Suites that have a table, by name.
+        folders: Folders of the files of `records`, which have the per-image outcomes.
     """
 
     published: dict[str, list[Published]]
@@ -60,13 +72,14 @@ class Results:
     speeds: list[Speed]
     complaints: list[str]
     outlines: Mapping[str, Outline]
+    folders: list[Path]
 
 
 def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[Path] = ()) -> Results:
     """Read the published and measured results of this package.
 
     Args:
-        outlines: Suites by name; methods without a record are shown as not run.
+        outlines: Suites by name; their methods and tasks without a record are empty cells.
         files: Files of records to read instead of results/measured.
 
     Raises:
@@ -75,25 +88,31 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
     for file in files:
         if not file.is_file():
             raise UserError(f"records {file} do not exist; give the records.jsonl of a run")
-    folder, complaints = shipped("results"), []
+    folder = shipped("results")
     measured = folder / "measured"
-
-    def read(paths: Sequence[Path], reader: Callable[[Path], tuple[list, list[str]]]) -> list:
-        lines = []
-        for path in paths:
-            own, wrong = reader(path)
-            lines += own
-            complaints.extend(wrong)
-        return lines
-
-    return Results(
-        read_published(folder / "published"),
-        read(files or sorted(measured.rglob("records.jsonl")), read_records),
-        read(sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)),
-        read(sorted(measured.glob("speed/*.jsonl")), lambda path: read_lines(path, Speed, SPEED_SCHEMA)),
-        complaints,
-        outlines or {},
+    sources = files or measured_files()
+    records, wrong_records = _read(sources, read_records)
+    counts, wrong_counts = _read(
+        sorted(measured.glob("cost/*.jsonl")), lambda path: read_lines(path, Count, COUNT_SCHEMA)
     )
+    speeds, wrong_speeds = read_speeds(measured)
+    complaints = [*wrong_records, *wrong_counts, *wrong_speeds]
+    published = read_published(folder / "published")
+    folders = [path.parent for path in sources]
+    return Results(published, records, counts, speeds, complaints, outlines or {}, folders)
+
+
+def measured_files() -> tuple[Path, ...]:
+    """Return the files of records of this package."""
+    return tuple(sorted((shipped("results") / "measured").rglob("records.jsonl")))
+
+
+def _read(
+    paths: Sequence[Path], reader: Callable[[Path], tuple[list[T], list[str]]]
+) -> tuple[list[T], list[str]]:
+    """Return the lines of several files, and the complaints about them."""
+    parts = [reader(path) for path in paths]
+    return [line for own, _ in parts for line in own], [text for _, wrong in parts for text in wrong]
 
 
 def make_table(name: str, results: Results) -> Table:
@@ -102,36 +121,49 @@ def make_table(name: str, results: Results) -> Table:
     Raises:
         UserError: If the name is unknown.
     """
+    runs = [r for r in results.records if not is_tuning(r)]
     if name in PAPERS:
-        return paper_table(PAPERS[name], results.published[name], results.counts, results.records)
+        return paper_table(PAPERS[name], results.published[name], results.counts, runs)
     if name == "pretraining-cost":
         rows = results.published[name]
-        return pretraining_table(rows, results.counts, results.records)
+        return pretraining_table(rows, results.counts, runs)
     if name == "speed":
         return speed_table(results.speeds)
     if name in SUITES:
-        records = [r for r in results.records if r.suite == name]
-        return suite_table(
-            SUITES[name], records, _waiting(results.outlines.get(name), records, results.counts)
-        )
+        outline = results.outlines[name]
+        return table_of_suite(outline, _of_suite(outline, results.records), results)
     if name == "records":
         return records_table(results.records)
     raise UserError(f"unknown table '{name}'; known: {', '.join(NAMES)}.{did_you_mean(name, NAMES)}")
 
 
-def _waiting(outline: Outline | None, records: Sequence[Record], counts: Sequence[Count]) -> list[Waiting]:
-    """Return the methods of a suite without a record, with the FLOPs of their models."""
-    counted = {count.model: count.flops for count in counts}
+def table_of_suite(outline: Outline, records: Sequence[Record], results: Results) -> Table:
+    """Return the table of a suite, with the published values and the counts of `results`."""
+    title = SUITES.get(outline.name, outline.name)
+    return suite_table(title, records, suite_context(outline, results))
 
-    def flops(config: Path | None) -> int | None:
-        return counted.get(os.path.relpath(config, shipped("configs").parent)) if config else None
 
-    done = {record.method for record in records}
-    return [
-        Waiting(method, flops(models.transfer), flops(models.pretrain))
-        for method, models in (outline.models if outline else {}).items()
-        if method not in done
-    ]
+def suite_context(outline: Outline, results: Results) -> Context:
+    """Return what this package knows about a suite besides its records."""
+    return Context(
+        outline,
+        by_configs({name: results.published[name] for name in PAPERS}),
+        {stem(count.model): count.flops for count in results.counts},
+    )
+
+
+def suite_records(outline: Outline, files: Sequence[Path]) -> tuple[list[Record], list[str]]:
+    """Return the records of a suite's version in some files, and messages about lines that are left out."""
+    lines, complaints = _read(files, read_records)
+    own = _of_suite(outline, lines)
+    others = len(lines) - len(own)
+    if others and tuple(files) != measured_files():
+        complaints.append(f"{others} records of another suite, or of another version of it, are not shown.")
+    return own, complaints
+
+
+def _of_suite(outline: Outline, records: Sequence[Record]) -> list[Record]:
+    return [r for r in records if (r.suite, r.suite_version) == (outline.name, outline.version)]
 
 
 def records_table(records: Sequence[Record]) -> Table:
@@ -158,6 +190,16 @@ def _text(value: object) -> str:
 
 
 def results_page(results: Results) -> str:
-    """Return the text of results/README.md: every table except 'records'."""
-    tables = [make_table(name, results) for name in NAMES if name != "records"]
-    return HEAD + "".join(f"\n## {table.title}\n\n{markdown_body(table)}" for table in tables)
+    """Return the text of results/README.md: every table except 'records', and verdicts of the suites."""
+    # Imported here: the statistics need numpy and scipy, single tables do not.
+    from mixmae_bench.report.verdicts import verdicts_markdown
+
+    text = HEAD
+    for name in NAMES:
+        if name != "records":
+            table = make_table(name, results)
+            text += f"\n## {table.title}\n\n{markdown_body(table)}"
+        if name in SUITES:
+            records = [r for r in results.records if r.suite == name]
+            text += verdicts_markdown(records, results.folders, "###")
+    return text

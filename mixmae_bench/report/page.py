@@ -11,15 +11,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from mixmae_bench.report import plots
-from mixmae_bench.report.make import read_results
-from mixmae_bench.report.papers import number
-from mixmae_bench.report.rows import Row, make_rows
-from mixmae_bench.report.suite import column, flops, latest, parameters, suite_table
+from mixmae_bench.report.columns import heading, latest
+from mixmae_bench.report.joins import stem
+from mixmae_bench.report.make import Results, read_results, suite_records, table_of_suite
+from mixmae_bench.report.rows import Row, by_scores, by_tasks, make_rows
+from mixmae_bench.report.suite import flops, parameters
 from mixmae_bench.report.summary import NOISE, summary
-from mixmae_bench.report.table import Table, numeric
+from mixmae_bench.report.table import Table, number, numeric, split
+from mixmae_bench.report.tuning import tuning_plot
+from mixmae_bench.report.verdicts import verdict_tables
 from mixmae_bench.results.metrics import METRICS
-from mixmae_bench.results.outline import Outline
-from mixmae_bench.results.record import Record, read_records
+from mixmae_bench.results.outline import PRETRAINING, Outline
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.tuning import NEAR_TIE
 from mixmae_bench.system.files import write_atomically
 
 PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
@@ -31,52 +35,55 @@ PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
 """Functions that draw the plots of a suite, by name; they return None without data."""
 
 
-def write_report(suite: Outline, work_dir: Path, out: Path | None = None) -> Path:
+PANELS = 4
+"""Panels of one figure of the page."""
+
+
+def write_report(suite: Outline, work_dir: Path, out: Path | None = None, files: Sequence[Path] = ()) -> Path:
     """Write the report of a suite.
 
     Args:
         suite: The suite. Seeds with records are added to its seeds.
-        work_dir: Folder with `records.jsonl` and the folders of the runs.
+        work_dir: Folder with the folders of the runs.
         out: Output file, by default `report.html` in `work_dir`.
+        files: Files of records, by default `records.jsonl` in `work_dir`.
 
     Returns:
         The output file.
     """
     out = out or work_dir / "report.html"
-    write_atomically(out, report(suite, work_dir))
+    write_atomically(out, report(suite, work_dir, files))
     return out
 
 
-def write_plots(suite: Outline, work_dir: Path, folder: Path) -> None:
+def write_plots(suite: Outline, work_dir: Path, folder: Path, files: Sequence[Path] = ()) -> None:
     """Write every plot of a suite that has data, as NAME.svg and NAME.png."""
-    rows = make_rows(suite_records(suite, work_dir)[0])
-    for name, draw in PLOTS.items():
-        if figure := draw(rows):
+    rows = make_rows(_records(suite, work_dir, files)[0], suite)
+    figures = {name: draw(rows) for name, draw in PLOTS.items()}
+    for name, figure in {**figures, "tuning": tuning_plot(suite, work_dir)}.items():
+        if figure:
             write_atomically(folder / f"{name}.svg", plots.svg(figure))
             write_atomically(folder / f"{name}.png", plots.png(figure))
 
 
-def suite_records(suite: Outline, work_dir: Path) -> tuple[list[Record], list[str]]:
+def _records(suite: Outline, work_dir: Path, files: Sequence[Path]) -> tuple[list[Record], list[str]]:
     """Return the last record of every run of the suite, and messages about lines that are left out."""
-    lines, complaints = read_records(work_dir / "records.jsonl")
-    own = [r for r in lines if (r.suite, r.suite_version) == (suite.name, suite.version)]
-    if len(own) < len(lines):
-        others = len(lines) - len(own)
-        complaints.append(f"{others} records of another suite, or of another version of it, are not shown.")
-    return sorted(latest(own), key=_order), complaints
+    records, complaints = suite_records(suite, files or (work_dir / "records.jsonl",))
+    return sorted(latest(records), key=_order), complaints
 
 
 def _order(record: Record) -> tuple[object, ...]:
     """Return a sort key: by seed, random weights first, the pretraining of a method before its transfers."""
     r = record
-    return r.seed, r.method != "scratch", r.method, r.task != "pretraining", r.task, r.backbone, r.dataset
+    return r.seed, r.method != "scratch", r.method, r.task != PRETRAINING, r.task, r.backbone, r.dataset
 
 
-def report(suite: Outline, work_dir: Path) -> str:
-    """Return the HTML of the report; the same files give the same text."""
-    records, complaints = suite_records(suite, work_dir)
+def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
+    """Return the HTML of the report; the same files give the same text. See `write_report`."""
+    records, complaints = _records(suite, work_dir, files)
     suite = replace(suite, seeds=tuple(sorted({*suite.seeds, *(r.seed for r in records)})))
-    rows = make_rows(records)
+    results = read_results()
+    rows = make_rows(records, suite)
     done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
     loader = FileSystemLoader(Path(__file__).with_name("templates"))
     spaces = dict(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
@@ -85,24 +92,33 @@ def report(suite: Outline, work_dir: Path) -> str:
         suite=suite,
         complaints=complaints,
         summary=summary(rows),
-        results=suite_table(suite.name, records),
-        plots={name: draw(rows) for name, draw in PLOTS.items()},
-        papers=_papers(suite, records),
+        results=split(table_of_suite(suite, records, results)),
+        plots=_plots(rows),
+        verdicts=verdict_tables(records, [path.parent for path in files] or [work_dir]),
+        papers=_papers(suite, records, results),
+        tuning=tuning_plot(suite, work_dir),
         pictures=_pictures(suite, work_dir),
         outcomes=_outcomes(records),
         settings=_settings(records),
         missing=[name for name in suite.run_names() if name not in done],
         environments=_environments(records),
-        path=shlex.quote(str(suite.path)),
+        path=shlex.quote(str(suite.path)) if suite.path else None,
         work_dir=shlex.quote(str(work_dir)),
-        meanings=[f"{column(name)}: {metric.meaning}." for name, metric in METRICS.items()],
+        meanings=[f"{heading(name)}: {metric.meaning}." for name, metric in METRICS.items()],
         noise=f"{NOISE:g}",
+        near_tie=f"{NEAR_TIE:g}",
         key=_key,
         value=_value,
         numeric=numeric,
         svg=plots.svg,
         b64encode=b64encode,
     )
+
+
+def _plots(rows: Sequence[Row]) -> dict[str, list[Figure]]:
+    """Return the figures of every plot, each of so few panels that it fits on a printed page."""
+    parts = dict.fromkeys(PLOTS, by_scores(rows, PANELS)) | {"curves": by_tasks(rows, PANELS // 2)}
+    return {name: [f for part in parts[name] if (f := draw(part))] for name, draw in PLOTS.items()}
 
 
 def _key(title: str) -> str:
@@ -119,17 +135,19 @@ def _value(cell: str) -> str:
     return f"{float(found[1].replace(',', '')) * scale:.12g}"
 
 
-def _papers(suite: Outline, records: Sequence[Record]) -> Figure | None:
-    if "in1k" not in suite.datasets:
+def _papers(suite: Outline, records: Sequence[Record], results: Results) -> Figure | None:
+    """Plot the published values, if a run of the suite follows the recipe of one of them."""
+    known = {stem(row.model) for row in results.published["imagenet"] if row.model}
+    used = {stem(task.config) for method in suite.methods.values() for task in method.tasks}
+    if not used & known:
         return None
-    results = read_results()
     return plots.imagenet_plot(results.published["imagenet"], results.counts, records)
 
 
 def _pictures(suite: Outline, work_dir: Path) -> dict[str, bytes]:
     """Return the last picture of every pretraining run, by caption."""
     pictures = {}
-    for method in suite.tasks:
+    for method in suite.methods:
         for seed in suite.seeds:
             folder = work_dir / method / f"seed{seed}" / "pretraining"
             files = sorted(folder.rglob("*.png"), key=_by_number)
@@ -147,7 +165,7 @@ def _outcomes(records: Sequence[Record]) -> Table:
     found = {name for r in records for name in r.metrics}
     names = [name for name in METRICS if name in found] + sorted(found - METRICS.keys())
     columns = ["method", "backbone", "task", "data", "seed"]
-    columns += [column(name) for name in names]
+    columns += [heading(name) for name in names]
     columns += ["FLOPs", "params", "seconds", "images/s", "memory (MB)", "started (UTC)"]
     rows = [
         [

@@ -1,10 +1,9 @@
 """Tables of published values beside the FLOPs and metrics of this code."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Sequence
 
-from mixmae_bench.report.suite import latest
-from mixmae_bench.report.table import ABSENT, Table
+from mixmae_bench.report.joins import joined
+from mixmae_bench.report.table import ABSENT, Table, number
 from mixmae_bench.results.measurements import Count
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.published import VALUES, Published
@@ -33,8 +32,8 @@ def paper_table(
     """Return a table with a row per published row, with FLOPs from `counts` and metrics from `records`.
 
     A record belongs to a row if it has the row's config and its backbone was pretrained with the row's
-    pretraining config. If the backbone comes from a given checkpoint, the method's name must have the form
-    METHOD...-EPOCHSe, such as mixmae-swin-b-600e.
+    pretraining config. If the backbone comes from a given checkpoint, the suite must name that config under
+    `pretrained_by`.
     """
     counts = list(counts)
     metrics = [m for m in TITLES if any(m in row.values for row in rows)]
@@ -98,11 +97,6 @@ def _listed(values: dict[str, float]) -> str:
     return ", ".join(f"{TITLES.get(name, name)} {number(value)}" for name, value in values.items())
 
 
-def number(value: float | None) -> str:
-    """Return a number as written in its source; '' for None."""
-    return "" if value is None else repr(value)
-
-
 def _count_of(row: Published, counts: list[Count]) -> Count | None:
     own = [c for c in counts if c.model == row.model and row.shape in (None, tuple(c.shape))]
     return own[-1] if own else None  # the last one recorded
@@ -110,26 +104,3 @@ def _count_of(row: Published, counts: list[Count]) -> Count | None:
 
 def _scaled(value: int | None, unit: float) -> str:
     return "" if value is None else f"{value / unit:.2f}"
-
-
-def joined(rows: Sequence[Published], records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Yield the records of every published row (see `paper_table`)."""
-    by_key = {record.key: record for record in records}
-    cells = latest(records)
-    for row in rows:
-        of_config = [r for r in cells if row.model and _stem(r.config) == _stem(row.model)]
-        yield [r for r in of_config if _fits(row, r, by_key)]
-
-
-def _fits(row: Published, record: Record, by_key: dict[str, Record]) -> bool:
-    first = record
-    while first.parent in by_key:
-        first = by_key[first.parent]
-    if first.task == "pretraining":
-        return row.pretrain is not None and _stem(first.config) == _stem(row.pretrain)
-    method = record.method
-    return method.startswith(row.method.lower()) and method.endswith(f"-{row.pretrain_epochs}e")
-
-
-def _stem(config: str) -> str:
-    return PurePosixPath(config).stem

@@ -12,16 +12,22 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 from matplotlib.transforms import Bbox
 
-from mixmae_bench.report.papers import backbone, joined
+from mixmae_bench.report.columns import data_set
+from mixmae_bench.report.joins import joined
+from mixmae_bench.report.papers import backbone
 from mixmae_bench.report.rows import Row
+from mixmae_bench.results.curves import LOSS, Curve, curves_of
 from mixmae_bench.results.measurements import Count
+from mixmae_bench.results.metrics import title as name_of
+from mixmae_bench.results.outline import PRETRAINING
 from mixmae_bench.results.published import Published
 from mixmae_bench.results.record import Record
-from mixmae_bench.results.significance import measured
+from mixmae_bench.results.significance import Measured, measured
 
 STYLE = {
     "svg.hashsalt": "mixmae-bench",
@@ -45,37 +51,71 @@ COLOURS = ("#666666", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#5
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "\\\\\\", "xxx", "---", "+++", "|||", "...")
 LINES = ("-", "--", ":", "-.")
+FRONT = {"color": "#888888", "linewidth": 1, "linestyle": "--", "zorder": 1, "gid": "pareto"}
+FAMILY = "family"
+"""Name of a family's line in the SVG."""
+
+SIZES = 1.05
+"""Ratio of FLOPs from which models count as of several sizes."""
+
 WIDTH = 7.2
 """Inches."""
 
 
 def flops_plot(rows: Sequence[Row]) -> Figure | None:
-    """Plot top-1 over FLOPs of the classifier; return None if no row has both."""
-    points = [(row, row.flops, row.of("top1")) for row in rows]
-    points = [(row, flops, value) for row, flops, value in points if flops and value]
-    if not points:
+    """Plot every score over the FLOPs of its model, a panel per score.
+
+    A line joins the sizes of a family, another is the Pareto front.
+    Only scores of models of several sizes are plotted; return None if there is none. On one backbone, all
+    points would stand in one column.
+    """
+    panels = {}
+    for title in _titles(rows):
+        points = [(row, row.flops[title], row.values[title]) for row in rows]
+        points = [(row, flops, value) for row, flops, value in points if flops and value]
+        if points and max(flops for _, flops, _ in points) > SIZES * min(flops for _, flops, _ in points):
+            panels[title] = points
+    if not panels:
         return None
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _figure(1, 3.4)
-        for row, flops, value in points:
-            axes.errorbar(flops, value.mean, value.error, **_point(row.place))
-        axes.set_xlabel("FLOPs of the classifier per image (a multiply-add is 1)")
-        axes.set_ylabel("top-1 accuracy, %")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-        axes.margins(0.2)
-        _label(
-            axes,
-            [(flops, value.mean) for _, flops, value in points],
-            [f"{row.name} {value}" for row, _, value in points],
-            [value.error or 0.0 for *_, value in points],
-        )
+        figure, axes = _figure(len(panels), 3.4)
+        for own, (title, points) in zip(axes, panels.items(), strict=True):
+            _sizes(own, points)
+            own.set_title(_plain(title), loc="left")
+            own.set_xlabel("FLOPs per image (a multiply-add is 1)")
+            _label(
+                own,
+                [(flops, value.mean) for _, flops, value in points],
+                [f"{row.name} {value.mean:.1f}" for row, _, value in points],
+                [value.error or 0.0 for *_, value in points],
+            )
     return figure
 
 
+def _sizes(axes: Axes, points: Sequence[tuple[Row, int, Measured]]) -> None:
+    """Draw points of rows over FLOPs, a line per family of several sizes, and the Pareto front."""
+    families = list(dict.fromkeys(row.family for row, *_ in points))
+    for place, family in enumerate(families):
+        own = sorted((flops, value.mean, value.error) for row, flops, value in points if row.family == family)
+        colour = COLOURS[place % len(COLOURS)]
+        if len(own) > 1:
+            axes.plot(*zip(*(point[:2] for point in own), strict=True), color=colour, linewidth=1, gid=FAMILY)
+        for flops, mean, error in own:
+            axes.errorbar(flops, mean, error, **_point(place))
+    front = pareto([(flops, value.mean) for _, flops, value in points])
+    axes.step(*zip(*front, strict=True), where="post", **FRONT)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_formatter("")
+    axes.margins(0.2)
+
+
 def cost_plot(rows: Sequence[Row]) -> Figure | None:
-    """Plot every transfer metric over the total FLOPs of pretraining; return None without data."""
+    """Plot every score over the total FLOPs of pretraining; return None without data."""
     known = [row for row in rows if row.pretraining_flops is not None]
-    titles = [title for title in (rows[0].values if rows else ()) if any(row.values[title] for row in known)]
+    # One point compares with nothing.
+    titles = [t for t in _titles(known) if sum(row.values[t] is not None for row in known) > 1]
     if not titles or not any(row.pretraining_flops for row in known):
         return None
     with mpl.rc_context(STYLE):
@@ -99,8 +139,9 @@ def cost_plot(rows: Sequence[Row]) -> Figure | None:
 
 
 def transfer_plot(rows: Sequence[Row]) -> Figure | None:
-    """Plot a panel of bars per transfer metric; return None without data."""
-    titles = list(rows[0].values) if rows else []
+    """Plot a panel of bars per score; return None without data."""
+    titles = _titles(rows)
+    rows = [row for row in rows if any(row.values[title] for title in titles)]
     if not titles:
         return None
     with mpl.rc_context(STYLE):
@@ -120,40 +161,67 @@ def transfer_plot(rows: Sequence[Row]) -> Figure | None:
             axes.set_xticks(range(0, 101, 25) if longest > 20 else range(0, 21, 5))
             axes.set_xlim(0, 1.55 * longest or 1)  # room for the values
             axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
-            axes.invert_yaxis()
+            axes.set_ylim(len(rows) - 0.5, -0.5)
             axes.grid(False, axis="y")
             axes.tick_params(axis="y", length=0)
     return figure
 
 
 def curves_plot(rows: Sequence[Row]) -> Figure | None:
-    """Plot training losses over epochs, a panel per task and a line per run; return None without losses."""
-    tasks = list(dict.fromkeys(r.task for row in rows for r in row.records if r.losses))
-    if not tasks:
+    """Plot losses and metrics over epochs, a panel per task and metric; return None without curves."""
+    panels: dict[tuple[str, str], list[tuple[Row, list[Curve]]]] = {}
+    for row in rows:
+        runs: dict[tuple[str, str], list[Curve]] = {}
+        for record in row.records:
+            for metric, curve in curves_of(record).items():
+                if len(curve) > 1:
+                    runs.setdefault((_run_of(record), metric), []).append(curve)
+        for panel, curves in runs.items():
+            panels.setdefault(panel, []).append((row, curves))
+    if not panels:
         return None
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(len(tasks), 2.4 + 0.18 * len(rows))  # a legend below
-        for axes, task in zip(panels, tasks, strict=True):
-            for row in rows:
-                runs = [r.losses for r in row.records if r.task == task and r.losses]
-                style = {
-                    "color": COLOURS[row.place % len(COLOURS)],
-                    "linestyle": LINES[row.place % len(LINES)],
-                    "marker": MARKERS[row.place % len(MARKERS)],
-                }
-                for i, losses in enumerate(runs):
-                    last = sum(run[-1] for run in runs) / len(runs)
-                    label = None if i else f"{_plain(row.name)}: {last:.3g} at the end"
-                    every = max(1, len(losses) // 5)
-                    epochs = range(1, len(losses) + 1)
-                    axes.plot(
-                        epochs, losses, **style, label=label, linewidth=1, markersize=3, markevery=every
-                    )
-            axes.set_title(_plain(task), loc="left")
-            axes.set_xlabel("epoch")
-            axes.set_ylabel("training loss")
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=8, ncols=1)
+        figure, axes = _figure(len(panels), 2.4 + 0.18 * len(rows))  # a legend below
+        for own, ((run, metric), lines) in zip(
+            axes, sorted(panels.items(), key=_by_pretraining), strict=True
+        ):
+            for row, curves in lines:
+                _curves(own, row, curves)
+            own.set_title(_plain(run), loc="left")
+            own.set_xlabel("epoch")
+            own.set_ylabel("training loss" if metric == LOSS else name_of(metric))
+            own.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=8, ncols=1)
     return figure
+
+
+def _run_of(record: Record) -> str:
+    """Return the title of the panels of a run's curves: its task and data set."""
+    dataset = data_set(record.dataset)
+    return record.task if record.task.startswith(dataset) else f"{record.task}, {dataset}"
+
+
+def _by_pretraining(panel: tuple[tuple[str, str], object]) -> tuple[object, ...]:
+    (run, metric), _ = panel
+    return not run.startswith(PRETRAINING), run, metric != LOSS, metric
+
+
+def _curves(axes: Axes, row: Row, curves: Sequence[Curve]) -> None:
+    """Draw the curves of a row's runs, one line per seed."""
+    style = {
+        "color": COLOURS[row.place % len(COLOURS)],
+        "linestyle": LINES[row.place % len(LINES)],
+        "marker": MARKERS[row.place % len(MARKERS)],
+    }
+    last = sum(curve[-1][1] for curve in curves) / len(curves)
+    for i, curve in enumerate(curves):
+        label = None if i else f"{_plain(row.name)}: {last:.3g} at the end"
+        every = max(1, len(curve) // 5)
+        axes.plot(*zip(*curve, strict=True), **style, label=label, linewidth=1, markersize=3, markevery=every)
+
+
+def _titles(rows: Sequence[Row]) -> list[str]:
+    """Return the titles of the scores that a row has a value of."""
+    return [title for title in (rows[0].values if rows else ()) if any(row.values[title] for row in rows)]
 
 
 def imagenet_plot(
@@ -184,8 +252,7 @@ def imagenet_plot(
             if own:
                 style = {"markerfacecolor": colour, "markeredgecolor": "black", "markersize": 5}
                 axes.plot(*zip(*own, strict=True), marker, label=label, linestyle="", **style)
-        line = {"color": "#0072b2", "linewidth": 1, "zorder": 1, "label": "Pareto front"}
-        axes.plot(*zip(*front, strict=True), **line)
+        axes.step(*zip(*front, strict=True), where="post", label="Pareto front", **FRONT)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.xaxis.set_minor_formatter("")
@@ -272,6 +339,7 @@ def _label(
     for (x, y), error in zip(points, errors, strict=True):
         bottom, top = (axes.transData.transform((x, y + sign * error)) for sign in (-1, 1))
         taken.append(Bbox([bottom - 4 * unit, top + 4 * unit]))
+    taken += [box for line in axes.lines if line.get_gid() for box in _boxes_along(line, unit)]
     legend = axes.get_legend()
     taken += [legend.get_window_extent(renderer)] if legend else []
     shifts = list(product((9, -9, 24, -24), (0, 9, -9, 18, -18, 30, -30, 45, -45)))
@@ -296,6 +364,12 @@ def _label(
                 taken.append(box)
                 break
             note.remove()
+
+
+def _boxes_along(line: Line2D, unit: float) -> list[Bbox]:
+    """Return small boxes along a line, close enough that no text fits between them."""
+    corners = line.get_transform().transform_path(line.get_path()).interpolated(24).vertices
+    return [Bbox([corner - unit, corner + unit]) for corner in corners]
 
 
 def text_box(note: Text, renderer: RendererAgg) -> Bbox:

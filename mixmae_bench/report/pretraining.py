@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from mixmae_bench.report.papers import backbone, number, source_notes
+from mixmae_bench.report.columns import latest
+from mixmae_bench.report.papers import backbone, source_notes
 from mixmae_bench.report.speeds import device
-from mixmae_bench.report.suite import latest
-from mixmae_bench.report.table import ABSENT, Table
+from mixmae_bench.report.table import ABSENT, Table, number
 from mixmae_bench.results.measurements import Count
 from mixmae_bench.results.published import VALUES, Published
 from mixmae_bench.results.record import Record

@@ -8,7 +8,7 @@ from mixmae_bench.results.measurements import Speed
 NOTES = [
     "images/s: by the median step, with those of the slowest and the fastest. peak MB: what model, optimiser "
     "and step took at most, frameworks not included. speed x, memory x: times that of the first row of the "
-    "same run, in which all models took turns.",
+    "same run, in which all models took turns. launches: kernels that a step launches on a GPU.",
     "GFLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1. of matmul: "
     "FLOP/s (a training step is three forward passes) as a share of a large matrix product's in that format; "
     "a convolution can be computed with fewer than are counted.",
@@ -26,7 +26,7 @@ def speed_table(speeds: Iterable[Speed]) -> Table:
     for speed in sorted(speeds, key=lambda speed: speed.started):
         runs.setdefault((speed.started, device(speed.hardware)), []).append(speed)
     columns = ["run", "model", "step", "px", "batch", "format", "images/s", "slowest to fastest", "speed x"]
-    columns += ["peak MB", "memory x", "GFLOPs", "of matmul", "on"]
+    columns += ["peak MB", "memory x", "launches", "GFLOPs", "of matmul", "on"]
     rows = [[str(i), *_row(speed, run[0])] for i, run in enumerate(runs.values(), 1) for speed in run]
     return Table("Speed and memory", columns, rows, NOTES)
 
@@ -44,6 +44,7 @@ def _row(speed: Speed, first: Speed) -> list[str]:
         f"{speed.images_per_s / first.images_per_s:.2f}",
         f"{speed.peak_memory_mb:.0f}",
         f"{speed.peak_memory_mb / first.peak_memory_mb:.2f}",
+        "" if speed.launches is None else str(speed.launches),
         f"{speed.flops / 1e9:.2f}",
         f"{100 * speed.utilisation:.0f} %",
         f"{device(speed.hardware)}, {speed.threads} threads{compiled}",

@@ -3,11 +3,23 @@
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 NUMBERS = set("0123456789.,±+-GM% ")
 ABSENT = "not sourced"
 """Cell of a value without a source."""
+
+
+WIDEST = 18
+"""Columns of a table that fit on a page; a wider one is split into its sections (see `split`)."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Neighbouring columns of a table: a title, and their headings in a table of their own."""
+
+    title: str
+    columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -19,12 +31,31 @@ class Table:
         columns: Titles of the columns.
         rows: One text per column; '' for an empty cell.
         notes: Lines below the table.
+        sections: Sections of the last columns, in order. The columns before them name the rows.
     """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+
+
+def split(table: Table) -> list[Table]:
+    """Return the table, or a table per section if it has more than `WIDEST` columns.
+
+    Each repeats the columns that name the rows; the last one has the notes.
+    """
+    if len(table.columns) <= WIDEST or not table.sections:
+        return [table]
+    start = names = len(table.columns) - sum(len(section.columns) for section in table.sections)
+    parts = []
+    for section in table.sections:
+        end = start + len(section.columns)
+        rows = [[*row[:names], *row[start:end]] for row in table.rows]
+        parts.append(Table(section.title, [*table.columns[:names], *section.columns], rows))
+        start = end
+    return [*parts[:-1], replace(parts[-1], notes=table.notes)]
 
 
 def markdown(table: Table) -> str:
@@ -33,7 +64,14 @@ def markdown(table: Table) -> str:
 
 
 def markdown_body(table: Table) -> str:
-    """Return the table and its notes as Markdown, without a heading."""
+    """Return the table and its notes as Markdown, without a heading; a wide table in its sections."""
+    parts = split(table)
+    if len(parts) == 1:
+        return _markdown(table)
+    return "\n".join(f"**{part.title}**\n\n{_markdown(part)}" for part in parts)
+
+
+def _markdown(table: Table) -> str:
     lines = [
         _pipes(table.columns),
         _pipes(["---:" if right else "---" for right in numeric(table)]),
@@ -52,7 +90,17 @@ def to_csv(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a LaTeX `table` with a booktabs `tabular`; notes are comments below it."""
+    """Return a LaTeX `table` with a booktabs `tabular`; notes are comments below it.
+
+    A wide table is one `table` per section.
+    """
+    parts = split(table)
+    if len(parts) > 1:
+        return "\n".join(_latex(replace(part, title=f"{table.title}: {part.title}")) for part in parts)
+    return _latex(table)
+
+
+def _latex(table: Table) -> str:
     places = "".join("r" if right else "l" for right in numeric(table))
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -79,6 +127,11 @@ def numeric(table: Table) -> list[bool]:
     """Return which columns contain only numbers and empty cells; these are right-aligned."""
     columns = range(len(table.columns))
     return [all(row[i] == ABSENT or set(row[i]) <= NUMBERS for row in table.rows) for i in columns]
+
+
+def number(value: float | None) -> str:
+    """Return a number as written in its source; '' for None."""
+    return "" if value is None else repr(value)
 
 
 def _pipes(cells: list[str]) -> str:

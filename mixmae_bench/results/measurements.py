@@ -1,16 +1,18 @@
 """Records of FLOPs and speed. Does not import torch."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mixmae_bench.results.record import read_lines
 from mixmae_bench.system.typed import STRICT
 
 COUNT_SCHEMA = 1
 """Version of the fields of `Count`."""
 
-SPEED_SCHEMA = 1
+SPEED_SCHEMA = 2
 """Version of the fields of `Speed`."""
 
 
@@ -52,7 +54,7 @@ class Speed:
         dtype: Number format of the forward pass; weights are float32.
         batch: Images per step.
         shape: Height and width of the images.
-        compile: Whether torch.compile was used.
+        compile: Whether the blocks of the model were compiled with torch.compile.
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
         steps: Timed steps, after warm-up.
@@ -62,6 +64,8 @@ class Speed:
         peak_memory_mb: Peak memory of model, optimiser and step, without the frameworks.
         flops: FLOPs of a forward pass, per image (see `mixmae_bench.cost.flops`).
         matmul_flops_per_s: FLOP/s of a large matrix product on this device in this number format.
+        launches: Kernel launches of a step on a GPU; None on a CPU or if not recorded.
+        waits: Times that a step waits for the GPU; None on a CPU or if not recorded.
         started: Start time, ISO 8601 in UTC.
         code: See `mixmae_bench.results.record.Record`.
         packages: See there.
@@ -88,9 +92,21 @@ class Speed:
     code: str
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+    launches: int | None = None
+    waits: int | None = None
 
     @property
     def utilisation(self) -> float:
         """FLOP/s as a fraction of a large matrix product's; a training step is three forward passes."""
         passes = 3 if self.step == "training" else 1
         return passes * self.flops * self.images_per_s / self.matmul_flops_per_s
+
+
+def read_speeds(measured: Path) -> tuple[list[Speed], list[str]]:
+    """Read all records of speed under results/measured; see `read_lines`."""
+    speeds, complaints = [], []
+    for path in sorted(measured.glob("speed/*/*.jsonl")):
+        own, wrong = read_lines(path, Speed, SPEED_SCHEMA)
+        speeds += own
+        complaints += wrong
+    return speeds, complaints

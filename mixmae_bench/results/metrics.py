@@ -20,7 +20,7 @@ class Metric:
         scale: Factor from the framework's value to the unit in `meaning`.
         higher_is_better: Whether a higher value is better.
         stderr: Method of its standard error over images: 'binomial' for a percentage of images, 'bootstrap'
-            for AP and mIoU (see `mixmae_bench.engine.stderr`), None without one.
+            for AP and mIoU (see `mixmae_bench.results.bootstrap`), None without one.
         of_transfer: Whether it is a column of the tables of suites.
     """
 

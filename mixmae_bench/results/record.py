@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the record's fields; increase it with every new field and every change of a field's meaning.
 
 A new field has a default that means "not recorded": None, or an empty list or dict. If a meaning changes, add
@@ -51,6 +51,10 @@ class Record:
             top-1, bootstrap for AP and mIoU. The standard error over seeds needs several records.
         resamples: Number of bootstrap resamples, or 0 without bootstrap.
         losses: Mean training loss of every epoch, in order.
+        curves: Metrics of the evaluations before the last one, by name, as pairs of epoch and value. The last
+            evaluation is in `metrics`.
+        epoch_iterations: Iterations of one epoch, in batches per process. The last loss is at
+            `iterations / epoch_iterations` epochs, and each loss before it one epoch earlier.
         grad_norms: Mean 2-norm of the gradient over all parameters in every epoch, before clipping, without
             the steps that loss scaling skipped.
         num_samples: Number of images that the metrics are computed on.
@@ -63,14 +67,16 @@ class Record:
         config_hash: Hash of the resolved config.
         data_hash: Hash of the data (see `mixmae_bench.datasets.identity`).
         checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
+        pretrained_by: Config of the pretraining that made a given checkpoint, relative to the suite, which
+            states it.
         checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
         epochs: Epochs of the training, or None if it is counted in iterations.
         iterations: Iterations of the training, in batches per process.
         lr: Learning rate of the optimiser, before layer decay and schedule.
         retries: Number of restarts with another random state after a loss of NaN or infinity; written by
             older versions only.
-        precision: Number format of the forward pass in training, 'float32', 'bfloat16' or 'float16', on the
-            hardware that finished the run (see `mixmae_bench.engine.precision`).
+        precision: Number format of the forward pass in training, 'float32', 'tf32', 'bfloat16' or 'float16',
+            on the hardware that finished the run (see `mixmae_bench.engine.precision`).
         processes: Number of training processes.
         process_counts: Numbers of processes in order; several if the run was resumed on another number.
         accumulation: Batches per optimiser step.
@@ -89,6 +95,15 @@ class Record:
         hardware: CPU, cores and GPU.
         absent_classes: Names of classes that AP or mIoU leave out, as they occur in no validation image
             (for mIoU: and in no prediction).
+        protocol: Protocol of the suite: 'published' (the recipe of each method), 'shared' (one recipe for
+            all) or 'tuned' (the same grid of recipes for every initialisation).
+        settings: Values of the tuned settings by name (see `mixmae_bench.engine.settings`), which replaced
+            those of the config.
+        tuning_share: For a tuning run, the share of the training images that it was not trained but evaluated
+            on; None for a result.
+        outcomes: File of the per-image outcomes, relative to the folder of the records (see
+            `mixmae_bench.results.outcomes`), or None.
+        outcomes_hash: SHA-256 (16 digits) of this file, or None.
     """
 
     schema: int
@@ -106,6 +121,8 @@ class Record:
     stderr: dict[str, float] = field(default_factory=dict)
     resamples: int | None = None
     losses: list[float] = field(default_factory=list)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    epoch_iterations: int | None = None
     grad_norms: list[float] = field(default_factory=list)
     num_samples: int
     params: int
@@ -117,6 +134,7 @@ class Record:
     data_hash: str | None = None
     checkpoint: str | None
     checkpoint_filled: float | None
+    pretrained_by: str | None = None
     epochs: int | None
     iterations: int | None = None
     lr: float | None = None
@@ -136,6 +154,11 @@ class Record:
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
     absent_classes: list[str] = field(default_factory=list)
+    protocol: str | None = None
+    settings: dict[str, float] = field(default_factory=dict)
+    tuning_share: float | None = None
+    outcomes: str | None = None
+    outcomes_hash: str | None = None
 
 
 def _from_1(values: dict) -> dict:

@@ -214,7 +214,7 @@ class _SlurmExecutor(submitit.SlurmExecutor):
 def show_scripts(suite: Suite, work_dir: Path, parameters: dict[str, object]) -> None:
     """Print the sbatch scripts: one for each group of runs with the same resources."""
     kinds: dict[tuple, list[Run]] = {}
-    for run in suite.runs():
+    for run in suite.all_runs():
         share = resources(parameters, gpus_of(load_config(run.config)), str(run.config))
         kinds.setdefault(tuple(share.items()), []).append(run)
     for share, runs in kinds.items():

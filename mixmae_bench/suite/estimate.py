@@ -1,4 +1,7 @@
-"""Estimate the FLOPs and GPU hours of a suite from its configs, without data and without training.
+"""Estimate the FLOPs, GPU hours and GPU memory of a suite from its configs, without data or training.
+
+Hours of training come from a record of the config's training step on the GPU, if there is one
+(`mixmae_bench.suite.gpu_speed`), else from FLOPs. Several GPUs are assumed to be as many times as fast.
 
 A run costs 3 forward passes per training image, as a backward pass costs two (4 if activations are
 recomputed, 1 with a frozen backbone), and 1 per evaluated image. FLOPs are counted by
@@ -22,13 +25,10 @@ from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.catalog import CATALOG, published_images
 from mixmae_bench.datasets.leaves import leaves
-from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
+from mixmae_bench.suite.configs import config_of
+from mixmae_bench.suite.gpu_speed import GpuSpeed
 from mixmae_bench.suite.spec import Run, Suite
-
-UTILISATION = 0.15
-FLOPS_PER_S = 989e12 / 2 * UTILISATION
-"""An H100's dense bfloat16 peak (989e12, a multiply-add counted twice), times an assumed utilisation."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,26 @@ class Estimate:
         """FLOPs of the whole run."""
         return self.flops * (self.passes * self.trained + self.evaluated)
 
+    def hours(self, speed: GpuSpeed) -> float:
+        """Return the GPU hours of the run."""
+        step = speed.step(self.run.config)
+        if step is None:
+            return self.total / speed.flops_per_s / 3600
+        evaluation = self.flops * self.evaluated / speed.flops_per_s
+        return (self.trained / step.images_per_s + evaluation) / 3600
+
 
 def estimate(suite: Suite) -> Iterator[Estimate]:
-    """Yield the estimate of every run, in the order of `Suite.runs`.
+    """Yield the estimate of every run, in the order of `Suite.all_runs`.
+
+    Without chosen settings, the runs of the results are those of the configs.
 
     Raises:
         UserError: If a config is incomplete, or the size of its data set is unknown.
     """
     known: dict[str, tuple[int, int]] = {}
-    for run in suite.runs():
-        cfg = load_config(run.config)
+    for run in suite.all_runs():
+        cfg = config_of(run)
         text = json.dumps(cfg.model.to_dict(), default=str, sort_keys=True)
         if text not in known:
             known[text] = _forward(cfg)
@@ -73,51 +83,70 @@ def estimate(suite: Suite) -> Iterator[Estimate]:
         yield Estimate(run, flops, *_images(cfg), passes, gpus_of(cfg))
 
 
-def show_estimate(suite: Suite, flops_per_s: float | None, console: Console) -> None:
+def show_estimate(suite: Suite, speed: GpuSpeed, console: Console) -> None:
     """Print the estimates of all runs of a suite, and their sums.
 
     Args:
         suite: The suite.
-        flops_per_s: Speed of one GPU, or None for `FLOPS_PER_S`.
+        speed: Speed of one GPU.
         console: Where to print.
     """
-    speed = flops_per_s or FLOPS_PER_S
     table = Table("method", "task", "from", box=None)
-    for title in ("images (M)", "FLOPs/image (G)", "FLOPs (E)", "GPUs", "GPU hours", "hours"):
+    for title in ("images (M)", "FLOPs/image (G)", "FLOPs (E)", "GPUs", "GPU hours", "hours", "GB at batch"):
         table.add_column(title, justify="right")
-    hours: dict[str, float] = {}
     seeds = len(suite.seeds)
+    hours = dict.fromkeys(suite.methods, 0.0)
+    rows: dict[tuple[str, str], list[Estimate]] = {}
     with console.status("counting"):
         for item in estimate(suite):
-            name = item.run.method.name
-            own = item.total / speed / 3600
-            if item.run.seed != suite.seeds[0]:
-                hours[name] += own
-                continue
-            if name not in hours and hours:
-                table.add_section()
-            hours[name] = hours.get(name, 0.0) + own
-            table.add_row(
-                name,
-                item.run.task,
-                item.run.initialisation,
-                _number(item.trained / 1e6),
-                _number(item.flops / 1e9),
-                _number(item.total / 1e18),
-                str(item.gpus),
-                _number(own),
-                _number(own / item.gpus),
-            )
+            run, tuning = item.run, item.run.split is not None
+            hours[run.method.name] += item.hours(speed)
+            if tuning or run.seed == suite.seeds[0]:
+                title = f"{run.task} tuning" if tuning else run.task
+                rows.setdefault((run.method.name, title), []).append(item)
+    for method in suite.methods:
+        table.add_section()
+        for (own, title), items in rows.items():
+            several = f" x {len(items)}" if len(items) > 1 else ""
+            if own == method:
+                table.add_row(method, f"{title}{several}", *_row(items, speed))
     console.print(table)
     for name, sum_ in hours.items():
         console.print(f"{name}: {_number(sum_)} GPU hours", highlight=False)
-    assumed = "" if flops_per_s else f" (an H100's bfloat16 peak at an assumed {UTILISATION:.0%})"
     console.print(
-        f"suite {suite.name}, {seeds} seed{'s' * (seeds > 1)}: {_number(sum(hours.values()))} GPU hours at "
-        f"{speed:.3g} multiply-adds per second and GPU{assumed}; --flops-per-s sets another speed",
+        f"suite {suite.name}, {seeds} seed{'s' * (seeds > 1)}: {_number(sum(hours.values()))} GPU hours on "
+        f"{speed.gpu}. {_basis(speed)}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _basis(speed: GpuSpeed) -> str:
+    """Return the sentences that state what the hours are computed from."""
+    hours = "Hours"
+    if speed.steps:
+        hours = "Hours in rows with memory (GB at batch) are from records of the training step; others"
+    return (
+        f"{hours} are FLOPs at {speed.flops_per_s:.3g} multiply-adds per second ({speed.basis}). --gpu and "
+        "--flops-per-s choose another speed."
+    )
+
+
+def _row(items: list[Estimate], speed: GpuSpeed) -> list[str]:
+    """Return the cells of a row, summed over its runs, which differ in their settings only."""
+    total = sum(item.total for item in items)
+    hours, one = sum(item.hours(speed) for item in items), items[0]
+    step = speed.step(one.run.config)
+    return [
+        one.run.initialisation,
+        _number(sum(item.trained for item in items) / 1e6),
+        _number(one.flops / 1e9),
+        _number(total / 1e18),
+        str(one.gpus),
+        _number(hours),
+        _number(hours / one.gpus),
+        f"{step.peak_memory_mb / 1000:.1f} at {step.batch}" if step else "",
+    ]
 
 
 def _forward(cfg: Config) -> tuple[int, int]:
@@ -141,7 +170,11 @@ def _images(cfg: Config) -> tuple[int, int]:
 
 def _size(cfg: Config, loader: str) -> int:
     """Return the number of images in an epoch of a loader, 0 without a loader."""
-    return sum(leaf.times * _images_of(leaf.dataset, cfg) for leaf in leaves(cfg) if leaf.loader == loader)
+    return sum(
+        leaf.times * round(leaf.share * _images_of(leaf.dataset, cfg))
+        for leaf in leaves(cfg)
+        if leaf.loader == loader
+    )
 
 
 def _images_of(dataset: Mapping, cfg: Config) -> int:

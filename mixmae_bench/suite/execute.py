@@ -8,9 +8,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -21,16 +19,18 @@ from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.identity import file_hash
-from mixmae_bench.engine.config import load_config
+from mixmae_bench.engine.curves import CurvesHook, catalogued, epoch_means
 from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
+from mixmae_bench.engine.outcomes import OutcomesHook, stderr
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.engine.resume import PROCESS_COUNTS, find_on_rank_0
-from mixmae_bench.engine.stderr import StderrHook
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.bootstrap import RESAMPLES
 from mixmae_bench.results.metrics import METRICS
+from mixmae_bench.results.outcomes import FOLDER, Outcomes, check_values, write_outcomes
 from mixmae_bench.results.record import SCHEMA, Record, append_record, read_records
+from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.hooks import ProgressHook
 from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import failure, note_failure, try_lock
@@ -104,7 +104,7 @@ def _run(job: Job) -> Record:
     reset_peak_memory()
     torch.set_num_threads(job.threads)
 
-    cfg = load_config(job.plan.run.config)
+    cfg = config_of(job.plan.run)
     cost, shape = _cost(cfg)
     checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
     if job.parent and checkpoint is None:
@@ -119,7 +119,7 @@ def _run(job: Job) -> Record:
         checkpoint=checkpoint,
         hooks=[
             dict(type="mixmae_bench.ProgressHook", file=str(job.folder / "progress.json")),
-            dict(type="mixmae_bench.StderrHook"),
+            dict(type="mixmae_bench.OutcomesHook"),
         ],
         trackers=job.trackers,
         name=(job.suite, job.plan.run.name),
@@ -127,17 +127,19 @@ def _run(job: Job) -> Record:
     cfg.experiment_name = f"{job.suite}_{job.plan.run.name.replace('/', '_')}_{job.plan.key}"
     runner = train(cfg, _launcher())
 
-    progress, stderr = (_hook(runner, kind) for kind in (ProgressHook, StderrHook))
+    progress, hook = (_hook(runner, kind) for kind in (ProgressHook, OutcomesHook))
     metrics = _metrics(runner, progress)
     images = len((runner.val_loop or runner.train_loop).dataloader.dataset)
     batch = runner.train_dataloader.batch_size * get_world_size()
     accumulation = runner.optim_wrapper._accumulative_counts
     model = unwrapped(runner.model)
+    made_by = job.plan.run.method.pretrained_by
     peak = torch.tensor(peak_memory())
     all_reduce(peak, "max")
 
     if not is_main_process():
         return on_rank_0(lambda: None)  # returns rank 0's record; the function is called on rank 0 only
+    outcomes = hook.outcomes(runner, metrics) if runner.val_loop else None
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -151,19 +153,22 @@ def _run(job: Job) -> Record:
         initialisation=job.plan.initialisation,
         parent=job.plan.parent,
         metrics=metrics,
-        stderr=stderr.stderr(runner, metrics, images) if runner.val_loop else {},
+        stderr=stderr(metrics, images, outcomes),
         resamples=RESAMPLES if any(METRICS[name].stderr == "bootstrap" for name in metrics) else 0,
-        losses=_epoch_means(runner, "train/loss"),
-        grad_norms=_epoch_means(runner, "train/grad_norm"),
+        losses=epoch_means(runner, "train/loss", runner.iter),
+        curves=_hook(runner, CurvesHook).before_last(runner),
+        epoch_iterations=len(runner.train_dataloader),
+        grad_norms=epoch_means(runner, "train/grad_norm", runner.iter),
         num_samples=images,
         params=cost.params,
         backbone_params=sum(p.numel() for p in model.backbone.parameters()),
         flops=cost.flops,
         image_shape=list(shape),
-        config=Path(os.path.relpath(job.plan.run.config, job.suite_file.parent)).as_posix(),
+        config=_relative(job.plan.run.config, job),
         config_hash=job.plan.config_hash,
         data_hash=job.plan.data_hash,
         checkpoint=file_hash(checkpoint) if checkpoint else None,
+        pretrained_by=_relative(made_by, job) if made_by else None,
         checkpoint_filled=model.backbone.audit["filled"] if checkpoint else None,
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,
@@ -181,11 +186,28 @@ def _run(job: Job) -> Record:
         code_hash=job.plan.code_hash,
         packages=packages(),
         hardware=hardware(),
-        absent_classes=stderr.absent_classes(runner) if runner.val_loop else [],
+        absent_classes=outcomes.absent_classes() if outcomes else [],
         process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
+        protocol=job.plan.run.protocol,
+        settings=dict(job.plan.run.settings),
+        tuning_share=job.plan.run.split.share if job.plan.run.split else None,
+        **_written(job, outcomes, metrics),
     )
     append_record(job.records, record)
     return on_rank_0(lambda: record)
+
+
+def _relative(config: Path, job: Job) -> str:
+    return Path(os.path.relpath(config, job.suite_file.parent)).as_posix()
+
+
+def _written(job: Job, outcomes: Outcomes | None, metrics: dict[str, float]) -> dict[str, str]:
+    """Check the per-image outcomes against the metrics, write them, and return the record's fields."""
+    if outcomes is None:
+        return {}
+    check_values(outcomes, metrics)
+    name = f"{FOLDER}/{job.plan.key}.npz"
+    return {"outcomes": name, "outcomes_hash": write_outcomes(job.records.parent / name, outcomes)}
 
 
 def _initial_checkpoint(job: Job) -> Path | None:
@@ -201,17 +223,10 @@ def _initial_checkpoint(job: Job) -> Path | None:
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
     """Return the metrics of the last validation, or for pretraining the mean loss of the last epoch."""
     if runner.val_loop is None:
-        return {"loss": _epoch_means(runner, "train/loss")[-1]}
+        return {"loss": epoch_means(runner, "train/loss", runner.iter)[-1]}
     # A run that was killed between its last checkpoint and its record has nothing left to train.
     metrics = progress.metrics or runner.val()
-    for metric in runner.val_evaluator.metrics:
-        if isinstance(metric, CocoMetric):  # returns nothing if there are no detections
-            metrics = {f"coco/{kind}_mAP": 0.0 for kind in metric.metrics} | metrics
-    found = {
-        metric.name: round(float(metrics[metric.framework_key]) * metric.scale, 4)
-        for metric in METRICS.values()
-        if metric.framework_key in metrics
-    }
+    found = catalogued(runner, metrics)
     if not found:
         raise UserError(
             f"config {runner.cfg.filename}: none of the evaluator's metrics is in the catalog "
@@ -236,19 +251,3 @@ def _cost(cfg: Config) -> tuple[Cost, tuple[int, int]]:
 
 def _hook(runner: Runner, kind: type) -> Hook:
     return next(hook for hook in runner.hooks if isinstance(hook, kind))
-
-
-def _epoch_means(runner: Runner, scalar: str) -> list[float]:
-    """Return the mean of a logged value per epoch, including the epochs before a resume.
-
-    Non-finite values are left out, such as gradient norms of steps that loss scaling skipped.
-    """
-    if scalar not in runner.message_hub.log_scalars:
-        return []  # clipping by value logs no norm
-    values, _ = runner.message_hub.get_scalar(scalar).data
-    epoch = max(1, round(len(runner.train_dataloader) * len(values) / runner.iter))  # fewer when accumulating
-    # Count back from the last value: before a resume with another number of processes, epochs had another
-    # length.
-    ends = range(len(values), 0, -epoch)
-    epochs = (values[max(0, end - epoch) : end] for end in reversed(ends))
-    return [round(float(np.mean(own[np.isfinite(own)])), 5) for own in epochs]

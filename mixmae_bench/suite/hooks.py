@@ -50,7 +50,8 @@ class ProgressHook(Hook):
         done = runner.iter + 1
         if is_main_process() and (now >= self._next_write or done == runner.max_iters):
             self._next_write = now + SECONDS_BETWEEN_WRITES
-            text = f"loss {runner.message_hub.get_scalar('train/loss').current():.3f}"
+            losses = runner.message_hub.log_scalars.get("train/loss")  # absent until the first is read
+            text = f"loss {losses.current():.3f}" if losses else ""
             write_progress(self.file, done, runner.max_iters, text)
 
     def after_val(self, runner: Runner) -> None:

@@ -53,7 +53,8 @@ ONLOOKERS = {
     ),
     *("ProfilerHook", "RuntimeInfoHook", "SyncBuffersHook"),
     *("DetVisualizationHook", "SegVisualizationHook", "VisualizationHook"),
-    *("mixmae_bench.ReconstructionHook", "mixmae_bench.ExactCheckpointHook", "mixmae_bench.FiniteLossHook"),
+    *("mixmae_bench.ReconstructionHook", "mixmae_bench.ExactCheckpointHook", "mixmae_bench.ScalarsHook"),
+    "mixmae_bench.NonBlockingCopyHook",
 }
 """Hooks that do not change the result of a run; all other hooks are part of the identity."""
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from mmengine.config import Config
 
 from mixmae_bench.datasets.identity import Listing, data_hash, file_hash
-from mixmae_bench.engine.config import check_training, content_hash, find_data, load_config
+from mixmae_bench.engine.config import check_training, content_hash, find_data
+from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.identity import identity, key_of
 from mixmae_bench.suite.spec import RANDOM, Run, Suite
 from mixmae_bench.system.environment import code_hash
@@ -47,30 +48,33 @@ def plan(
     rescale: bool = False,
     processes: Callable[[Config], int] = one_process,
     recorded: Collection[str] = (),
+    runs: Sequence[Run] | None = None,
 ) -> dict[str, Plan]:
-    """Return the plan of every run by its name, in the order of `Suite.runs`.
+    """Return the plan of every run by its name, in their order.
 
     Args:
         suite: The suite.
         rescale: Whether learning rates are scaled to the effective batch size (see `batch.fit_lr`).
         processes: Function from a config to the number of processes that train a run of it.
         recorded: Keys of the records in the suite's folder.
+        runs: The runs, each after its parent run (default: `Suite.runs`).
 
     Raises:
         UserError: If a config or its data is missing, or a config does not train.
     """
     listings: dict[str, Listing] = {}
+    runs = suite.runs() if runs is None else runs
     contents = {
-        path: _content(load_config(path), rescale, processes, listings)
-        for path in {run.config for run in suite.runs()}
+        recipe: _content(config_of(run), rescale, processes, listings)
+        for recipe, run in {run.recipe: run for run in runs}.items()
     }
     files = {m.checkpoint: file_hash(m.checkpoint) for m in suite.methods.values() if m.checkpoint}
     plans: dict[str, Plan] = {}
     lineage: dict[
         str, tuple[str, str]
     ] = {}  # key and older key of each run, part of the hashes of the runs that start from it
-    for run in suite.runs():
-        content = contents[run.config]
+    for run in runs:
+        content = contents[run.recipe]
         file = files.get(run.method.checkpoint)
         own, older = lineage[run.parent] if run.parent else (file, file)
         parts = {**content.identity, "seed": run.seed, "initial_weights": own or RANDOM}

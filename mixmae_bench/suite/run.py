@@ -5,7 +5,7 @@ import copy
 import io
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -14,19 +14,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.engine.batch import fit_lr
-from mixmae_bench.engine.config import check_model, find_data, load_config
+from mixmae_bench.engine.config import check_model, find_data
 from mixmae_bench.engine.trackers import check_trackers
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.metrics import metrics_text
-from mixmae_bench.results.record import Record, read_records
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.tuning import RESULTS_FILE, TUNING_FILE, read_all_records
+from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.executor import Executor
 from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import progress
+from mixmae_bench.suite.recipes import with_recipes
 from mixmae_bench.suite.scheduler import DONE, FAILED, RUNNING, ScheduledRun, Scheduler
 from mixmae_bench.suite.slots import Slot
-from mixmae_bench.suite.spec import Suite
+from mixmae_bench.suite.spec import CHECKPOINT, Run, Suite
 from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.system.files import check_writable
@@ -46,8 +49,9 @@ def run_suite(
     console: Console,
     executor: Executor | None = None,
     rerun: bool = False,
+    tuning: bool = False,
 ) -> tuple[list[Record], dict[str, str]]:
-    """Train and evaluate every run of a suite that has no record yet, and write `records.jsonl`.
+    """Train and evaluate every run of a suite that has no record yet, and write the records.
 
     Several processes that execute the same suite in the same folder share the work.
 
@@ -61,31 +65,34 @@ def run_suite(
         executor: Executor of the runs (default: one local process per run).
         rerun: Whether to repeat finished runs that other runs start from, if their identity has changed or
             their checkpoint is missing.
+        tuning: Whether to execute the runs of the tuning instead of those of the results.
 
     Returns:
-        The records of the suite, earlier ones included, and the reason of each failure by run name.
+        The records of these runs, earlier ones included, and the reason of each failure by run name.
 
     Raises:
         UserError: Before any run starts, if a config, its data or a checkpoint does not fit, if there are
-            fewer GPUs than requested, or if finished pretraining would be repeated without `rerun`.
+            fewer GPUs than requested, if finished pretraining would be repeated without `rerun`, or if the
+            suite has to be tuned first (see `recipes.with_recipes`).
     """
     if "RANK" in os.environ:
         raise UserError("mixmae-bench run starts its own processes; do not use torchrun, give --processes N")
     executor = executor or Workers()
     check_trackers(trackers)
-    records = work_dir / "records.jsonl"
-    found, complaints = read_records(records)
+    found, complaints = read_all_records(work_dir)
     for complaint in complaints:
         console.print(f"warning: {complaint}", style="yellow", **PLAIN)
-    plans = plan(suite, rescale, executor.processes, {record.key for record in found})
+    runs = suite.tuning_runs() if tuning else with_recipes(suite, rescale, executor.processes).runs()
+    plans = plan(suite, rescale, executor.processes, {record.key for record in found}, runs)
     done = _done(plans, found, work_dir, console)
     todo = {name: planned for name, planned in plans.items() if name not in done}
     if not rerun:
         check_lost_work(plans, todo, found, work_dir)
-    check_suite(suite, {planned.run.config for planned in todo.values()}, rescale, executor.processes)
+    check_runs([planned.run for planned in todo.values()], rescale, executor.processes)
     check_writable(work_dir)
+    kind = "runs of the tuning" if tuning else "runs"
     console.print(
-        f"suite {suite.name}: {len(plans)} runs, {len(done)} done, {len(todo)} to run; folder {work_dir}",
+        f"suite {suite.name}: {len(plans)} {kind}, {len(done)} done, {len(todo)} to run; folder {work_dir}",
         **PLAIN,
     )
     for name, planned in todo.items():
@@ -101,24 +108,21 @@ def run_suite(
 
         failed = _run_all(suite, todo, work_dir, jobs, job_of, console, executor)
     keys = {planned.key for planned in plans.values()}
-    return [record for record in read_records(records)[0] if record.key in keys], failed
+    return [record for record in read_all_records(work_dir)[0] if record.key in keys], failed
 
 
-def check_suite(
-    suite: Suite, paths: Collection[Path], rescale: bool, processes: Callable[[Config], int]
-) -> None:
-    """Check the configs of a suite, their data and the given checkpoints before any run starts.
+def check_runs(runs: Sequence[Run], rescale: bool, processes: Callable[[Config], int]) -> None:
+    """Check the configs of runs, their data and the given checkpoints before any run starts.
 
     Args:
-        suite: The suite.
-        paths: Configs of the suite that will be run.
+        runs: The runs.
         rescale: See `run_suite`.
         processes: Function from a config to the number of processes that train it.
 
     Raises:
         UserError: At the first problem found.
     """
-    configs = {path: load_config(path) for path in paths}
+    configs = {recipe: config_of(run) for recipe, run in {run.recipe: run for run in runs}.items()}
     for cfg in configs.values():
         if cfg.get("load_from"):
             raise UserError(
@@ -129,11 +133,9 @@ def check_suite(
             check_datasets(find_data(cfg, by_option=False), processes(cfg))
         check_model(cfg)
         fit_lr(copy.deepcopy(cfg), processes(cfg), rescale)
-    for method in suite.methods.values():
-        if method.checkpoint:
-            for task in method.tasks:
-                if task.after is None and task.config in configs:
-                    try_checkpoint(configs[task.config], method.checkpoint)
+    for run in {(run.method.name, run.config): run for run in runs}.values():
+        if run.initialisation == CHECKPOINT:
+            try_checkpoint(configs[run.recipe], run.method.checkpoint)
 
 
 def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console) -> set[str]:
@@ -212,7 +214,7 @@ def _job(
         dataset=planned.run.dataset,
         plan=planned,
         folder=work_dir / planned.run.name,
-        records=work_dir / "records.jsonl",
+        records=work_dir / (TUNING_FILE if planned.run.split else RESULTS_FILE),
         parent=work_dir / parent if parent else None,
         threads=threads,
         rescale=rescale,

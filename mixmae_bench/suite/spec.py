@@ -2,20 +2,24 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from mixmae_bench.errors import UserError, did_you_mean
-from mixmae_bench.results.outline import Models, Outline
+from mixmae_bench.results.outline import PRETRAINING, Outline, OutlinedMethod, OutlinedTask
+from mixmae_bench.results.tuning import PROTOCOLS, label
+from mixmae_bench.suite.tuning import Point, Split, Tuning, read_tuning
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
 
-PRETRAINING = "pretraining"
 RANDOM, CHECKPOINT = "random", "checkpoint"
 """Initial weights of a run that does not start from another run."""
+
+
+PUBLISHED, SHARED, TUNED = PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,24 @@ class Task:
 
 @dataclass(frozen=True)
 class Method:
-    """A method: its initial weights (from a pretraining run, a checkpoint, or random) and its tasks."""
+    """A method: its initial weights (from a pretraining run, a checkpoint, or random) and its tasks.
+
+    Attributes:
+        name: Name of the method.
+        tasks: Its transfer tasks.
+        pretrain: Config of its pretraining, or None.
+        checkpoint: Checkpoint that its tasks start from, or None.
+        pretrained_by: Config of the pretraining that made the checkpoint, or None. Published values of this
+            pretraining stand beside the method's.
+        family: Name that the sizes of one method share, or None for the method's own.
+    """
 
     name: str
     tasks: tuple[Task, ...]
     pretrain: Path | None = None
     checkpoint: Path | None = None
+    pretrained_by: Path | None = None
+    family: str | None = None
 
     @property
     def initialisation(self) -> str:
@@ -56,6 +72,9 @@ class Run:
         dataset: Name of its data set.
         initialisation: Initial weights of its backbone: 'random', 'checkpoint' (the method's), or the task of
             its parent run, such as 'pretraining'.
+        protocol: Protocol of the suite, one of `results.tuning.PROTOCOLS`.
+        settings: Settings that replace those of the config.
+        split: Tuning split that the run is evaluated on, or None for a result.
     """
 
     method: Method
@@ -64,10 +83,19 @@ class Run:
     config: Path
     dataset: str
     initialisation: str
+    protocol: str = PUBLISHED
+    settings: Point = ()
+    split: Split | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.method.name}/seed{self.seed}/{self.task}"
+        point = f"@{label(dict(self.settings))}" if self.split else ""
+        return f"{self.method.name}/seed{self.seed}/{self.task}{point}"
+
+    @property
+    def recipe(self) -> tuple[Path, Point, Split | None]:
+        """Everything that decides the config of the run (see `suite.configs`)."""
+        return self.config, self.settings, self.split
 
     @property
     def parent(self) -> str | None:
@@ -89,6 +117,11 @@ class Suite:
         methods: Rows of the grid, by name.
         seeds: Seeds of every run.
         minutes: Expected minutes of a run by task, or empty.
+        metrics: Names of the metrics by task, for the columns of tables before there are records.
+        protocol: One of `results.tuning.PROTOCOLS`.
+        tuning: Tuning of the protocol 'tuned', else None.
+        recipes: File of the chosen settings of the protocol 'tuned', else None; it may not exist yet.
+        chosen: Chosen settings by method and task (see `suite.recipes`).
     """
 
     path: Path
@@ -98,6 +131,11 @@ class Suite:
     methods: dict[str, Method]
     seeds: list[int]
     minutes: dict[str, float]
+    metrics: dict[str, tuple[str, ...]]
+    protocol: str = PUBLISHED
+    tuning: Tuning | None = None
+    recipes: Path | None = None
+    chosen: dict[tuple[str, str], Point] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[str]:
@@ -106,15 +144,43 @@ class Suite:
 
     def runs(self) -> list[Run]:
         """Return the runs of the grid, seed by seed, each after its parent run."""
+        return [
+            replace(run, settings=self.chosen.get((run.method.name, run.task), ()))
+            for seed in self.seeds
+            for run in self._runs(seed)
+        ]
+
+    def tuning_runs(self) -> list[Run]:
+        """Return the runs of the tuning, each after its parent run; empty without tuning.
+
+        The pretraining is that of the tuning's seed, the same run as in `runs` if the suite has this seed.
+        """
+        if self.tuning is None:
+            return []
+        split = self.tuning.split
+        return [
+            tuned
+            for run in self._runs(split.seed)
+            for tuned in (
+                [run]
+                if run.task == PRETRAINING
+                else [replace(run, settings=p, split=split) for p in self.tuning.grids[run.task]]
+            )
+        ]
+
+    def all_runs(self) -> list[Run]:
+        """Return the runs of the tuning, then those of the results, each once."""
+        return list({run.name: run for run in [*self.tuning_runs(), *self.runs()]}.values())
+
+    def _runs(self, seed: int) -> list[Run]:
         runs = []
-        for seed in self.seeds:
-            for method in self.methods.values():
-                if method.pretrain:
-                    data = self._dataset(method.pretrain)
-                    runs.append(Run(method, PRETRAINING, seed, method.pretrain, data, RANDOM))
-                for task in method.tasks:
-                    initialisation, data = task.after or method.initialisation, self._dataset(task.config)
-                    runs.append(Run(method, task.name, seed, task.config, data, initialisation))
+        for method in self.methods.values():
+            if method.pretrain:
+                data = self._dataset(method.pretrain)
+                runs.append(Run(method, PRETRAINING, seed, method.pretrain, data, RANDOM, self.protocol))
+            for task in method.tasks:
+                initialisation, data = task.after or method.initialisation, self._dataset(task.config)
+                runs.append(Run(method, task.name, seed, task.config, data, initialisation, self.protocol))
         return runs
 
     def outline(self) -> Outline:
@@ -124,13 +190,20 @@ class Suite:
             self.version,
             self.path,
             tuple(self.seeds),
-            {
-                name: (*([PRETRAINING] if method.pretrain else []), *(task.name for task in method.tasks))
-                for name, method in self.methods.items()
-            },
-            frozenset(run.dataset for run in self.runs()),
-            {name: Models(method.pretrain, method.tasks[0].config) for name, method in self.methods.items()},
+            {name: self._outlined(method) for name, method in self.methods.items()},
+            {task: tuple(map(dict, points)) for task, points in self.tuning.grids.items()}
+            if self.tuning
+            else {},
         )
+
+    def _outlined(self, method: Method) -> OutlinedMethod:
+        tasks = [Task(PRETRAINING, method.pretrain)] if method.pretrain else []
+        outlined = (
+            OutlinedTask(task.name, self._dataset(task.config), task.config, self.metrics.get(task.name, ()))
+            for task in [*tasks, *method.tasks]
+        )
+        made_by = method.pretrain or method.pretrained_by
+        return OutlinedMethod(tuple(outlined), method.family or method.name, made_by)
 
     def _dataset(self, config: Path) -> str:
         return self.dataset or config.stem.rpartition("_")[2]
@@ -155,6 +228,16 @@ class _SuiteFile(BaseModel, strict=True):
     dataset: str = Field(None, description="dataset must be a string, not {!r}")
     tasks: Tasks = None
     minutes: object = {}
+    metrics: dict[str, list[str]] = Field(
+        {}, description="metrics must map tasks to lists of metrics, such as {{in1k: [top1]}}, not {!r}"
+    )
+    protocol: Literal["published", "shared", "tuned"] = Field(
+        PUBLISHED, description="protocol is {!r}; give published, shared or tuned"
+    )
+    tuning: object = None
+    recipes: str = Field(
+        None, description="{!r} is not a path; give one relative to the suite, to be written"
+    )
 
 
 class _MethodFile(BaseModel, strict=True):
@@ -162,6 +245,8 @@ class _MethodFile(BaseModel, strict=True):
 
     pretrain: File = None
     checkpoint: File = None
+    pretrained_by: File = None
+    family: str = None
     tasks: Tasks = None
 
 
@@ -203,8 +288,53 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
         raise UserError(
             f"suite {path}: minutes must hold one number for each of {', '.join(tasks)}, all above 0"
         )
+    for task in file.metrics:
+        if task not in tasks[1:]:
+            near = did_you_mean(task, tasks[1:])
+            raise UserError(f"suite {path}: metrics names '{task}', which is not one of its tasks.{near}")
+    metrics = {task: tuple(names) for task, names in file.metrics.items()}
     own = {name: known[name] for name in chosen}
-    return Suite(path, file.name, file.version, file.dataset, own, file.seeds, minutes)
+    tuning = _read_protocol(file, known, path)
+    recipes = path.parent / file.recipes if tuning else None
+    return Suite(
+        path,
+        file.name,
+        file.version,
+        file.dataset,
+        own,
+        file.seeds,
+        minutes,
+        metrics,
+        file.protocol,
+        tuning,
+        recipes,
+    )
+
+
+def _read_protocol(file: _SuiteFile, methods: dict[str, Method], path: Path) -> Tuning | None:
+    """Check that the suite fits its protocol; return its tuning, if it is tuned."""
+    where = f"suite {path}, protocol '{file.protocol}'"
+    tasks = [task for method in methods.values() for task in method.tasks]
+    if file.protocol == SHARED:
+        for name in _task_names(methods):
+            configs = {task.config.resolve() for task in tasks if task.name == name}
+            if len(configs) > 1:
+                files = ", ".join(sorted(config.name for config in configs))
+                raise UserError(
+                    f"{where}: task '{name}' has several configs ({files}); give one for all methods"
+                )
+    if file.protocol != TUNED:
+        if file.tuning is not None or file.recipes is not None:
+            raise UserError(f"{where}: `tuning` and `recipes` are for the protocol 'tuned'; remove them")
+        return None
+    if file.tuning is None or file.recipes is None:
+        raise UserError(f"{where} needs `tuning` and `recipes` (docs/protocols.md)")
+    if later := next((task for task in tasks if task.after), None):
+        raise UserError(
+            f"{where}: task '{later.name}' starts from task '{later.after}'; only tasks that start from the "
+            "method's initial weights can be tuned"
+        )
+    return read_tuning(file.tuning, _task_names(methods), f"suite {path}, tuning")
 
 
 def shipped_outlines() -> dict[str, Outline]:
@@ -226,6 +356,8 @@ def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, p
     starts = {key: _file(value[key], where, path) for key in ("pretrain", "checkpoint") if key in value}
     if len(starts) == 2:
         raise UserError(f"{where}: give `pretrain` or `checkpoint`, not both")
+    if own.pretrained_by and "checkpoint" not in starts:
+        raise UserError(f"{where}: `pretrained_by` says what made a `checkpoint`; give both, or neither")
     if not starts and name != "scratch" and not name.startswith("scratch-"):
         raise UserError(
             f"unknown method '{name}' in suite {path}: only 'scratch' and 'scratch-...' start from random "
@@ -234,7 +366,8 @@ def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, p
     tasks = _read_tasks(own.tasks, where, path) if own.tasks else shared
     if tasks is None:
         raise UserError(f"{where} has no tasks; give `tasks` for the method or for the suite")
-    return Method(name, tasks, **starts)
+    made_by = _file(own.pretrained_by, where, path) if own.pretrained_by else None
+    return Method(name, tasks, **starts, pretrained_by=made_by, family=own.family)
 
 
 def _read_tasks(entries: dict, where: str, path: Path) -> tuple[Task, ...]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.record import Record
+from mixmae_bench.results.tuning import is_tuning
 from mixmae_bench.suite.identity import changes, summary
 from mixmae_bench.suite.job import final_checkpoint
 from mixmae_bench.suite.plan import Plan
@@ -92,9 +93,18 @@ def what_changed(planned: Plan, folder: Path, records: Collection[Record]) -> li
 
 
 def last_record(planned: Plan, records: Collection[Record]) -> Record | None:
-    """Return the last record with the run's method, task and seed, of any identity."""
+    """Return the last record with the run's method, task and seed, of any identity.
+
+    For a tuning run, the record is of the same point of the grid.
+    """
     run = planned.run
-    same = [r for r in records if (r.method, r.task, r.seed) == (run.method.name, run.task, run.seed)]
+    same = [
+        r
+        for r in records
+        if (r.method, r.task, r.seed) == (run.method.name, run.task, run.seed)
+        and is_tuning(r) == bool(run.split)
+        and (not run.split or r.settings == dict(run.settings))
+    ]
     return same[-1] if same else None
 
 

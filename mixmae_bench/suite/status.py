@@ -1,17 +1,22 @@
 """Command `mixmae-bench status`: list which runs of a suite are done, stale, running, failed or missing."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mixmae_bench.errors import UserError
 from mixmae_bench.results.metrics import metrics_text
-from mixmae_bench.results.record import Record, read_records
+from mixmae_bench.results.record import Record
+from mixmae_bench.results.tuning import read_all_records
 from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.plan import Plan, plan
 from mixmae_bench.suite.progress import failure, is_running, progress
+from mixmae_bench.suite.recipes import with_recipes
 from mixmae_bench.suite.spec import Suite
 from mixmae_bench.suite.stale import is_stale, last_record, what_changed
 
@@ -39,10 +44,10 @@ def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, con
     Raises:
         UserError: If a config or its data is missing.
     """
-    records, complaints = read_records(work_dir / "records.jsonl")
+    records, complaints = read_all_records(work_dir)
     for complaint in complaints:
         console.print(f"warning: {complaint}", style="yellow", soft_wrap=True, markup=False)
-    plans = plan(suite, rescale, lambda cfg: processes, {record.key for record in records})
+    plans, untuned = _plans(suite, rescale, lambda cfg: processes, {record.key for record in records})
     states = {name: state(planned, records, work_dir) for name, planned in plans.items()}
     table = Table("run", "state", "", box=None)
     for name, own in states.items():
@@ -50,6 +55,22 @@ def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, con
     console.print(table)
     counts = {name: sum(own.name == name for own in states.values()) for name in STYLES}
     console.print(", ".join(f"{n} {name}" for name, n in counts.items() if n) + f"; folder {work_dir}")
+    if untuned:
+        console.print(f"runs of the results are not listed: {untuned}", soft_wrap=True, markup=False)
+
+
+def _plans(
+    suite: Suite, rescale: bool, processes: Callable[[Config], int], recorded: Collection[str]
+) -> tuple[dict[str, Plan], str]:
+    """Return the plans of all runs; without recipes that fit, those of the tuning only, and the reason."""
+    try:
+        suite, untuned = with_recipes(suite, rescale, processes), ""
+    except UserError as error:
+        if not suite.tuning_runs():
+            raise
+        untuned = str(error)
+    runs = suite.tuning_runs() if untuned else suite.all_runs()
+    return plan(suite, rescale, processes, recorded, runs), untuned
 
 
 def state(planned: Plan, records: list[Record], work_dir: Path) -> State:

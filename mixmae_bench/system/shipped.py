@@ -8,6 +8,9 @@ from mixmae_bench.errors import UserError, did_you_mean
 INSIDE = ".mim"
 """Folder inside a wheel that contains them; OpenMMLab's tools look for configs there too."""
 
+RECIPES = ".recipes.yaml"
+"""End of the names of files beside suites that contain settings chosen by tuning."""
+
 BASES = "_base_"
 """Folder of base configs."""
 
@@ -23,7 +26,8 @@ def names(kind: str) -> dict[str, Path]:
     """Return the paths of the 'configs' or 'suites' of this package by name."""
     configs = shipped("configs")
     if kind == "suites":
-        return {path.stem: path for path in sorted((configs / "suites").glob("*.yaml"))}
+        files = sorted((configs / "suites").glob("*.yaml"))
+        return {path.stem: path for path in files if not path.name.endswith(RECIPES)}
     return {path.stem: path for path in sorted(configs.rglob("*.py")) if BASES not in path.parts}
 
 

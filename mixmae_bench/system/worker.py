@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 from mixmae_bench.errors import ProcessDied, portable
+from mixmae_bench.system.collection import without_collection
 from mixmae_bench.system.files import write_atomically
 
 CAUSES = {
@@ -133,7 +134,8 @@ def serve_once(folder: str, parent: int) -> None:
 def answer(call: bytes) -> tuple[object, Exception | None]:
     """Call a pickled function with its arguments; return its result and its exception."""
     try:
-        function, args = pickle.loads(call)
+        with without_collection():
+            function, args = pickle.loads(call)  # imports the function's module
         value = function(*args)
         pickle.dumps(value)
         return value, None

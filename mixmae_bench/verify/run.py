@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from mixmae_bench.backbones.layers.forms import chosen_form
 from mixmae_bench.errors import UserError
 from mixmae_bench.verify.case import Case, NotBuilt, read_cases
 from mixmae_bench.verify.checks import check_case, not_compared
@@ -25,7 +26,9 @@ def verify(folder: Path, device: str, only: str, console: Console) -> int:
     cases = [case for case in read_cases(folder) if fnmatch(case.name, only)]
     if not cases:
         raise UserError(f"no case of {folder} matches --only '{only}'")
+    form = f"window attention on {device} is computed as '{chosen_form(torch.device(device))}'"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    console.print(Text.assemble(NOTE, f" {form} (docs/speed.md)"))
     failed = sum(not _verify_case(case, device, console) for case in cases)
     console.print(f"{len(cases) - failed} of {len(cases)} cases pass on {device}")
     return failed

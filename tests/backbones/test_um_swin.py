@@ -2,7 +2,8 @@
 
 import torch
 
-from mixmae_bench.backbones.layers.windows import partition_map, whole_windows
+from mixmae_bench.backbones.layers.forms import whole_windows
+from mixmae_bench.backbones.layers.windows import partition_map
 from mixmae_bench.backbones.um_swin import PositionAttention, relative_coords_of
 
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from on_map import Alone, attend_on_map
 from torch import Tensor
 
+from mixmae_bench.backbones.layers.forms import whole_windows
 from mixmae_bench.backbones.layers.windows import (
     WindowAttention,
     partition_map,
     relative_coords,
     relative_position_index,
     run_blocks,
-    whole_windows,
 )
 
 SHAPES = {

@@ -57,9 +57,13 @@ def setting(model: str, **changes: object) -> Setting:
     return Setting(**{**settings, **changes})
 
 
-@pytest.mark.parametrize("model", ["mixmae.py", "classifier.py", "timm:resnet10t"])
+DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-32e_digits"
+SEGMENTOR = "upernet_mixmae-swin-small_1xb8-50e_digits"
+
+
+@pytest.mark.parametrize("model", ["mixmae.py", "classifier.py", "timm:resnet10t", DETECTOR, SEGMENTOR])
 def test_a_training_step_changes_the_weights(model: str) -> None:
-    steps = Steps(setting(model))
+    steps = Steps(setting(model, shape=(48, 48) if model in (DETECTOR, SEGMENTOR) else (32, 32)))
     before = [p.detach().clone() for p in steps._optimizer.param_groups[0]["params"]]
     assert steps.run() > 0
     changed = [
@@ -78,8 +82,7 @@ def test_an_inference_step_keeps_no_gradients(dtype: str) -> None:
 
 
 def test_a_detectors_inference_covers_its_heads_for_every_image() -> None:
-    config = Path(__file__).parents[2] / "configs/detection/mask-rcnn_mixmae-swin-small_1xb8-32e_digits.py"
-    steps = Steps(setting(str(config), inference=True, shape=(48, 48)))
+    steps = Steps(setting(DETECTOR, inference=True, shape=(48, 48)))
     seen = []
     patches = [patch.cell_contents for patch in steps._forward.func.__closure__]
     detector = next(patch for patch in patches if isinstance(patch, nn.Module))
@@ -161,7 +164,7 @@ def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_ti
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mixmae.py@float8"], "unknown number format 'float8'; known: float32, bfloat16, float16"),
+        (["mixmae.py@float8"], "unknown number format 'float8'; known: float32, tf32, bfloat16, float16"),
         (["mixmae.py", "--batch", "0"], "--batch, --steps and --shape must be 1 or more"),
         (["missing.py"], "config missing.py does not exist"),
         (["timm:resnet5000"], "timm has no model 'resnet5000'"),

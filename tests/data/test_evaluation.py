@@ -1,6 +1,7 @@
 """COCO's AP and ADE20K's mIoU as reported by the frameworks, against pycocotools and a confusion matrix."""
 
 import contextlib
+import copy
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import torch
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
+from mmengine.evaluator import BaseMetric
+from mmpretrain.evaluation import Accuracy
 from mmseg.datasets import ADE20KDataset
 from mmseg.evaluation import IoUMetric
 from pycocotools.coco import COCO
@@ -20,7 +23,8 @@ from mixmae_bench.datasets.catalog import make_tiny
 from mixmae_bench.datasets.catalog.coco import CATEGORY_IDS
 from mixmae_bench.datasets.images import LoadImage
 from mixmae_bench.datasets.seg_maps import LoadSegMap
-from mixmae_bench.engine.stderr import StderrHook
+from mixmae_bench.engine.outcomes import OutcomesHook, stderr
+from mixmae_bench.results.outcomes import check_values
 
 NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 
@@ -158,35 +162,108 @@ def test_miou_is_that_of_the_confusion_matrix(tmp_path: Path) -> None:
     assert told["mAcc"] == pytest.approx(100 * (right[seen] / confusion.sum(1)[seen]).mean(), abs=5.01e-3)
 
 
-def test_classes_without_an_iou_are_named(tmp_path: Path) -> None:
+def test_outcomes_of_segmentation_are_its_confusion_counts_with_labels_that_are_no_class() -> None:
     metric = IoUMetric(iou_metrics=["mIoU"])
-    metric.dataset_meta = dict(classes=("ground", "thing", "third"))
-    runner = SimpleNamespace(
-        val_evaluator=SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
-    )
-    hook = StderrHook()
+    metric.dataset_meta = dict(classes=("ground", "thing", "third", "fourth"))
+    runner = runner_of(metric)
+    hook = OutcomesHook()
     hook.before_val(runner)
-    for labels in ([[0, 1]], [[0, 255]]):
-        maps = (dict(data=torch.tensor([labels])) for _ in range(2))
-        metric.process({}, [dict(zip(("pred_sem_seg", "gt_sem_seg"), maps, strict=True))])
-    assert metric.evaluate(2)["mIoU"] == 100
-    assert hook.absent_classes(runner) == ["third"]
+    labelled, predicted = [[0, 1, 255], [1, 7, 1]], [[0, 1, 1], [0, 1, 1]]
+    samples = []
+    for name, labels in (("a/0.png", labelled), ("a/1.png", predicted)):
+        maps = (dict(data=torch.tensor([own])) for own in (predicted, labels))
+        samples.append(dict(zip(("pred_sem_seg", "gt_sem_seg"), maps, strict=True), img_path=f"root/{name}"))
+    told = evaluated(runner, samples)
+    found = hook.outcomes(runner, {"miou": told["mIoU"]})
+    part = found.parts["miou"]
+    assert found.images == ("0.png", "1.png")
+    cells = zip(
+        *(getattr(part, own).tolist() for own in ("image", "truth", "prediction", "pixels")), strict=True
+    )
+    assert sorted(cells) == [
+        (0, 0, 0, 1),
+        (0, 1, 0, 1),
+        (0, 1, 1, 2),
+        (0, 4, 1, 1),
+        (1, 0, 0, 2),
+        (1, 1, 1, 4),
+    ]
+    assert found.value("miou") == pytest.approx(told["mIoU"], abs=5.01e-3)
+    assert found.absent_classes() == ["third", "fourth"]
 
 
-def test_classes_without_an_object_are_named(coco: Path) -> None:
+def test_outcomes_of_classification_agree_with_the_accuracy_where_scores_are_equal() -> None:
+    metric = Accuracy(topk=(1, 3))
+    runner = runner_of(metric)
+    hook = OutcomesHook()
+    hook.before_val(runner)
+    logits = torch.tensor(np.random.default_rng(0).integers(0, 3, size=(300, 5)), dtype=torch.float32)
+    logits[0] = torch.tensor([2.0, 0.0, 1.0, -1.0, 200.0])
+    labels = torch.arange(300) % 5
+    samples = [
+        dict(pred_score=own.softmax(0), gt_label=label[None], img_path=f"/data/val/{label}/{i}.png")
+        for i, (own, label) in enumerate(zip(logits, labels, strict=True))
+    ]
+    told = evaluated(runner, samples)
+    found = hook.outcomes(runner, {"top1": told["accuracy/top1"]})
+    assert found.images[:2] == ("0/0.png", "1/1.png")
+    assert found.value("top1") == pytest.approx(told["accuracy/top1"], abs=1e-4)
+    assert stderr({"top1": 80.0}, 100, found) == {"top1": 4.0}
+    others = logits.double().scatter(1, labels[:, None], -np.inf).max(1).values
+    margins = (logits.double().gather(1, labels[:, None])[:, 0] - others).numpy()
+    part = found.parts["top1"]
+    assert part.margin[1:] == pytest.approx(margins[1:], abs=1e-5)
+    assert -104 < part.margin[0] < -103  # of a score that float32 rounds to 0
+    assert (part.correct[part.margin < -1e-5] == 0).all()
+    assert (part.correct[part.margin > 1e-5] == 1).all()
+    assert {0, 1} == set(part.correct[np.abs(part.margin) < 1e-5])
+
+
+def test_outcomes_of_detection_give_the_ap_of_the_evaluator_also_without_detections(
+    coco: Path, tmp_path: Path
+) -> None:
     annotations = str(coco / "annotations/instances_val2017.json")
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = CocoDataset(
             data_root=str(coco), ann_file=annotations, data_prefix=dict(img="val2017/"), test_mode=True
         )
-        metric = CocoMetric(ann_file=annotations, metric="bbox")
+        metric = CocoMetric(ann_file=annotations, metric=["bbox", "segm"])
         metric.dataset_meta = dataset.metainfo
-        metric.process({}, perfect(dataset))
-        metric.evaluate(len(dataset))
-    evaluator = SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
+        runner = runner_of(metric, tmp_path)
+        hook = OutcomesHook()
+        hook.before_val(runner)
+        samples = predictions(dataset, np.random.default_rng(0))
+        told = evaluated(runner, samples)
+        metrics = {"box_ap": 100 * told["coco/bbox_mAP"], "mask_ap": 100 * told["coco/segm_mAP"]}
+        found = hook.outcomes(runner, metrics)
+        for sample in samples:
+            shown = sample["pred_instances"]
+            sample["pred_instances"] = {name: value[:0] for name, value in shown.items()}
+        evaluated(runner, samples)
+        none = hook.outcomes(runner, dict.fromkeys(metrics, 0.0))
+    assert found.images == tuple(info["file_name"] for info in metric._coco_api.dataset["images"])
+    check_values(found, metrics)
+    check_values(none, dict.fromkeys(metrics, 0.0))
+    assert np.nanmax(none.resampled["mask_ap"]) == 0
+    with pytest.raises(ValueError, match=r"box_ap is .* from the outcomes of \d+ images"):
+        check_values(found, {**metrics, "box_ap": metrics["box_ap"] + 0.2})
+    assert 0 < found.parts["box_ap"].hit.mean() < 1
+
     notes = json.loads(Path(annotations).read_text())["annotations"]
     shown = {note["category_id"] for note in notes if not note["iscrowd"]}
-    absent = StderrHook().absent_classes(SimpleNamespace(val_evaluator=evaluator))
     names = dict(zip(CATEGORY_IDS, dataset.metainfo["classes"], strict=True))
-    assert absent == [names[id_] for id_ in CATEGORY_IDS if id_ not in shown]
-    assert 60 < len(absent) < 80
+    assert found.absent_classes() == [names[id_] for id_ in CATEGORY_IDS if id_ not in shown]
+    assert 60 < len(found.absent_classes()) < 80
+
+
+def runner_of(metric: BaseMetric, folder: Path | None = None) -> SimpleNamespace:
+    evaluator = SimpleNamespace(metrics=[metric], dataset_meta=metric.dataset_meta)
+    return SimpleNamespace(val_evaluator=evaluator, work_dir=folder)
+
+
+def evaluated(runner: SimpleNamespace, samples: list[dict]) -> dict[str, float]:
+    told = {}
+    for metric in runner.val_evaluator.metrics:
+        metric.process({}, copy.deepcopy(samples))
+        told |= metric.evaluate(len(samples))
+    return told

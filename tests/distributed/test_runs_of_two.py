@@ -10,6 +10,7 @@ rounding errors are as long as any.
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pair import SMOKE, Pair, output_kept
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.methods.mixmae import MixMAE
+from mixmae_bench.results.outcomes import Outcomes, check_values, read_outcomes
 from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.suite.job import Job
 from mixmae_bench.suite.plan import plan
@@ -154,6 +156,9 @@ def test_two_processes_record_what_one_does(
     assert record.stderr == pytest.approx(expected.stderr, rel=1e-3)
     assert record.images_per_s > 0
 
+    if task != "pretraining":
+        check_outcomes(*(outcomes(job[task], own) for job, own in ((two, record), (one, expected))))
+
     found = weights(two[task])
     for name, value in weights(one[task]).items():
         if not name.endswith("num_batches_tracked"):
@@ -170,6 +175,33 @@ def test_two_processes_record_what_one_does(
         assert len({detection["image_id"] for detection in others}) > 5
         assert [d["image_id"] for d in detections] == [d["image_id"] for d in others]
         assert [d["score"] for d in detections] == pytest.approx([d["score"] for d in others], abs=1e-3)
+
+
+def outcomes(job: Job, record: Record) -> Outcomes:
+    found = read_outcomes(job.records.parent / record.outcomes, record.outcomes_hash)
+    check_values(found, record.metrics)
+    assert found.parts.keys() == record.metrics.keys()
+    return found
+
+
+def check_outcomes(both: Outcomes, alone: Outcomes) -> None:
+    """Check that two processes leave every image exactly once, with the outcome that one process finds."""
+    assert both.images == alone.images
+    assert len({*both.images}) == len(both.images)
+    for name, part in both.parts.items():
+        other = alone.parts[name]
+        if name == "top1":
+            assert len(both.images) == 13
+            assert part.correct.tolist() == other.correct.tolist()
+            assert part.margin == pytest.approx(other.margin, abs=1e-3)
+        elif name == "miou":
+            pixels = np.bincount(part.image, part.pixels, minlength=13)
+            assert pixels.tolist() == [64 * 64] * 13
+            assert part.areas[1].sum(1) == pytest.approx(other.areas[1].sum(1), rel=1e-2)
+        else:
+            assert {*part.image.tolist()} == {*other.image.tolist()}
+            assert (part.objects == other.objects).all()
+        assert both.resampled[name] == pytest.approx(alone.resampled[name], rel=1e-3, abs=1e-3, nan_ok=True)
 
 
 def test_what_is_recorded_is_not_run_again(pair: Pair, two: dict[str, Job]) -> None:

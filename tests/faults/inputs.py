@@ -252,7 +252,7 @@ INPUTS: list[Bad] = [
                 hostile(_use_new_zipfile_serialization=False),
                 " cannot be read as weights.*asks for GLOBAL .*exec",
             ),
-            (saved({"state_dict": {"a": torch.zeros(1)}}), " "),
+            (saved({"state_dict": {"a": torch.zeros(1)}}), ""),
         ]
     ),
     *(

@@ -14,7 +14,7 @@ def record(method: str, seed: int, backbone: str = "MixMAESwin-small", **metrics
     return Record(
         schema=SCHEMA,
         suite="digits",
-        suite_version=1,
+        suite_version=2,
         method=method,
         backbone=backbone,
         task=next(task for task, names in TASKS.items() if next(iter(metrics)) in names),

@@ -73,14 +73,17 @@ def test_seeds_are_joined_in_one_cell() -> None:
     assert (row["top-1 here"], row["verdict"]) == ("85.20 ± 0.51", "within noise")
 
 
-def test_a_run_from_a_checkpoint_belongs_to_the_row_that_its_method_names() -> None:
+def test_a_run_from_a_checkpoint_belongs_to_the_row_of_the_pretraining_that_its_suite_states() -> None:
     run = replace(
-        record("mixmae-swin-b-300e", 0, top1=84.6),
+        record("mixmae-600e", 0, top1=84.6),
         config="../classification/mixmae_ft.py",
         initialisation="checkpoint",
+        pretrained_by="../pretrain/mixmae_300e.py",
     )
     short, long = cells(paper_table("t", [SHORT, LONG], [], [run]))
     assert (short["verdict"], long["verdict"]) == ("reproduced", "not run")
+    unstated = replace(run, pretrained_by=None)
+    assert {row["verdict"] for row in cells(paper_table("t", [SHORT, LONG], [], [unstated]))} == {"not run"}
 
 
 def test_runs_of_another_config_are_not_joined() -> None:
@@ -97,6 +100,7 @@ def test_the_verdict_on_several_metrics_is_the_worst() -> None:
         record("mixmae-600e", 0, box_ap=50.0, mask_ap=40.0),
         config="x/mixmae_ft.py",
         initialisation="checkpoint",
+        pretrained_by="x/mixmae_600e.py",
     )
     (joined,) = cells(paper_table("t", [row], [], [run]))
     assert (joined["box AP difference"], joined["mask AP difference"]) == ("+0.00", "-5.00")
@@ -220,13 +224,16 @@ def test_the_table_can_be_written_to_a_file(tmp_path: Path) -> None:
     )
 
 
-def test_tables_import_no_torch_nor_openmmlab(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("table", "light"), [("--all", "torch"), ("digits", "numpy")])
+def test_tables_import_no_torch_nor_openmmlab_and_without_verdicts_no_numpy(
+    table: str, light: str, tmp_path: Path
+) -> None:
     code = (
         "import sys\n"
         "from mixmae_bench.cli import main\n"
-        "assert main(['table', '--all', '--out', sys.argv[1]]) == 0\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv'}\n"
+        "assert main(['table', sys.argv[1], '--out', sys.argv[2]]) == 0\n"
+        "heavy = {sys.argv[3], 'torch', 'torchvision', 'timm', 'mmengine', 'mmcv'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "README.md")]
+    command = [sys.executable, "-c", code, table, str(tmp_path / "README.md"), light]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -10,6 +10,7 @@ from mixmae_bench.cli import main
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.suite.estimate import _images, estimate
+from mixmae_bench.suite.gpu_speed import gpu_speed
 from mixmae_bench.suite.spec import read_suite
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,25 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(
     total = float(out.split("2 seeds: ")[1].split(" GPU hours")[0].replace(",", ""))
     assert total == pytest.approx(2 * hours, rel=0.01)  # a row is one seed; sums are all
     assert "1e+06 multiply-adds per second" in out
+
+
+def test_measured_speeds_and_memory_are_used_where_a_config_has_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    options = ["--methods", "mixmae", "--gpu", "H100"]
+    assert main(["run", "controlled", "--dry-run", *options]) == 0
+    out = capsys.readouterr().out
+    rows = {line.split()[1]: line.split() for line in out.splitlines() if line.split()[:1] == ["mixmae"]}
+    step = gpu_speed("H100").step(Path("mixmae_swin-b-w14_16xb128-300e_in1k"))
+    hours = 300 * 1_281_167 / step.images_per_s / 3600
+    *_, gpu_hours, _, memory, _, batch = rows["pretraining"]
+    assert float(gpu_hours.replace(",", "")) == pytest.approx(hours, rel=0.01)
+    assert (float(memory), int(batch)) == (round(step.peak_memory_mb / 1000, 1), step.batch)
+    assert "at" not in rows["coco"]
+    assert f"GPU hours on {step.hardware['gpu']}. Hours in rows with memory" in out
+    assert main(["run", "controlled", *options]) == 2
+    assert "--gpu" in capsys.readouterr().err
 
 
 def test_a_speed_without_a_dry_run_is_refused(capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,8 @@
 """What the hooks of a run measure."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader
 
+from mixmae_bench.engine.curves import CurvesHook
+from mixmae_bench.results.curves import FILE, read_training
 from mixmae_bench.suite import hooks
 from mixmae_bench.suite.hooks import ProgressHook
 
@@ -120,3 +124,25 @@ def test_batches_that_a_resumed_run_passes_over_are_not_in_its_time(tmp_path: Pa
     )
     assert progress.iters == 2
     assert progress.seconds == 2 * STEP + LOADING  # of the first batch the loading is not known apart
+
+
+def test_curves_before_a_resume_are_kept_and_those_after_it_are_not(tmp_path: Path) -> None:
+    old = {"curves": {"top1": [[1.0, 50.0], [2.0, 60.0], [3.0, 70.0]]}}
+    (tmp_path / FILE).write_text(json.dumps(old))
+    hub = SimpleNamespace(log_scalars={})
+    cfg = SimpleNamespace(filename="configs/own.py")
+    evaluator = SimpleNamespace(metrics=[])
+    runner = SimpleNamespace(
+        iter=8, max_iters=12, train_dataloader=range(4), work_dir=str(tmp_path), message_hub=hub, cfg=cfg,
+        val_evaluator=evaluator,
+    )  # fmt: skip
+    hook = CurvesHook("a/seed0/b")
+    hook.before_train(runner)
+    runner.iter = 10
+    hook.after_val_epoch(runner, {"accuracy/top1": 65.0})
+    training = read_training(tmp_path)
+    assert training.curves["top1"] == [(1, 50), (2, 60), (2.5, 65)]
+    assert (training.name, training.config) == ("a/seed0/b", "own")
+    assert hook.before_last(runner) == {"top1": [[1, 50], [2, 60], [2.5, 65]]}
+    runner.max_iters = 10
+    assert hook.before_last(runner) == {"top1": [[1, 50], [2, 60]]}

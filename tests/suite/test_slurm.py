@@ -95,7 +95,7 @@ def test_a_dry_run_prints_the_script_of_every_kind_of_run_without_slurm_or_data(
     assert run("imagenet.yaml", *options, *(part for value in slurm for part in ("--slurm", value))) == 0
     assert list(tmp_path.iterdir()) == []
     estimate, pretraining, transfer = capsys.readouterr().out.split("#!/bin/bash")
-    assert "GPU hours at" in estimate
+    assert "GPU hours on" in estimate
     assert "runs with nodes 2, ntasks_per_node 8, gpus_per_node 8: 1, of which 0 are" in estimate
     assert "runs with nodes 1, ntasks_per_node 8, gpus_per_node 8: 1, of which 1 are" in pretraining
     folder = tmp_path / "work_dirs/imagenet/jobs/mixmae-swin-b-300e/seed0"

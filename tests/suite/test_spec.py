@@ -61,7 +61,27 @@ def test_a_suite_is_read_as_written_with_files_relative_to_its_own_folder(folder
         },
         seeds=[4, 1],
         minutes={"pretraining": 2.5, "classification": 1, "detection": 3},
+        metrics={},
     )
+
+
+def test_the_outline_has_families_metrics_and_the_pretraining_of_a_given_checkpoint(folder: Path) -> None:
+    methods = (
+        "methods: {scratch: , mixmae: {pretrain: pretrain.py, family: large}, "
+        "theirs: {checkpoint: theirs.pth, pretrained_by: pretrain.py}}"
+    )
+    metrics = "metrics: {classification: [top1], detection: [box_ap, mask_ap]}"
+    outline = read_suite(write(folder, methods=methods, metrics=metrics)).outline()
+    assert [outline.family(name) for name in ("scratch", "mixmae", "theirs")] == [
+        "scratch",
+        "large",
+        "theirs",
+    ]
+    made_by = {name: method.pretrained_by for name, method in outline.methods.items()}
+    pretrain = folder / "pretrain.py"
+    assert made_by == {"scratch": None, "mixmae": pretrain, "theirs": pretrain}
+    names = {task.name: task.metrics for task in outline.methods["mixmae"].tasks}
+    assert names == {"pretraining": (), "classification": ("top1",), "detection": ("box_ap", "mask_ap")}
 
 
 def test_a_path_given_as_text_or_absolute_in_the_file_works(folder: Path) -> None:
@@ -294,6 +314,12 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         ),
         ({"tasks": "tasks: {detection: more}"}, ["task 'detection'", "more"]),
         ({"tasks": "tasks: {detection: }"}, ["task 'detection'"]),
+        (
+            {"methods": "methods: {mixmae: {pretrain: pretrain.py, pretrained_by: pretrain.py}}"},
+            ["`pretrained_by` says what made a `checkpoint`"],
+        ),
+        ({"metrics": "metrics: {detecton: [box_ap]}"}, ["'detecton'", "Did you mean 'detection'?"]),
+        ({"metrics": "metrics: {detection: box_ap}"}, ["metrics must map tasks to lists of metrics"]),
         # Minutes.
         ({"minutes": "minutes: 3"}, ["minutes must hold one number for each of pretraining, classification"]),
         ({"minutes": "minutes: {pretraining: 1, classification: 1}"}, ["minutes must hold", "detection"]),

@@ -77,6 +77,7 @@ def test_a_process_that_dies_is_told_of_its_own_config_and_takes_no_other_along(
 def test_suites_and_folders_stand_for_their_configs_each_once_and_bases_for_none() -> None:
     digits = find_configs([CONFIGS / "suites" / "digits.yaml"])
     assert len(digits) == 6
+    assert find_configs(["digits"]) == digits
     everything = find_configs([CONFIGS])
     assert set(digits) < set(everything)
     assert len(everything) == len(set(everything)) > 60

@@ -1,19 +1,17 @@
-"""Window attention with a relative position bias, without masks.
+"""Window attention with a relative position bias, without masks or, on GPUs, with `DenseWindows`.
 
-A map of tokens is partitioned into segments. A segment contains the tokens of a window that have the same
-segment ID, and tokens attend to each other only inside their segment. Logits that a mask would discard are
-therefore never computed: between the two images of a mixture (which have different segment IDs), and between
-the two parts of a shifted window that wraps around. There is no padding: if the window size does not divide
-the map, windows at the border are smaller.
+Without masks, a map of tokens is partitioned into segments. A segment contains the tokens of a window that
+have the same segment ID, and tokens attend to each other only inside their segment. Logits that a mask would
+discard are therefore never computed: between the two images of a mixture (which have different segment IDs),
+and between the two parts of a shifted window that wraps around. There is no padding: if the window size does
+not divide the map, windows at the border are smaller.
 
 A partition depends only on sizes and segment IDs, which are shared by the batch. Inside a stage, tokens are
 sequences (B, L, C) in the order of their segments, as all operations but attention are per token. Segments of
 equal length are adjacent. They form a bucket and are computed together.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,33 +21,14 @@ from torch import Tensor, nn
 
 from mixmae_bench.backbones.layers.attention import attend
 from mixmae_bench.backbones.layers.checkpointing import call
+from mixmae_bench.backbones.layers.dense_attention import window_attention
+from mixmae_bench.backbones.layers.dense_windows import DenseWindows, dense_windows, outside_modes
+from mixmae_bench.backbones.layers.forms import chosen_form, windows_are_whole
+from mixmae_bench.backbones.layers.packed_windows import Packed, packed_windows
 from mixmae_bench.backbones.layers.tracing import is_traced, map_size
 
 RECOMPUTED = ("relative_position_index", "attn_mask")
 """Last parts of the names of official buffers. They follow from sizes and are computed, never loaded."""
-
-_whole_windows = False
-
-
-@contextmanager
-def whole_windows() -> Iterator[None]:
-    """Partition maps into unshifted windows only, without segment IDs. Use this to count FLOPs only.
-
-    The official implementations compute all logits of a window and mask some of them, and UM-MAE's computes
-    equal biases again for every window. Inside this context, a forward pass performs the same operations, so
-    FLOPs are comparable to theirs. Outputs are not meaningful.
-    """
-    global _whole_windows
-    before, _whole_windows = _whole_windows, True
-    try:
-        yield
-    finally:
-        _whole_windows = before
-
-
-def windows_are_whole() -> bool:
-    """Return whether `whole_windows` is active."""
-    return _whole_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +123,7 @@ def partition_map(
     size: tuple[int, int], window_size: int, shifted: bool, segment_ids: Tensor | None, device: torch.device
 ) -> Partition:
     """Return the `Partition` of a map for the same arguments; cached if there are no segment IDs."""
-    if _whole_windows:
+    if windows_are_whole():
         return Partition(size, window_size, False, None, device, share=False)
     if segment_ids is not None:
         return Partition(size, window_size, shifted, segment_ids.cpu(), device, share=False)
@@ -153,10 +132,7 @@ def partition_map(
 
 @lru_cache(maxsize=64)
 def _ungrouped(size: tuple[int, int], window_size: int, shifted: bool, device: torch.device) -> Partition:
-    # Later passes use the cached tensors, so they must not be inference tensors, fake tensors of torch.export
-    # or part of a torch.jit.trace graph. None of these modes is active in a new thread.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(Partition, size, window_size, shifted, None, device, share=True).result()
+    return outside_modes(Partition, size, window_size, shifted, None, device, True)
 
 
 def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:
@@ -216,31 +192,58 @@ def run_blocks(
     blocks: Iterable[nn.Module],
     maps: Tensor,
     segment_ids: Tensor | None,
-    of_partition: Callable[[Partition], object] | None = None,
+    of_windows: Callable[[Partition | DenseWindows], object] | None = None,
     with_cp: bool = False,
+    packed: Packed | None = None,
 ) -> Tensor:
-    """Run window attention blocks at one resolution; tokens are reordered only between different windows.
+    """Run window attention blocks at one resolution, in the form that `forms` chooses.
 
     Args:
-        blocks: Called with arranged tokens (B, L, C), their `Partition`, and the result of `of_partition` for
-            it. `block.attn` has the attributes `window_size` and `shifted`.
+        blocks: Called with tokens (B, L, C), their windows, and the result of `of_windows` for them. Tokens
+            are arranged for a `Partition` and row-major for `DenseWindows`. `block.attn` has the attributes
+            `window_size` and `shifted`.
         maps: Tokens (B, H, W, C).
         segment_ids: Integer map (H, W), from 0, or None if all tokens have the same ID.
-        of_partition: Computes values shared by blocks of the same partition, such as relative coordinates.
+        of_windows: Computes values shared by blocks of the same windows, such as relative coordinates.
         with_cp: See `checkpointing.call`.
+        packed: Coordinates of packed maps for `DenseWindows`, or None for the coordinates in the map.
 
     Returns:
         (B, H, W, C).
     """
+    form = chosen_form(maps.device)
+    if form == "segments":
+        return _run_in_segments(blocks, maps, segment_ids, of_windows, with_cp)
+    size = map_size(maps)
+    found: dict[tuple[int, bool], tuple] = {}
+    tokens = maps.flatten(1, 2)
+    for block in blocks:
+        key = block.attn.window_size, block.attn.shifted
+        if key not in found:
+            if packed is None:
+                windows = dense_windows(size, *key, segment_ids, maps.device, form == "kernel")
+            else:
+                windows = packed_windows(packed, *key, segment_ids, form == "kernel")
+            found[key] = (windows,) if of_windows is None else (windows, of_windows(windows))
+        tokens = call(block, tokens, *found[key], with_cp=with_cp)
+    return tokens.unflatten(1, size)
+
+
+def _run_in_segments(
+    blocks: Iterable[nn.Module],
+    maps: Tensor,
+    segment_ids: Tensor | None,
+    of_windows: Callable[[Partition | DenseWindows], object] | None,
+    with_cp: bool,
+) -> Tensor:
+    """Compute `run_blocks` in segments; tokens are reordered only between different windows."""
     partitions: dict[tuple[int, bool], tuple[Partition, ...]] = {}
     tokens, here = maps, None
     for block in blocks:
         windows = block.attn.window_size, block.attn.shifted
         if windows not in partitions:
             partition = partition_map(map_size(maps), *windows, segment_ids, maps.device)
-            partitions[windows] = (
-                (partition,) if of_partition is None else (partition, of_partition(partition))
-            )
+            partitions[windows] = (partition,) if of_windows is None else (partition, of_windows(partition))
         partition, *shared = partitions[windows]
         if here is None:
             tokens = partition.arrange(tokens)
@@ -249,6 +252,26 @@ def run_blocks(
         here = partition
         tokens = call(block, tokens, partition, *shared, with_cp=with_cp)
     return here.restore(tokens)
+
+
+@torch.compiler.disable  # as `partition_map`
+def attend_in_segments(
+    qkv: Tensor, num_heads: int, biases: Iterable[Tensor], partition: Partition, scale: float | None = None
+) -> Tensor:
+    """Compute attention inside the segments of a partition: (B, L, C).
+
+    Args:
+        qkv: Queries, keys and values (B, L, 3*C) of arranged tokens.
+        num_heads: Heads.
+        biases: Bias of every bucket, see `attend`.
+        partition: The partition.
+        scale: See `attend`.
+    """
+    out = [
+        attend(part, num_heads, bias, scale).flatten(1, 2)
+        for part, bias in zip(partition.split(qkv), biases, strict=True)
+    ]
+    return torch.cat(out, dim=1)
 
 
 class WindowAttention(nn.Module):
@@ -282,17 +305,14 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, tokens: Tensor, partition: Partition) -> Tensor:
-        """Attend inside the segments of `partition`, for arranged tokens (B, L, C); return (B, L, C)."""
-        return self.proj(self._inside(self.qkv(tokens), partition))
-
-    @torch.compiler.disable  # as `partition`
-    def _inside(self, qkv: Tensor, partition: Partition) -> Tensor:
-        out = [
-            attend(part, self.num_heads, self.bias(bucket.relative_coords), self.qk_scale).flatten(1, 2)
-            for part, bucket in zip(partition.split(qkv), partition.buckets, strict=True)
-        ]
-        return torch.cat(out, dim=1)
+    def forward(self, tokens: Tensor, windows: Partition | DenseWindows) -> Tensor:
+        """Attend inside windows; return (B, L, C). Tokens (B, L, C) are as in `run_blocks`."""
+        qkv = self.qkv(tokens)
+        if isinstance(windows, DenseWindows):
+            table = self.relative_position_bias_table
+            return self.proj(window_attention(qkv, self.num_heads, table, windows, self.qk_scale))
+        biases = (self.bias(bucket.relative_coords) for bucket in windows.buckets)
+        return self.proj(attend_in_segments(qkv, self.num_heads, biases, windows, self.qk_scale))
 
     def bias(self, relative_coords: Tensor) -> Tensor:
         """Return the biases (1, k, heads, n, n) of relative coordinates (k, n, n, 2), key minus query."""

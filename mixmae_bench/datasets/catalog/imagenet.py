@@ -21,6 +21,13 @@ TINY_CLASSES = {"n01440764": 0, "n02099601": 207, "n15075141": 999}
 TINY_PER_CLASS = 2
 """Images per class and split."""
 
+LISTS_OF_100 = {
+    "meta/imagenet100_train.txt": ("train", 700),
+    "meta/imagenet100_10percent.txt": ("train", 70),
+    "meta/imagenet100_val.txt": ("val", 50),
+}
+"""Lists of ImageNet-100 (tools/imagenet100_lists.py): their split, and images per class of 100 classes."""
+
 
 @DATASETS.register_module()
 class ImageNet(CustomDataset):
@@ -106,6 +113,10 @@ def _make_tiny(root: Path, rng: np.random.Generator) -> None:
     (root / "meta").mkdir()
     for percent, share in (("1", names[::TINY_PER_CLASS]), ("10", names)):
         (root / "meta" / f"{percent}percent.txt").write_text("\n".join(share) + "\n", encoding="utf-8")
+    for name, (split, _) in LISTS_OF_100.items():
+        files = sorted((root / split).glob("*/*.JPEG"))
+        lines = (f"{file.relative_to(root / split)} {TINY_CLASSES[file.parent.name]}\n" for file in files)
+        (root / name).write_text("".join(lines), encoding="utf-8")
 
 
 def _part(split: str, images: int) -> Part:
@@ -118,6 +129,9 @@ add_dataset(
         "data/imagenet",
         (_part("train", 1_281_167), _part("val", 50_000)),
         _make_tiny,
-        {"meta/1percent.txt": 12_811, "meta/10percent.txt": 128_116},
+        {
+            **{"meta/1percent.txt": 12_811, "meta/10percent.txt": 128_116},
+            **{name: 100 * per_class for name, (_, per_class) in LISTS_OF_100.items()},
+        },
     )
 )

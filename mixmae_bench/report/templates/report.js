@@ -30,7 +30,7 @@ for (const table of document.querySelectorAll("table[id]")) {
     sort(i, up);
   }));
   const filter = document.querySelector(`input[data-table="${table.id}"]`);
-  filter.addEventListener("input", () => {
+  filter?.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/);
     for (const row of first) row.hidden = !words.every(word => row.textContent.toLowerCase().includes(word));
   });

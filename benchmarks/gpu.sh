@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Checks and benchmarks of one GPU, in three independent parts of less than four minutes each on an H100.
+# usage: benchmarks/gpu.sh FOLDER [verify|pretraining|dense]   Without a part, all three. Records go to FOLDER.
+# PYTHON (default: python) runs it. RECORDINGS (default: tests/reference) are the recorded cases to verify.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${1:?usage: benchmarks/gpu.sh FOLDER [verify|pretraining|dense]}
+parts=${2:-verify pretraining dense}
+python=${PYTHON:-python}
+mkdir -p "$out"
+status=0
+for part in $parts; do
+    case $part in
+    verify)
+        for attention in plain kernel auto; do
+            MIXMAE_BENCH_ATTENTION=$attention $python -m mixmae_bench verify "${RECORDINGS:-tests/reference}" \
+                --device cuda 2>&1 | tee "$out/verify-$attention.txt" | tail -n 3 || status=1
+        done
+        $python -m pytest -q -m gpu tests 2>&1 | tee "$out/gpu-tests.txt" | tail -n 15 || status=1
+        ;;
+    pretraining | dense) $python benchmarks/gpu.py "$out" "$part" || status=1 ;;
+    *) echo "unknown part $part: verify, pretraining or dense" >&2; exit 2 ;;
+    esac
+done
+exit $status

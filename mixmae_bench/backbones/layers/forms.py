@@ -1,0 +1,82 @@
+"""The choice of how window attention is computed. This is the only place that decides it.
+
+| form | computed as | chosen for |
+| --- | --- | --- |
+| segments | tokens gathered by segment, buckets of equal length apart (`windows.Partition`) | CPUs, exporters, counting of FLOPs |
+| plain | dense windows with masked logits (`dense_windows.DenseWindows`), PyTorch's attention | GPUs |
+| kernel | the same windows, one fused kernel (`window_kernel`) | only if it is forced |
+
+The environment variable `MIXMAE_BENCH_ATTENTION` or the context manager `attention_form` forces a form.
+"""  # noqa: E501 (rows of the table)
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mixmae_bench.backbones.layers.tracing import is_traced
+from mixmae_bench.errors import UserError
+
+VARIABLE = "MIXMAE_BENCH_ATTENTION"
+FORMS = ("auto", "plain", "kernel", "segments")
+
+_forced: str | None = None
+_whole_windows = False
+
+
+@contextmanager
+def attention_form(form: str) -> Iterator[None]:
+    """Force a form of window attention, one of `FORMS`; this has precedence over the environment variable."""
+    global _forced
+    before, _forced = _forced, _checked(form, "attention_form")
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def chosen_form(device: torch.device) -> str:
+    """Return the form of window attention on a device: 'segments', 'plain' or 'kernel'.
+
+    Raises:
+        UserError: If the environment variable has another value than `FORMS`, or the kernel is forced where
+            a graph is exported.
+    """
+    forced = _forced or _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
+    if _whole_windows:
+        return "segments"
+    if is_traced():  # graphs contain standard operators only
+        if forced == "kernel":
+            raise UserError(f"the attention kernel cannot be exported; set {VARIABLE}=auto")
+        return "segments"
+    if forced != "auto":
+        return forced
+    return "segments" if device.type in ("cpu", "meta") else "plain"
+
+
+def _checked(form: str, source: str) -> str:
+    if form not in FORMS:
+        raise UserError(f"{source} is '{form}'; give one of {', '.join(FORMS)}")
+    return form
+
+
+@contextmanager
+def whole_windows() -> Iterator[None]:
+    """Partition maps into unshifted windows only, without segment IDs. Use this to count FLOPs only.
+
+    The official implementations compute all logits of a window and mask some of them, and UM-MAE's computes
+    equal biases again for every window. Inside this context, a forward pass performs the same operations, so
+    FLOPs are comparable to theirs, for every form of attention. Outputs are not meaningful.
+    """
+    global _whole_windows
+    before, _whole_windows = _whole_windows, True
+    try:
+        yield
+    finally:
+        _whole_windows = before
+
+
+def windows_are_whole() -> bool:
+    """Return whether `whole_windows` is active."""
+    return _whole_windows
