@@ -26,8 +26,8 @@ from mixmae_bench.backbones.swin_official import (
 from mixmae_bench.registry import MODELS
 
 ARCHS = {
-    # 0.94 M parameters for 48-px scenes, which one window covers; not published.
-    "small": dict(embed_dim=64, depths=(2, 4), num_heads=(2, 4), window_size=(12, 6)),
+    # 0.94 M parameters for 32-px scenes; not published.
+    "small": dict(embed_dim=64, depths=(2, 4), num_heads=(2, 4), window_size=(8, 4)),
     # Swin-T's size with MixMAE's windows; not published.
     "tiny": dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), window_size=(14, 14, 14, 7)),
     # mixmim_base, mixmim_large and mixmim_huge of the official repository. The *_384 variants (img_size=384)

@@ -10,11 +10,11 @@ writer may occur in both splits.)
 The folder has the layouts that mmpretrain, mmdet and mmseg read (`NNNNN` counts from 00000):
 
     splits.json                                            source digits per split, used per set
-    pretrain/NNNNN.png                                     48x48, two to four digits, no labels
-    classification/{train,val}/{0..9}/NNNNN.png            48x48, one digit, folder = label
-    detection/{train2017,val2017}/NNNNN.png                48x48, one to three digits
+    pretrain/NNNNN.png                                     32x32, one digit, no labels
+    classification/{train,val}/{0..9}/NNNNN.png            32x32, one digit, folder = label
+    detection/{train2017,val2017}/NNNNN.png                64x64, one to four digits
     detection/annotations/instances_{train,val}2017.json   COCO boxes and polygons
-    segmentation/images/{training,validation}/NNNNN.png    48x48 (ADE20K has .jpg: set img_suffix)
+    segmentation/images/{training,validation}/NNNNN.png    64x64 (ADE20K has .jpg: set img_suffix)
     segmentation/annotations/{training,validation}/NNNNN.png   uint8 labels, see `SEG_CLASSES`
 """
 
@@ -45,12 +45,11 @@ CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 # Stored as 1..11, for mmseg's `reduce_zero_label=True`. ADE20K's 0 (other, ignored) never occurs.
 SEG_CLASSES = ("background", *CLASSES)
 
-SIDE = 48  # px
-SIZES = (22, 32)  # px: a digit's longer side, both ends included
-LABELLED_DIGITS, UNLABELLED_DIGITS = (1, 3), (2, 4)  # digits to place in a scene, both ends included
+SMALL_SIDE, SMALL_SIZES = 32, (22, 32)  # px: scene side; a digit's longer side, both ends included
+LARGE_SIDE, LARGE_SIZES, MAX_DIGITS = 64, (18, 32), 4
 MAX_OVERLAP = 0.1  # of the smaller of two boxes
 PLACEMENT_TRIES = 50
-GROUND_CELL = 16  # px between the random colours of a background
+GROUND_CELL = 8  # px between the random colours of a background
 GROUND_TOP, GROUND_SPREAD = 0.5, 0.12  # brightest mean colour of a background, and its standard deviation
 TINT_BOTTOM = 0.5  # darkest channel of a digit: digits are lighter than the background
 MIN_CONTRAST = 0.25  # luma between a digit's tint and any background pixel under it
@@ -80,9 +79,9 @@ class DigitsConfig:
     pretrain: int = 4000
     classification_train: int = 500
     classification_val: int = 800
-    detection_train: int = 100
+    detection_train: int = 64
     detection_val: int = 200
-    segmentation_train: int = 100
+    segmentation_train: int = 64
     segmentation_val: int = 200
 
     def __post_init__(self) -> None:
@@ -204,7 +203,8 @@ def _split(labels: NDArray[np.int_], config: DigitsConfig) -> dict[str, NDArray[
 def _write_pretrain(folder: Path, painter: "_Painter", count: int) -> None:
     folder.mkdir(parents=True)
     for number in range(count):
-        _save(folder / f"{number:05d}.png", painter.paint_many(UNLABELLED_DIGITS).image)
+        scene = painter.paint(SMALL_SIDE, [painter.any_label()], SMALL_SIZES)
+        _save(folder / f"{number:05d}.png", scene.image)
 
 
 def _write_classification(folder: Path, painter: "_Painter", count: int) -> None:
@@ -212,7 +212,7 @@ def _write_classification(folder: Path, painter: "_Painter", count: int) -> None
         (folder / name).mkdir(parents=True)
     for number in range(count):
         label = number % len(CLASSES)
-        scene = painter.paint([label])
+        scene = painter.paint(SMALL_SIDE, [label], SMALL_SIZES)
         _save(folder / CLASSES[label] / f"{number:05d}.png", scene.image)
 
 
@@ -222,9 +222,9 @@ def _write_detection(folder: Path, painter: "_Painter", count: int) -> None:
     images, annotations = [], []
     for number in range(count):
         name = f"{number:05d}.png"
-        scene = painter.paint_many(LABELLED_DIGITS)
+        scene = painter.paint_many()
         _save(folder / name, scene.image)
-        images.append({"id": number + 1, "file_name": name, "width": SIDE, "height": SIDE})
+        images.append({"id": number + 1, "file_name": name, "width": LARGE_SIDE, "height": LARGE_SIDE})
         for digit, label in enumerate(scene.labels):
             mask = scene.owner == digit
             annotations.append(
@@ -256,7 +256,7 @@ def _write_segmentation(folder: Path, painter: "_Painter", count: int) -> None:
     folder.mkdir(parents=True)
     label_folder.mkdir(parents=True)
     for number in range(count):
-        scene = painter.paint_many(LABELLED_DIGITS)
+        scene = painter.paint_many()
         # `owner` is -1 on the background: entry -1 is the last one. Digit d is stored as d + 2.
         stored = np.array([label + 2 for label in scene.labels] + [1], dtype=np.uint8)
         _save(folder / f"{number:05d}.png", scene.image)
@@ -330,25 +330,25 @@ class _Painter:
         """Return a random class, 0..9."""
         return int(self._rng.integers(len(CLASSES)))
 
-    def paint_many(self, counts: tuple[int, int]) -> _Scene:
-        """Paint a scene of random digits; `counts` is the range of their number."""
-        count = self._rng.integers(*counts, endpoint=True)
-        return self.paint([self.any_label() for _ in range(count)])
+    def paint_many(self) -> _Scene:
+        """Paint a scene for detection or segmentation."""
+        count = self._rng.integers(1, MAX_DIGITS, endpoint=True)
+        return self.paint(LARGE_SIDE, [self.any_label() for _ in range(count)], LARGE_SIZES)
 
-    def paint(self, labels: Sequence[int]) -> _Scene:
-        """Paint a (SIDE, SIDE) px scene; a digit without a free place is left out."""
-        cells = SIDE // GROUND_CELL
+    def paint(self, side: int, labels: Sequence[int], sizes: tuple[int, int]) -> _Scene:
+        """Paint a (side, side) px scene; a digit without a free place is left out."""
+        cells = side // GROUND_CELL
         ground = GROUND_TOP * self._rng.random(3) + GROUND_SPREAD * self._rng.standard_normal(
             (cells, cells, 3)
         )
-        image = np.clip(cv2.resize(ground, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), 0, 1)
-        owner = np.full((SIDE, SIDE), -1)
+        image = np.clip(cv2.resize(ground, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+        owner = np.full((side, side), -1)
         boxes: list[tuple[int, int, int, int]] = []
         kept = []
         for label in labels:
             index = self._draw(label)
-            alpha = _ink(self._images[index], self._rng.integers(*SIZES, endpoint=True))
-            place = self._free_place(alpha.shape, boxes)
+            alpha = _ink(self._images[index], self._rng.integers(*sizes, endpoint=True))
+            place = self._free_place(side, alpha.shape, boxes)
             if place is None:
                 continue
             x, y, width, height = place
@@ -368,13 +368,13 @@ class _Painter:
         return self._waiting[label].pop()
 
     def _free_place(
-        self, shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]]
+        self, side: int, shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]]
     ) -> tuple[int, int, int, int] | None:
         """Return a random box (x, y, width, height) that overlaps others by at most MAX_OVERLAP, or None."""
         height, width = shape
         for _ in range(PLACEMENT_TRIES):
-            x = int(self._rng.integers(SIDE - width, endpoint=True))
-            y = int(self._rng.integers(SIDE - height, endpoint=True))
+            x = int(self._rng.integers(side - width, endpoint=True))
+            y = int(self._rng.integers(side - height, endpoint=True))
             if all(_overlap((x, y, width, height), box) <= MAX_OVERLAP for box in boxes):
                 return x, y, width, height
         return None

@@ -16,11 +16,11 @@ from mixmae_bench.results.measurements import COUNT_SCHEMA, Count
 from mixmae_bench.results.record import read_lines
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-PRETRAIN = CONFIGS / "pretrain" / "mixmae_mixmae-swin-small_1xb32-8e_digits.py"
+PRETRAIN = CONFIGS / "pretrain" / "mixmae_mixmae-swin-small_1xb64-20e_digits.py"
 CLASSIFICATION = CONFIGS / "classification" / "mixmae-swin-small_1xb50-20e_digits.py"
-DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae-swin-small_1xb8-32e_digits.py"
+DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae-swin-small_1xb8-8e_digits.py"
 PAPER_DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco.py"
-SEGMENTATION = CONFIGS / "segmentation" / "upernet_mixmae-swin-small_1xb8-50e_digits.py"
+SEGMENTATION = CONFIGS / "segmentation" / "upernet_mixmae-swin-small_1xb8-20e_digits.py"
 
 
 def cost_of(call: Call) -> Cost:
@@ -34,11 +34,11 @@ def load(name: str | Path, shape: tuple[int, int] | None = None, device: str = "
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        (PRETRAIN, (48, 48)),
-        (CLASSIFICATION, (48, 48)),
-        (DETECTION, (48, 48)),
+        (PRETRAIN, (32, 32)),
+        (CLASSIFICATION, (32, 32)),
+        (DETECTION, (64, 64)),
         (PAPER_DETECTION, (800, 1280)),
-        (SEGMENTATION, (48, 48)),
+        (SEGMENTATION, (64, 64)),
         ("timm:vit_tiny_patch16_384", (384, 384)),
         ("mmpretrain:resnet18_8xb32_in1k", (224, 224)),
     ],
@@ -52,7 +52,7 @@ def test_images_are_of_the_size_that_the_model_is_made_for(name: str | Path, sha
 
 @pytest.mark.parametrize("name", [PRETRAIN, CLASSIFICATION, SEGMENTATION, DETECTION])
 def test_the_meta_device_counts_what_really_runs(name: Path) -> None:
-    shape = (48, 48) if name in (SEGMENTATION, DETECTION) else None
+    shape = (64, 64) if name in (SEGMENTATION, DETECTION) else None
     assert cost_of(load(name, shape)) == cost_of(load(name, shape, "cpu"))
 
 
@@ -60,7 +60,7 @@ def test_pretraining_includes_the_decoder_on_two_sequences_per_image() -> None:
     call = load(PRETRAIN)
     cost = cost_of(call)
     assert call.images == 2
-    patches, width = 36, 64
+    patches, width = 16, 64
     blocks = 2 * (12 * patches * width**2 + 2 * patches**2 * width)
     predictions = patches * width * 8 * 8 * 3
     assert cost.by_module["decoder"] == patches * 128 * width + 2 * (blocks + predictions)
@@ -68,7 +68,7 @@ def test_pretraining_includes_the_decoder_on_two_sequences_per_image() -> None:
 
 
 def test_a_detector_counts_the_proposals_that_its_rpn_may_return() -> None:
-    call = load(DETECTION, (48, 48))
+    call = load(DETECTION, (64, 64))
     assert call.what == "50 proposals, 50 masks, without post-processing"
     boxes = 50 * (7 * 7 * 64 * 256 + 256 * 256 + 256 * (11 + 40))
     masks = 50 * (7 * 7 * 64 * 64 * (2 * 9 + 4) + 14 * 14 * 64 * 10)
@@ -94,25 +94,25 @@ def test_shared_parameters_stay_shared_on_the_meta_device() -> None:
 
 
 def test_the_command_prints_one_table_per_model(capsys: pytest.CaptureFixture) -> None:
-    assert main(["flops", str(PRETRAIN), "timm:resnet18", "--shape", "48", "48"]) == 0
+    assert main(["flops", str(PRETRAIN), "timm:resnet18", "--shape", "32", "32"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "one image of 48x48 px, pretraining, decoder included" in out
-    assert "decoder 0.12 0.12 0.009" in out
-    assert "total 1.07 1.05 0.060" in out
-    assert "layer4 8.39 8.39 0.034" in out
+    assert "one image of 32x32 px, pretraining, decoder included" in out
+    assert "decoder 0.12 0.12 0.004" in out
+    assert "total 1.06 1.05 0.025" in out
+    assert "layer4 8.39 8.39 0.008" in out
     assert "in none" not in out
 
 
 def test_counts_are_recorded_with_what_they_are_of(tmp_path: Path) -> None:
     file = tmp_path / "flops.jsonl"
-    assert main(["flops", "timm:resnet18", str(PRETRAIN), "--shape", "48", "48", "--record", str(file)]) == 0
+    assert main(["flops", "timm:resnet18", str(PRETRAIN), "--shape", "32", "32", "--record", str(file)]) == 0
     (resnet, pretraining), complaints = read_lines(file, Count, COUNT_SCHEMA)
     assert complaints == []
-    assert (resnet.model, resnet.shape, resnet.what) == ("timm:resnet18", [48, 48], "")
+    assert (resnet.model, resnet.shape, resnet.what) == ("timm:resnet18", [32, 32], "")
     assert resnet.params == 11689512
     assert pretraining.what == "pretraining, decoder included"
-    assert pretraining.trainable < pretraining.params == 1066324
-    assert pretraining.flops == 59645952
+    assert pretraining.trainable < pretraining.params == 1057556
+    assert pretraining.flops == 24707072
 
 
 @pytest.mark.parametrize(

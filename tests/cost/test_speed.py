@@ -57,13 +57,13 @@ def setting(model: str, **changes: object) -> Setting:
     return Setting(**{**settings, **changes})
 
 
-DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-32e_digits"
-SEGMENTOR = "upernet_mixmae-swin-small_1xb8-50e_digits"
+DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-8e_digits"
+SEGMENTOR = "upernet_mixmae-swin-small_1xb8-20e_digits"
 
 
 @pytest.mark.parametrize("model", ["mixmae.py", "classifier.py", "timm:resnet10t", DETECTOR, SEGMENTOR])
 def test_a_training_step_changes_the_weights(model: str) -> None:
-    steps = Steps(setting(model, shape=(48, 48) if model in (DETECTOR, SEGMENTOR) else (32, 32)))
+    steps = Steps(setting(model, shape=(64, 64) if model in (DETECTOR, SEGMENTOR) else (32, 32)))
     before = [p.detach().clone() for p in steps._optimizer.param_groups[0]["params"]]
     assert steps.run() > 0
     changed = [
@@ -82,7 +82,7 @@ def test_an_inference_step_keeps_no_gradients(dtype: str) -> None:
 
 
 def test_a_detectors_inference_covers_its_heads_for_every_image() -> None:
-    steps = Steps(setting(DETECTOR, inference=True, shape=(48, 48)))
+    steps = Steps(setting(DETECTOR, inference=True, shape=(64, 64)))
     seen = []
     patches = [patch.cell_contents for patch in steps._forward.func.__closure__]
     detector = next(patch for patch in patches if isinstance(patch, nn.Module))

@@ -158,18 +158,18 @@ def test_coco_boxes_and_polygons_fit_the_ink(folder: Path, split: str) -> None:
     masks, labels, touching = [], [], []
     for image_id, entry in data.imgs.items():
         image = read(folder / f"detection/{split}2017" / entry["file_name"])
-        assert image.shape == (entry["height"], entry["width"], 3) == (48, 48, 3)
+        assert image.shape == (entry["height"], entry["width"], 3) == (64, 64, 3)
         notes = data.loadAnns(data.getAnnIds([image_id]))
-        assert 1 <= len(notes) <= 3
-        together = np.zeros((48, 48), int)
+        assert 1 <= len(notes) <= 4
+        together = np.zeros((64, 64), int)
         for note in notes:
             assert all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in note["segmentation"])
             mask = data.annToMask(note).astype(bool)
             together += mask
             x, y, width, height = note["bbox"]
             assert min(x, y) >= 0
-            assert max(x + width, y + height) <= 48
-            assert 18 <= max(width, height) <= 32
+            assert max(x + width, y + height) <= 64
+            assert 15 <= max(width, height) <= 32
             points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in note["segmentation"]])
             extent = np.array([*points.min(axis=0), *points.max(axis=0)])
             assert np.abs(extent - [x, y, x + width, y + height]).max() < 1
@@ -199,8 +199,8 @@ def test_segmentation_labels_fit_the_ink(folder: Path) -> None:
     for split in ("training", "validation"):
         for path in sorted((folder / "segmentation/images" / split).iterdir()):
             image, stored = read(path), read(folder / "segmentation/annotations" / split / path.name)
-            assert image.shape == (48, 48, 3)
-            assert stored.shape == (48, 48)
+            assert image.shape == (64, 64, 3)
+            assert stored.shape == (64, 64)
             assert stored.dtype == np.uint8
             seen |= set(np.unique(stored))
             luma = image @ digits.LUMA / 255
@@ -225,7 +225,7 @@ def test_classification_folders_hold_their_digit(folder: Path) -> None:
             assert len(paths) == 4
             for path in paths:
                 image = read(path)
-                assert image.shape == (48, 48, 3)
+                assert image.shape == (32, 32, 3)
                 # A tint covers many pixels with the very same colour; the background never repeats one.
                 colours, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
                 tint = colours[counts.argmax()].astype(int)
@@ -240,7 +240,7 @@ def test_mmpretrain_reads_pretraining_and_classification(folder: Path) -> None:
     load = [{"type": "LoadImageFromFile"}]
     plain = CustomDataset(data_root=str(folder), data_prefix="pretrain", with_label=False, pipeline=load)
     assert len(plain) == 30
-    assert plain[29]["img"].shape == (48, 48, 3)
+    assert plain[29]["img"].shape == (32, 32, 3)
     for split in ("train", "val"):
         labelled = ImageNet(
             data_root=str(folder / "classification"),

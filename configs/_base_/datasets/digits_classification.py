@@ -1,4 +1,4 @@
-"""Embedded digits, classification: 500 labelled and 800 validation scenes of 48 px, ImageFolder layout."""
+"""Embedded digits, classification: 1,000 labelled and 800 validation scenes of 32 px, ImageFolder layout."""
 
 data_preprocessor = dict(num_classes=10, mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], to_rgb=True)
 train_dataloader = dict(
@@ -11,7 +11,7 @@ train_dataloader = dict(
         data_prefix="train",
         pipeline=[
             dict(type="LoadImageFromFile"),
-            dict(type="RandomCrop", crop_size=48, padding=3, padding_mode="reflect"),
+            dict(type="RandomCrop", crop_size=32, padding=3, padding_mode="reflect"),
             dict(type="PackInputs"),
         ],
     ),

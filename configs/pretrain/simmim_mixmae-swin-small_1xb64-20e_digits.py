@@ -6,14 +6,14 @@ the encoder's last stride: 8 px here, 32 px there. The decoder is SimMIM's linea
 
 _base_ = [
     "../_base_/datasets/digits_pretrain.py",
-    "../_base_/schedules/digits_pretrain_8e.py",
+    "../_base_/schedules/digits_pretrain_20e.py",
     "../_base_/digits_runtime.py",
 ]
 
 default_scope = "mmpretrain"
 model = dict(
     type="mixmae_bench.SimMIM",
-    backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=48),
+    backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32),
     mask_patch_size=8,
     mask_ratio=0.6,
     data_preprocessor=_base_.data_preprocessor,

@@ -1,7 +1,8 @@
 """UperNet on the embedded digits; not published.
 
 mmseg's own UperNet, narrowed to 64 channels, with plain batch norm (one process) and the auxiliary head on
-the last stage.
+the last stage. Layer decay as in MixMAE's published fine-tuning. Without it, at the same learning rate and in
+one run each, random weights reached 65 mIoU and MixMAE 60.
 """
 
 _base_ = [
@@ -17,12 +18,12 @@ norm_cfg = dict(type="BN", requires_grad=True)
 class_weight = [0.2, *[1.0] * 10]
 model = dict(
     pretrained=None,
-    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], size=(48, 48)),
+    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], size=(64, 64)),
     backbone=dict(
         _delete_=True,
         type="mixmae_bench.MixMAESwin",
         arch="small",
-        img_size=48,
+        img_size=32,
         drop_path_rate=0.1,
         out_indices=(0, 1),
     ),
@@ -43,7 +44,4 @@ model = dict(
         loss_decode=dict(class_weight=class_weight),
     ),
 )
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].update(end=50)
-train_cfg = dict(max_epochs=50, val_interval=50)
 auto_scale_lr = dict(base_batch_size=8)

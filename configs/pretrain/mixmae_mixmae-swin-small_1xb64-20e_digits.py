@@ -1,19 +1,19 @@
 """MixMAE pretraining of the small encoder on the embedded digits; not published.
 
 Mask ratio and targets as in the official repository (Sense-X/MixMIM at 2b2f5a9). Mask patches are as large
-as the encoder's last stride, 8 px, so a 48-px scene has 6 x 6 of them.
+as the encoder's last stride, 8 px, so a 32-px scene has 4 x 4 of them.
 """
 
 _base_ = [
     "../_base_/datasets/digits_pretrain.py",
-    "../_base_/schedules/digits_pretrain_8e.py",
+    "../_base_/schedules/digits_pretrain_20e.py",
     "../_base_/digits_runtime.py",
 ]
 
 default_scope = "mmpretrain"
 model = dict(
     type="mixmae_bench.MixMAE",
-    backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=48),
+    backbone=dict(type="mixmae_bench.MixMAESwin", arch="small", img_size=32),
     decoder=dict(dim=64, depth=2, num_heads=4),
     mask_ratio=0.5,
     norm_pix_loss=True,
