@@ -22,7 +22,7 @@ def _metrics_as_before() -> Iterator[None]:
 def test_the_metric_of_the_document_is_in_the_record_and_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    config = "classification/mixmae-swin-small_1xb50-20e_digits.py"
+    config = "classification/mixmae-swin-small_1xb50-40e_digits.py"
     write_short_configs(tmp_path / "mixmae-bench", {config: "classification.py"})
     folder = write_files(PAGE, tmp_path)
     monkeypatch.chdir(folder)

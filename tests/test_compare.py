@@ -133,6 +133,6 @@ def test_a_mistake_is_one_line(
 def test_a_training_that_does_not_tell_its_method_needs_references_of_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "mixmae-swin-small_1xb50-20e_digits"
+    name = "mixmae-swin-small_1xb50-40e_digits"
     assert main(["compare", training(tmp_path, [1.0], name="", config=name), "digits"]) == 2
     assert "by several methods (mixmae, scratch, simmim, um-mae)" in capsys.readouterr().err

@@ -207,7 +207,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_one_another(
         (lambda a: a[:3], "MixMAE got a batch of one image"),
         (lambda a: [a[0], "missing.pth"], "error: checkpoint missing.pth does not exist; check the path\n"),
         (
-            lambda a: [str(ROOT / "configs/classification/mixmae-swin-small_1xb50-20e_digits.py"), a[1]],
+            lambda a: [str(ROOT / "configs/classification/mixmae-swin-small_1xb50-40e_digits.py"), a[1]],
             "has no pretraining method",
         ),
     ],

@@ -77,7 +77,7 @@ def test_the_lowest_learning_rate_of_a_schedule_follows_the_learning_rate() -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["mixmae-swin-small_1xb50-20e_digits", "mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco"]
+    "name", ["mixmae-swin-small_1xb50-40e_digits", "mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco"]
 )
 def test_real_configs_take_the_settings(name: str) -> None:
     values = {"lr": 1e-3, "layer_decay": 1.0, "drop_path": 0.3, "epochs": 6}

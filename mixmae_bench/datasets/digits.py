@@ -79,9 +79,9 @@ class DigitsConfig:
     pretrain: int = 4000
     classification_train: int = 500
     classification_val: int = 800
-    detection_train: int = 64
+    detection_train: int = 100
     detection_val: int = 200
-    segmentation_train: int = 64
+    segmentation_train: int = 100
     segmentation_val: int = 200
 
     def __post_init__(self) -> None:

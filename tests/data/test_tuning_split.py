@@ -27,9 +27,9 @@ from mixmae_bench.engine.config import find_data, load_config, relocate
 from mixmae_bench.errors import UserError
 
 DIGITS = {
-    "classification": "mixmae-swin-small_1xb50-20e_digits",
-    "detection": "mask-rcnn_mixmae-swin-small_1xb8-8e_digits",
-    "segmentation": "upernet_mixmae-swin-small_1xb8-20e_digits",
+    "classification": "mixmae-swin-small_1xb50-40e_digits",
+    "detection": "mask-rcnn_mixmae-swin-small_1xb8-32e_digits",
+    "segmentation": "upernet_mixmae-swin-small_1xb8-50e_digits",
 }
 SHARE = 0.2
 

@@ -1,6 +1,6 @@
 """The digits suite's classification, cut to seconds."""
 
-_base_ = "../../configs/classification/mixmae-swin-small_1xb50-20e_digits.py"
+_base_ = "../../configs/classification/mixmae-swin-small_1xb50-40e_digits.py"
 
 train_dataloader = dict(batch_size=8, dataset=dict(indices=16))
 auto_scale_lr = dict(base_batch_size=8)

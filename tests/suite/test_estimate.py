@@ -47,7 +47,7 @@ def test_paper_runs_by_hand(tmp_path: Path) -> None:
         ("detection/mask-rcnn_mixmae_swin-b-w14_8xb2-lsj-3x_coco", (36 * 118_287, 3 * 5000)),
         ("classification/mixmae_swin-b-w14_8xb64-200e_in1k-1pct", (200 * 12_811, 20 * 50_000)),
         ("pretrain/mixmae_mixmae-swin-small_1xb64-20e_digits", (20 * 4000, 0)),
-        ("classification/mixmae-swin-small_1xb50-20e_digits", (20 * 1000, 800)),
+        ("classification/mixmae-swin-small_1xb50-40e_digits", (40 * 500, 800)),
     ],
 )
 def test_images_of_iterations_wrapped_sets_shares_and_digits(config: str, expected: tuple[int, int]) -> None:
@@ -55,7 +55,7 @@ def test_images_of_iterations_wrapped_sets_shares_and_digits(config: str, expect
 
 
 def test_data_of_unknown_size_is_named() -> None:
-    cfg = load_config(ROOT / "configs" / "classification" / "mixmae-swin-small_1xb50-20e_digits.py")
+    cfg = load_config(ROOT / "configs" / "classification" / "mixmae-swin-small_1xb50-40e_digits.py")
     cfg.train_dataloader.dataset.data_root = "data/mine"
     with pytest.raises(UserError, match=r"the number of images of data/mine is not known; .*data/imagenet"):
         _images(cfg)

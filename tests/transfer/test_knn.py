@@ -15,7 +15,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.transfer.knn import KNNClassifier
 
 ARCH = dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(4, 4))
-DIGITS = Path(__file__).parents[2] / "configs/classification/mixmae-swin-small_1xb50-20e_digits.py"
+DIGITS = Path(__file__).parents[2] / "configs/classification/mixmae-swin-small_1xb50-40e_digits.py"
 
 
 @pytest.fixture

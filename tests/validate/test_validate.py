@@ -36,7 +36,7 @@ def test_a_config_that_breaks_is_named_with_its_first_error_and_its_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "broken_1xb50_digits.py"
-    base = CONFIGS / "classification" / "mixmae-swin-small_1xb50-20e_digits.py"
+    base = CONFIGS / "classification" / "mixmae-swin-small_1xb50-40e_digits.py"
     broken.write_text(f"_base_ = '{base}'\nmodel = dict(head=dict(in_channels=96))\n")
     unlike = tmp_path / "batch_8xb128_digits.py"
     unlike.write_text(f"_base_ = '{base}'\nauto_scale_lr = dict(base_batch_size=2048)\n")

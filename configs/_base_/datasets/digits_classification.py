@@ -1,4 +1,4 @@
-"""Embedded digits, classification: 1,000 labelled and 800 validation scenes of 32 px, ImageFolder layout."""
+"""Embedded digits, classification: 500 labelled and 800 validation scenes of 32 px, ImageFolder layout."""
 
 data_preprocessor = dict(num_classes=10, mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], to_rgb=True)
 train_dataloader = dict(

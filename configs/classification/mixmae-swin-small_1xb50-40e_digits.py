@@ -1,8 +1,8 @@
-"""Fine-tuning on 1,000 labelled digits; not published. Layer decay as in MixMAE's published fine-tuning."""
+"""Fine-tuning on 500 labelled scenes of the embedded digits; not published."""
 
 _base_ = [
     "../_base_/datasets/digits_classification.py",
-    "../_base_/schedules/digits_finetune_20e.py",
+    "../_base_/schedules/digits_finetune.py",
     "../_base_/digits_runtime.py",
 ]
 
@@ -14,7 +14,8 @@ model = dict(
     head=dict(type="LinearClsHead", num_classes=10, in_channels=128, loss=dict(type="CrossEntropyLoss")),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=2, end=20, eta_min=0, convert_to_iter_based=True),
+    dict(type="LinearLR", start_factor=0.01, by_epoch=True, end=4, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=4, end=40, eta_min=0, convert_to_iter_based=True),
 ]
+train_cfg = dict(max_epochs=40, val_interval=40)
 auto_scale_lr = dict(base_batch_size=50)
