@@ -88,10 +88,11 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(
     out = capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
     rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["scratch"]]
-    assert [row[1] for row in rows] == ["classification", "detection", "segmentation"]
-    hours = sum(float(row[-2].replace(",", "")) for row in rows)
+    assert [row[1] for row in rows] == 2 * ["classification", "detection", "segmentation"]
+    tuning, results = (sum(float(row[-2].replace(",", "")) for row in part) for part in (rows[:3], rows[3:]))
     total = float(out.split("2 seeds: ")[1].split(" GPU hours")[0].replace(",", ""))
-    assert total == pytest.approx(2 * hours, rel=0.01)  # a row is one seed; sums are all
+    # A row of results is one seed, a row of tuning is all its points; sums are all.
+    assert total == pytest.approx(tuning + 2 * results, rel=0.01)
     assert "1e+06 multiply-adds per second" in out
 
 

@@ -97,7 +97,7 @@ def test_a_shared_recipe_is_one_config_per_task(tmp_path: Path) -> None:
 
 
 def test_a_suite_without_a_protocol_is_published() -> None:
-    assert {run.protocol for run in read_suite("digits").runs()} == {"published"}
+    assert {run.protocol for run in read_suite("transfer").runs()} == {"published"}
 
 
 def test_every_initialisation_has_the_same_points_in_the_order_of_the_grid(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_no_recipe_is_written_while_a_point_is_missing(tmp_path: Path, console: 
 
 
 def test_only_a_tuned_suite_can_be_tuned(capsys: pytest.CaptureFixture) -> None:
-    assert main(["tune", "digits"]) == 2
+    assert main(["tune", "transfer"]) == 2
     assert "has protocol 'published'; `tune` needs protocol: tuned" in capsys.readouterr().err
 
 
