@@ -14,7 +14,8 @@ from mixmae_bench.engine.batch import fit_lr
 from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.engine.config import check_model, check_training, find_data
-from mixmae_bench.engine.distributed import build_runner
+from mixmae_bench.engine.distributed import build_runner, unwrapped
+from mixmae_bench.engine.graph import graph_loss
 from mixmae_bench.engine.resume import add_checkpoint_hooks, find_on_rank_0, latest_intact
 from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import ProcessDied, UserError
@@ -113,17 +114,20 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
         UserError: If a class in the config does not exist or does not accept its arguments, or blocks are to
             be compiled by another runner than mmengine's Runner.
     """
-    if cfg.get("compile_blocks") and cfg.get("runner_type", "Runner") != "Runner":
-        raise UserError(
-            f"config {cfg.filename}: compile_blocks does not work with runner_type={cfg.runner_type}; "
-            "remove one of them"
-        )
+    for key in ("compile_blocks", "cuda_graph"):
+        if cfg.get(key) and cfg.get("runner_type", "Runner") != "Runner":
+            raise UserError(
+                f"config {cfg.filename}: {key} does not work with runner_type={cfg.runner_type}; "
+                "remove one of them"
+            )
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
             keep_boxes_float32(runner.model)
             if cfg.get("compile_blocks"):
                 compile_blocks(runner.model)
+            if cfg.get("cuda_graph"):
+                graph_loss(unwrapped(runner.model))
             # In the order of Runner.train; the first and the last are properties that build on access.
             runner.train_dataloader  # noqa: B018
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
