@@ -51,7 +51,7 @@ def paper_table(
         columns += [name] if metric in NOT_MEASURED else [name, f"{name} here", f"{name} difference"]
     table, shapes = [], set()
     for row, own in zip(rows, joined(rows, records), strict=True):
-        count = _count_of(row, counts)
+        count = count_of(row, counts)
         shapes |= {tuple(count.shape)} if count else set()
         cells = [row.dataset] if several else []
         cells += [row.method, backbone(row), row.protocol or "", number(row.resolution)]
@@ -116,9 +116,10 @@ def _listed(values: Mapping[str, float | None]) -> str:
     return " and ".join(f"{TITLES.get(name, name)} {number(value)}" for name, value in known)
 
 
-def _count_of(row: Published, counts: list[Count]) -> Count | None:
+def count_of(row: Published, counts: Sequence[Count]) -> Count | None:
+    """Return the last count of the model of a row, at the row's `shape` if it has one."""
     own = [c for c in counts if c.model == row.model and row.shape in (None, tuple(c.shape))]
-    return own[-1] if own else None  # the last one recorded
+    return own[-1] if own else None
 
 
 def _scaled(value: int | None, unit: float) -> str:
