@@ -22,6 +22,9 @@ COLUMNS = {
     "memory_saved": "memory saved (%)",
 }
 
+OPTIONAL = ["px", "images/s", "memory saved (%)", "speed-up", "FLOPs (G)", "memory (GB)"]
+"""Columns that a narrow terminal leaves out."""
+
 
 def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], records: Iterable[Record]) -> Table:
     """Return a table of the published rows, then a row per pretraining of `records`."""
@@ -51,7 +54,7 @@ def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], record
         *(f"{title}: {VALUES[name]}." for name, title in COLUMNS.items()),
         *source_notes(rows),
     ]
-    return Table("Cost of pretraining", columns, table, notes, links=links_of(rows))
+    return Table("Cost of pretraining", columns, table, notes, links=links_of(rows), optional=OPTIONAL)
 
 
 def _runs(records: Iterable[Record]) -> list[list[str]]:
