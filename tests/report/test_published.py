@@ -145,7 +145,7 @@ def test_no_published_value_is_lost() -> None:
         (
             "ade20k",
             {"method": "SimMIM", "backbone": "Swin-B"},
-            {"convnext-v2-ade20k-of-others": {"miou": 52.8}},
+            {"convnext-v2-ade-of-others": {"miou": 52.8}},
         ),
         (
             "coco",
