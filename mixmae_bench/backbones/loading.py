@@ -16,6 +16,10 @@ MIN_FILLED = 99.0
 """Minimum percentage of a backbone's values that a checkpoint must provide."""
 
 
+ADDED = ("out_norms.", "out_pyramid.")
+"""Beginnings of names of layers for dense tasks, which pretraining checkpoints do not contain."""
+
+
 class ResizesTables(Protocol):
     """A module with tables that depend on the input size, such as an `Encoder`."""
 
@@ -57,7 +61,8 @@ def load_backbone(backbone: ResizesTables, path: str | Path) -> dict:
     """Load a pretraining or fine-tuning checkpoint into `backbone`, and log and return an audit.
 
     Names may start with `backbone.` or with prefixes of model wrappers (see `unwrap`). Tables of another
-    input size are resized. The out norms of dense tasks are not in pretraining checkpoints and do not count.
+    input size are resized. Layers for dense tasks (`ADDED`) are not in pretraining checkpoints and do not
+    count.
 
     Returns:
         The audit: `filled` (percentage of the backbone's values), and the names in `resized`, `missing` and
@@ -118,7 +123,7 @@ def compare(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> tu
     """
     own = module.state_dict()
     fits = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    wanted = [k for k, v in own.items() if v.is_floating_point() and not k.startswith("out_norms.")]
+    wanted = [k for k, v in own.items() if v.is_floating_point() and not k.startswith(ADDED)]
     missing = [k for k in wanted if k not in fits]
     filled = 100 * sum(own[k].numel() for k in wanted if k in fits) / sum(own[k].numel() for k in wanted)
     misfits = [k for k in missing if k in state]
