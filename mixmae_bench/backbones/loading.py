@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mixmae_bench.backbones.weights import Weights, unwrap
 from mixmae_bench.compat.checkpoints import read_for_mmengine
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.hub import local_file
 
 MIN_FILLED = 99.0
 """Minimum percentage of a backbone's values that a checkpoint must provide."""
@@ -34,8 +35,9 @@ def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
     """Read the weights of a .safetensors file or a torch.save checkpoint, without executing code from it.
 
     Args:
-        path: A file. A URL (`https://...`, `s3://...`) is read by the loader that mmengine has registered for
-            its scheme; this package's commands register safe ones (see `compat.checkpoints.safe_loaders`).
+        path: A file, or a name of `system.hub` ('timm:MODEL.TAG'). A URL (`https://...`, `s3://...`) is read
+            by the loader that mmengine has registered for its scheme; this package's commands register safe
+            ones (see `compat.checkpoints.safe_loaders`).
         own: Names in the state dict of the model to fill, if it is known (see `unwrap`).
 
     Raises:
@@ -45,7 +47,7 @@ def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
     if "://" in str(path):
         content = CheckpointLoader.load_checkpoint(str(path), "cpu", "silent")
     else:
-        content = read_for_mmengine(str(path))
+        content = read_for_mmengine(str(local_file(path)))
     try:
         return unwrap(content, own)
     except ValueError as error:

@@ -127,8 +127,8 @@ def timm_backbone(
     It accepts images of any size: they are padded to a multiple of the largest stride or, if the model
     accepts one size only (Hiera, MaxViT), to `img_size`. The log states which. Maps of a pyramid are timm's
     `forward_intermediates`, with a norm per map if the model has layer norms; the last map has the model's
-    own norm if there is one. A plain ViT has a simple feature pyramid (`SimplePyramid`). Parameters that the maps
-    do not need are removed or frozen.
+    own norm if there is one. A plain ViT has a simple feature pyramid (`SimplePyramid`). Parameters that the
+    maps do not need are removed or frozen.
 
     Args:
         model: Name of the model in timm; a tag of weights is ignored (use `init_cfg`).
