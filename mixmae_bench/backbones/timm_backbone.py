@@ -154,7 +154,6 @@ def timm_backbone(
     built._is_init, built.init_cfg = False, init_cfg
     built.pooled, built.frozen_stages, built.in_chans = pooled, frozen_stages, in_chans
     _set_outputs(built, out_indices)
-    log_sizes(model, only_size, max(built.out_strides))
     if with_cp:
         use_checkpointing(built, model)
     _set_depths(built)
@@ -218,6 +217,7 @@ def _set_depths(model: TimmMaps) -> None:
     model.order = []
     if next(iter(named.values())).is_meta:
         return  # nothing is computed there
+    log_sizes(model.timm_name, model.only_size, max(model.out_strides))
     side = 2 * max(model.out_strides)
     model.order = forward_order(model, model.only_size or (side, side), model.in_chans)
     unused = [name for name in named if name not in model.order]

@@ -10,6 +10,10 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of weights in a repository of the Hugging Face Hub, the preferred first."""
 
 
+OF_THE_TASK = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate")
+"""Arguments of models that a repository may state, but the config of a task decides."""
+
+
 def is_source(checkpoint: object) -> bool:
     """Return whether a checkpoint is given by a name of this module instead of a path."""
     return isinstance(checkpoint, str) and checkpoint.startswith((TIMM, HUB))
@@ -52,7 +56,8 @@ def model_of(source: str) -> tuple[str, dict]:
             f"checkpoint {source}: its config.json names no model of timm ('architecture'); give "
             f"'timm:MODEL@FILE' with the downloaded weights"
         )
-    return config["architecture"], config.get("model_args") or {}
+    arguments = config.get("model_args") or {}
+    return config["architecture"], {k: v for k, v in arguments.items() if k not in OF_THE_TASK}
 
 
 def _given_file(source: str) -> Path | None:
@@ -83,12 +88,18 @@ def _repository(source: str) -> tuple[str, str | None]:
 
 def _download(repository: str, revision: str | None, files: tuple[str, ...], source: str) -> Path:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils import logging
 
-    for file in files:
-        try:
-            return Path(hf_hub_download(repository, file, revision=revision))
-        except Exception as error:  # the exceptions of its HTTP library differ between versions
-            reason = f"{type(error).__name__}"
+    logging.set_verbosity_error()  # it prints every attempt to connect
+    for cached in (True, False):
+        for file in files:
+            try:
+                return Path(hf_hub_download(repository, file, revision=revision, local_files_only=cached))
+            except Exception as error:  # the exceptions of its HTTP library differ between versions
+                reason = type(error).__name__
+                if not cached and isinstance(error, LocalEntryNotFoundError):
+                    break  # no connection
     at = f" --revision {revision}" if revision else ""
     raise UserError(
         f"checkpoint {source} is not in the cache and cannot be downloaded ({reason}); with a network, fetch "
