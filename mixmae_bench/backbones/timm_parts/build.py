@@ -41,6 +41,8 @@ def create(
             break
         except TypeError as error:  # an argument that this family does not have
             failures.append(error)
+        except RuntimeError as error:  # an unknown tag
+            raise ValueError(f"timm's {name} cannot be built: {error}") from error
     else:
         raise ValueError(f"timm's {name} cannot be built: {failures[-1]}")
     if img_size and "img_size" not in more and hasattr(model, "set_input_size"):
