@@ -51,12 +51,14 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_file_of_a_timm_model_makes_a_row_in_every_task(suite: Path, tmp_path: Path) -> None:
+    """Without detection, which takes as long as the others together."""
+    suite.write_text(suite.read_text().replace("  detection: detection.py\n", ""))
     weights(tmp_path / "w.safetensors")
     source = f"timm:{MODEL}@{tmp_path / 'w.safetensors'}"
     named = ["--methods", "net", "--checkpoint", f"net={source}"]
     assert main(["run", str(suite), "--work-dir", str(tmp_path / "out"), *named, "--jobs", "1"]) == 0
     records = read_records(tmp_path / "out" / "records.jsonl")[0]
-    assert [record.task for record in records] == list(TASKS)
+    assert [record.task for record in records] == ["classification", "segmentation"]
     for record in records:
         assert (record.method, record.initialisation) == ("net", "checkpoint")
         assert record.backbone == f"TimmBackbone-{MODEL}"
