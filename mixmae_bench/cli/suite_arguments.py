@@ -37,6 +37,7 @@ def read_suite_of(args: argparse.Namespace) -> tuple["Suite", Path]:
         args.suite,
         None if seeds is None else _integers(seeds),
         methods.split(",") if methods else None,
+        _named(getattr(args, "checkpoint", [])),
     )
     return suite, args.work_dir or Path("work_dirs") / suite.name
 
@@ -124,6 +125,15 @@ def report_failures(failed: dict[str, str], work_dir: Path, console: "Console") 
     for name, why in failed.items():
         console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
     return 1 if failed else 0
+
+
+def _named(checkpoints: list[str]) -> dict[str, str]:
+    for given in checkpoints:
+        if not all(given.partition("=")):
+            raise UserError(
+                f"--checkpoint is '{given}'; give NAME=SOURCE, such as hiera=timm:hiera_base_224.mae"
+            )
+    return {name: source for name, _, source in (given.partition("=") for given in checkpoints)}
 
 
 def _integers(text: str) -> list[int]:
