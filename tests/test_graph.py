@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mixmae_bench.cost.models import load_call
 from mixmae_bench.cost.speed import settings_of
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.engine.graph import GraphedLoss, graph_loss
 from mixmae_bench.engine.prepare import build, prepare
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.method import Method
-from mixmae_bench.registry import MODELS
 
 SMOKE = Path(__file__).with_name("smoke")
 PRETRAIN = Path(__file__).parents[1] / "configs" / "pretrain"
@@ -35,7 +35,7 @@ def test_the_loss_and_its_gradients_follow_images_masks_and_weights(
     config: str, dtype: torch.dtype, tolerance: float
 ) -> None:
     torch.manual_seed(0)
-    model = MODELS.build(load_config(PRETRAIN / config).model).cuda().train()
+    model = load_call(str(PRETRAIN / config), None, "cuda").model.train()
     side = model.backbone.grid[0] * model.backbone.out_strides[0]
     graphed = GraphedLoss(model)
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_the_loss_and_its_gradients_follow_images_masks_and_weights(
 
 @pytest.mark.gpu
 def test_a_smaller_batch_and_evaluation_do_not_use_the_graph() -> None:
-    model = MODELS.build(load_config(PRETRAIN / CONFIGS[0]).model).cuda().train()
+    model = load_call(str(PRETRAIN / CONFIGS[0]), None, "cuda").model.train()
     side = model.backbone.grid[0] * model.backbone.out_strides[0]
     graph_loss(model)
     images = torch.randn(8, 3, side, side, device="cuda")
@@ -81,6 +81,14 @@ def test_a_sharded_training_does_not_ignore_it(tmp_path: Path) -> None:
     cfg = load_config(SMOKE / "pretraining.py")
     cfg.merge_from_dict(dict(cuda_graph=True, runner_type="FlexibleRunner"))
     with pytest.raises(UserError, match="cuda_graph does not work with runner_type=FlexibleRunner"):
+        build(prepare(cfg, tmp_path, 1), "none", train=True)
+
+
+def test_gradients_of_several_batches_cannot_be_summed(tmp_path: Path) -> None:
+    cfg = load_config(SMOKE / "pretraining.py")
+    cfg.merge_from_dict({"cuda_graph": True, "optim_wrapper.accumulative_counts": 2})
+    cfg.train_dataloader.batch_size //= 2
+    with pytest.raises(UserError, match="cuda_graph does not work with accumulative_counts=2"):
         build(prepare(cfg, tmp_path, 1), "none", train=True)
 
 

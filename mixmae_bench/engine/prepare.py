@@ -111,15 +111,10 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
     starts.
 
     Raises:
-        UserError: If a class in the config does not exist or does not accept its arguments, or blocks are to
-            be compiled by another runner than mmengine's Runner.
+        UserError: If a class in the config does not exist or does not accept its arguments, or compiled
+            blocks or CUDA graphs are asked for where they do not work.
     """
-    for key in ("compile_blocks", "cuda_graph"):
-        if cfg.get(key) and cfg.get("runner_type", "Runner") != "Runner":
-            raise UserError(
-                f"config {cfg.filename}: {key} does not work with runner_type={cfg.runner_type}; "
-                "remove one of them"
-            )
+    _check_speed_options(cfg)
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
@@ -138,6 +133,20 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
         reason = " ".join(str(error.args[0] if error.args else error).split())[:300]
         raise UserError(f"config {cfg.filename} cannot be built: {type(error).__name__}: {reason}") from error
     return runner
+
+
+def _check_speed_options(cfg: Config) -> None:
+    """Check that compiled blocks and CUDA graphs are not combined with what they do not work with."""
+    runner = cfg.get("runner_type", "Runner")
+    batches = cfg.get("optim_wrapper", {}).get("accumulative_counts", 1)
+    for key in ("compile_blocks", "cuda_graph"):
+        other = None
+        if runner != "Runner":
+            other = f"runner_type={runner}"
+        elif key == "cuda_graph" and batches > 1:  # a graph writes the gradients of all batches in one place
+            other = f"accumulative_counts={batches}"
+        if cfg.get(key) and other:
+            raise UserError(f"config {cfg.filename}: {key} does not work with {other}; remove one of them")
 
 
 @contextmanager
