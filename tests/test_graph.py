@@ -77,13 +77,6 @@ def test_a_config_asks_for_it_and_a_cpu_computes_the_loss_without_it(tmp_path: P
         torch.testing.assert_close(model.loss(images, mask), type(model).loss(model, images, mask))
 
 
-def test_a_sharded_training_does_not_ignore_it(tmp_path: Path) -> None:
-    cfg = load_config(SMOKE / "pretraining.py")
-    cfg.merge_from_dict(dict(cuda_graph=True, runner_type="FlexibleRunner"))
-    with pytest.raises(UserError, match="cuda_graph does not work with runner_type=FlexibleRunner"):
-        build(prepare(cfg, tmp_path, 1), "none", train=True)
-
-
 def test_gradients_of_several_batches_cannot_be_summed(tmp_path: Path) -> None:
     cfg = load_config(SMOKE / "pretraining.py")
     cfg.merge_from_dict({"cuda_graph": True, "optim_wrapper.accumulative_counts": 2})

@@ -133,3 +133,4 @@ def test_graphs_and_other_norms_use_the_operators_of_pytorch() -> None:
     assert not kernel_serves(values, nn.LayerNorm((9, 32)).to(DEVICE))
     assert not kernel_serves(values, nn.LayerNorm(32, bias=False).to(DEVICE))
     assert not kernel_serves(values.double(), norm)
+    assert not kernel_serves(values[:0], norm)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mixmae_bench.backbones.layers import window_kernel
 from mixmae_bench.backbones.layers.forms import attention_form
-from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports
+from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports, kernel_wins
 from mixmae_bench.registry import MODELS
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -298,3 +298,13 @@ def test_a_method_learns_with_the_kernel_as_with_the_plain_form(method: dict) ->
         torch.testing.assert_close(
             kernel[name], expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()) + 1e-7, msg=name
         )
+
+
+def test_it_is_chosen_where_it_was_timed_only() -> None:
+    timed = [
+        (head_dim, dtype)
+        for head_dim in (16, 32, 64)
+        for dtype in TOLERANCE
+        if kernel_wins(DEVICE, head_dim, 196, dtype)
+    ]
+    assert timed == [(32, torch.float16), (32, torch.bfloat16)]

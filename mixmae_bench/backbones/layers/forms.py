@@ -3,7 +3,7 @@
 | form | computed as | chosen for |
 | --- | --- | --- |
 | segments | tokens gathered by segment, buckets of equal length apart (`windows.Partition`) | CPUs, exporters, counting of FLOPs |
-| kernel | dense windows (`dense_windows.DenseWindows`), one fused kernel (`window_kernel`) | GPUs, 16-bit formats, where it supports the sizes |
+| kernel | dense windows (`dense_windows.DenseWindows`), one fused kernel (`window_kernel`) | GPUs from H100 on, in 16-bit formats with 32 channels per head |
 | plain | the same windows with masked logits, PyTorch's attention | GPUs, for everything else |
 
 The environment variable `MIXMAE_BENCH_ATTENTION` or the context manager `attention_form` forces a form.

@@ -51,7 +51,8 @@ def kernel_serves(tokens: Tensor, norm: nn.LayerNorm) -> bool:
     The compiler makes fused kernels of PyTorch's operators itself.
     """
     return (
-        tokens.dtype in DTYPES
+        tokens.numel() > 0
+        and tokens.dtype in DTYPES
         and tokens.shape[-1] <= MAX_CHANNELS
         and norm.normalized_shape == tokens.shape[-1:]
         and norm.bias is not None

@@ -46,7 +46,6 @@ def launch_of(slots: int, itemsize: int, shared: bool, backward: bool) -> Launch
             of more warps, and fill the shared memory: 221 of 227 KB for 256 slots of 64 channels.
         shared: Whether biases stay in registers for all images. Then the loop over images is pipelined: it
             loads keys and values one image ahead.
-
         backward: Whether the kernel computes gradients, and needs two more blocks of logits in registers.
 
     Returns:
@@ -76,9 +75,10 @@ def kernel_supports(device: torch.device, head_dim: int, slots: int, dtype: torc
 def kernel_wins(device: torch.device, head_dim: int, slots: int, dtype: torch.dtype) -> bool:
     """Return whether the kernel supports these sizes, and is faster than PyTorch's operators on GPUs.
 
-    It is faster in 16-bit formats (`benchmarks/attention.py`). The arguments are those of `kernel_supports`.
+    It was faster for all layers timed (`benchmarks/attention.py`), in bfloat16 with 32 channels per head. The
+    arguments are those of `kernel_supports`.
     """
-    return dtype.itemsize == 2 and kernel_supports(device, head_dim, slots, dtype)
+    return dtype.itemsize == 2 and head_dim == 32 and kernel_supports(device, head_dim, slots, dtype)
 
 
 def fused_window_attention(
