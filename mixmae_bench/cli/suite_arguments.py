@@ -128,12 +128,17 @@ def report_failures(failed: dict[str, str], work_dir: Path, console: "Console") 
 
 
 def _named(checkpoints: list[str]) -> dict[str, str]:
+    sources: dict[str, str] = {}
     for given in checkpoints:
-        if not all(given.partition("=")):
+        name, equals, source = given.partition("=")
+        if not (name and equals and source):
             raise UserError(
                 f"--checkpoint is '{given}'; give NAME=SOURCE, such as hiera=timm:hiera_base_224.mae"
             )
-    return {name: source for name, _, source in (given.partition("=") for given in checkpoints)}
+        if name in sources:
+            raise UserError(f"--checkpoint names '{name}' twice; give every checkpoint another name")
+        sources[name] = source
+    return sources
 
 
 def _integers(text: str) -> list[int]:

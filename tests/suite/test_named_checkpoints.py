@@ -130,3 +130,9 @@ def test_a_wrong_source_is_one_line(
 def test_a_suite_without_generic_tasks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(ROOT / "configs/suites/digits.yaml"), "--checkpoint", "x=timm:resnet18"]) == 2
     assert "the suite has no `generic` tasks" in capsys.readouterr().err
+
+
+def test_two_checkpoints_of_one_name_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    twice = ["--checkpoint", "net=timm:resnet18", "--checkpoint", "net=timm:resnet50"]
+    assert main(["run", "transfer", "--dry-run", *twice]) == 2
+    assert "--checkpoint names 'net' twice; give every checkpoint another name" in capsys.readouterr().err
