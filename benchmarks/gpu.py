@@ -6,6 +6,7 @@ Writes records to FOLDER, one file per comparison, as they come. All models of a
 run. They must fit in the GPU's memory together.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ UPERNETS = [
 ]
 
 
+BF16 = "bfloat16"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Models that take turns.
@@ -55,27 +59,33 @@ class Comparison:
 
 
 def in_format(models: list[str], dtype: str) -> list[str]:
-    """Return the models with a number format."""
-    return [f"{model}@{dtype}" for model in models]
+    """Return the models with a number format, which stands before +compile and +graph."""
+    return [re.sub(r"$|(?=\+)", f"@{dtype}", model, count=1) for model in models]
+
+
+def graphed(models: list[str]) -> list[str]:
+    """Return the models with CUDA graphs."""
+    return [f"{model}+graph" for model in models]
 
 
 PARTS = {
     "pretraining": [
-        Comparison("mixmae-b", [*in_format([MIXMIM, MIXMAE], "bfloat16"), f"{MIXMAE}@bfloat16+compile"], 128),
+        Comparison("mixmae-b", in_format([MIXMIM, MIXMAE, f"{MIXMAE}+graph"], BF16), 128),
+        Comparison("um-mae", in_format([UM_SIMMIM_SWIN, UM_MAE_SWIN, *graphed([UM_MAE_SWIN])], BF16), 256),
+        Comparison("um-mae", in_format([UM_SIMMIM_PVT, UM_MAE_PVT, f"{UM_MAE_PVT}+graph"], BF16), 256),
+        Comparison("methods", in_format(graphed([SIMMIM, MIXMAE, UM_MAE]), BF16), 128),
+        Comparison("mixmae-b", in_format([MIXMIM, f"{MIXMAE}+compile+graph"], BF16), 128),
         Comparison("mixmae-b", in_format([MIXMIM, MIXMAE], "float32"), 64),
-        Comparison("um-mae", in_format([UM_SIMMIM_SWIN, UM_MAE_SWIN], "bfloat16"), 256),
-        Comparison("um-mae", in_format([UM_SIMMIM_PVT, UM_MAE_PVT], "bfloat16"), 256),
-        Comparison("methods", in_format([SIMMIM, MIXMAE, UM_MAE], "bfloat16"), 128),
-        Comparison("mixmae-b", in_format([MIXMIM, MIXMAE], "bfloat16"), 64),
-        Comparison("methods", in_format([SIMMIM, MIXMAE, UM_MAE], "bfloat16"), 64),
-        Comparison("mixmae-b", [f"{model}@bfloat16+compile" for model in (MIXMIM, MIXMAE)], 128),
+        Comparison("methods", in_format([SIMMIM, MIXMAE, UM_MAE], BF16), 128),
+        Comparison("mixmae-b", in_format([MIXMIM, MIXMAE, f"{MIXMAE}+graph"], BF16), 64),
+        Comparison("mixmae-b", in_format([f"{MIXMIM}+compile", f"{MIXMAE}+compile"], BF16), 128),
     ],
     "dense": [
-        Comparison("mask-rcnn", in_format(MASK_RCNNS, "bfloat16"), 2, (800, 1333)),
+        Comparison("mask-rcnn", in_format(MASK_RCNNS, BF16), 2, (800, 1333)),
         Comparison("mask-rcnn", in_format(MASK_RCNNS, "float32"), 2, (800, 1333)),
-        Comparison("upernet", in_format(UPERNETS, "bfloat16"), 2),
+        Comparison("upernet", in_format(UPERNETS, BF16), 2),
         Comparison("upernet", in_format(UPERNETS, "float32"), 2),
-        Comparison("upernet", in_format(UPERNETS, "bfloat16"), 8),
+        Comparison("upernet", in_format(UPERNETS, BF16), 8),
         Comparison("upernet", in_format(UPERNETS, "float32"), 8),
     ],
 }

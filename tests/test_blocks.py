@@ -40,10 +40,11 @@ def test_a_model_without_blocks_is_one_line() -> None:
         compile_blocks(nn.Linear(1, 1))
 
 
-def test_a_sharded_training_does_not_ignore_that_blocks_are_to_be_compiled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["compile_blocks", "cuda_graph"])
+def test_a_sharded_training_does_not_ignore_options_for_speed(tmp_path: Path, key: str) -> None:
     cfg = load_config(SMOKE / "pretraining.py")
-    cfg.merge_from_dict(dict(compile_blocks=True, runner_type="FlexibleRunner"))
-    with pytest.raises(UserError, match="compile_blocks does not work with runner_type=FlexibleRunner"):
+    cfg.merge_from_dict({key: True, "runner_type": "FlexibleRunner"})
+    with pytest.raises(UserError, match=f"{key} does not work with runner_type=FlexibleRunner"):
         build(prepare(cfg, tmp_path, 1), "none", train=True)
 
 

@@ -4,33 +4,24 @@
 method masks, mixes or packs tokens between the two steps, so it does not depend on the encoder.
 """
 
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.loading import load_backbone
+from mixmae_bench.backbones.backbone import Backbone, check_init_cfg
 
 
-class Encoder(BaseModule, metaclass=ABCMeta):
+class Encoder(Backbone):
     """A hierarchical encoder: `forward` is `encode(embed(images))` at the chosen `out_indices`.
 
     Attributes:
-        out_channels: Channels of every stage.
-        out_strides: Pixels per token of every stage.
         grid: First-stage tokens (rows, columns) of the image size that the tables are made for.
-        in_chans: Channels of the images.
-        audit: Result of `load_backbone`, set when `init_weights` loads a checkpoint.
         norm: Norm of the last stage's map.
         with_cp: Whether activations of blocks are recomputed in the backward pass (see `checkpointing.call`).
     """
 
-    out_channels: list[int]
-    out_strides: list[int]
     grid: tuple[int, int]
-    in_chans: int = 3
-    audit: dict
     norm: nn.Module
     with_cp: bool
 
@@ -39,10 +30,7 @@ class Encoder(BaseModule, metaclass=ABCMeta):
     ) -> None:
         if not all(-num_stages <= i < num_stages for i in out_indices):
             raise ValueError(f"out_indices {tuple(out_indices)} are out of range for {num_stages} stages")
-        if init_cfg and init_cfg.get("type") != "Pretrained":
-            raise ValueError(
-                f"init_cfg of an encoder must be dict(type='Pretrained', checkpoint=FILE), not {init_cfg}"
-            )
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg)
         self.out_indices = tuple(i % num_stages for i in out_indices)
         self.with_cp = with_cp
@@ -90,14 +78,6 @@ class Encoder(BaseModule, metaclass=ABCMeta):
                 int64 (B, h, w, 2). None if the map is a whole image.
         """
 
-    @abstractmethod
-    def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
-        """Resize the position and bias tables of another input size in `state`; return their names."""
-
-    @abstractmethod
-    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
-        """Return the depth of a parameter (0: embedding) and the number of depths, including the head."""
-
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return a normalised map (B, C_i, H/s_i, W/s_i) of images (B, 3, H, W) for every out index.
 
@@ -107,12 +87,3 @@ class Encoder(BaseModule, metaclass=ABCMeta):
         for i, norm in self.out_norms.items():
             maps[int(i)] = norm(maps[int(i)])
         return tuple(maps[i].permute(0, 3, 1, 2).contiguous() for i in self.out_indices)
-
-    def init_weights(self) -> None:
-        """Load the checkpoint of `init_cfg=dict(type='Pretrained', checkpoint=...)`, if it is set.
-
-        Unlike mmengine's loader, this raises an error if the checkpoint does not fit (see `load_backbone`).
-        """
-        if self.init_cfg and not self._is_init:
-            self.audit = load_backbone(self, self.init_cfg["checkpoint"])
-        self._is_init = True

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from mixmae_bench.backbones.weights import Weights, unwrap
 from mixmae_bench.compat.checkpoints import read_for_mmengine
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.hub import local_file
 
 MIN_FILLED = 99.0
 """Minimum percentage of a backbone's values that a checkpoint must provide."""
+
+
+ADDED = ("out_norms.", "out_pyramid.")
+"""Beginnings of names of layers for dense tasks, which pretraining checkpoints do not contain."""
 
 
 class ResizesTables(Protocol):
@@ -30,8 +35,9 @@ def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
     """Read the weights of a .safetensors file or a torch.save checkpoint, without executing code from it.
 
     Args:
-        path: A file. A URL (`https://...`, `s3://...`) is read by the loader that mmengine has registered for
-            its scheme; this package's commands register safe ones (see `compat.checkpoints.safe_loaders`).
+        path: A file, or a name of `system.hub` ('timm:MODEL.TAG'). A URL (`https://...`, `s3://...`) is read
+            by the loader that mmengine has registered for its scheme; this package's commands register safe
+            ones (see `compat.checkpoints.safe_loaders`).
         own: Names in the state dict of the model to fill, if it is known (see `unwrap`).
 
     Raises:
@@ -41,7 +47,7 @@ def read_weights(path: str | Path, own: Collection[str] = ()) -> Weights:
     if "://" in str(path):
         content = CheckpointLoader.load_checkpoint(str(path), "cpu", "silent")
     else:
-        content = read_for_mmengine(str(path))
+        content = read_for_mmengine(str(local_file(path)))
     try:
         return unwrap(content, own)
     except ValueError as error:
@@ -57,7 +63,8 @@ def load_backbone(backbone: ResizesTables, path: str | Path) -> dict:
     """Load a pretraining or fine-tuning checkpoint into `backbone`, and log and return an audit.
 
     Names may start with `backbone.` or with prefixes of model wrappers (see `unwrap`). Tables of another
-    input size are resized. The out norms of dense tasks are not in pretraining checkpoints and do not count.
+    input size are resized. Layers for dense tasks (`ADDED`) are not in pretraining checkpoints and do not
+    count.
 
     Returns:
         The audit: `filled` (percentage of the backbone's values), and the names in `resized`, `missing` and
@@ -118,7 +125,7 @@ def compare(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> tu
     """
     own = module.state_dict()
     fits = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    wanted = [k for k, v in own.items() if v.is_floating_point() and not k.startswith("out_norms.")]
+    wanted = [k for k, v in own.items() if v.is_floating_point() and not k.startswith(ADDED)]
     missing = [k for k in wanted if k not in fits]
     filled = 100 * sum(own[k].numel() for k in wanted if k in fits) / sum(own[k].numel() for k in wanted)
     misfits = [k for k in missing if k in state]

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 from timm.layers import PatchEmbed
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
@@ -14,6 +13,7 @@ from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
+from mixmae_bench.backbones.layers.vit_block import ViTBlock
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
 from mixmae_bench.backbones.official.layouts import MM_BLOCK, MM_EMBED, Layout, by, within
@@ -73,7 +73,7 @@ class PlainViT(Encoder):
         self.pos_embed = nn.Parameter(table, requires_grad=False)
         rates = drop_path_rates(drop_path_rate, arch["depth"])
         self.blocks = nn.ModuleList(
-            Block(dim, arch["num_heads"], mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=rate)
+            ViTBlock(dim, arch["num_heads"], mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=rate)
             for rate in rates
         )
         self.norm = norm(dim)

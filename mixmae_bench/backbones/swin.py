@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
-from timm.models.swin_transformer import PatchMerging
+from timm.models import swin_transformer
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
@@ -18,6 +19,7 @@ from mixmae_bench.backbones.layers.arch import drop_path_rates, named_arch
 from mixmae_bench.backbones.layers.dense_windows import DenseWindows
 from mixmae_bench.backbones.layers.init import truncated_init
 from mixmae_bench.backbones.layers.positions import resize_geometric, resize_square_table, table_positions
+from mixmae_bench.backbones.layers.residual_norm import residual_norm
 from mixmae_bench.backbones.layers.tracing import map_size
 from mixmae_bench.backbones.layers.windows import Partition, WindowAttention, run_blocks, spread
 from mixmae_bench.registry import MODELS
@@ -42,8 +44,20 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, tokens: Tensor, windows: Partition | DenseWindows) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), windows))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        tokens, normed = residual_norm(tokens, None, self.norm1)
+        tokens, normed = residual_norm(tokens, self.attn(normed, windows), self.norm2, self.drop_path)
+        return tokens + self.drop_path(self.mlp(normed))
+
+
+class PatchMerging(swin_transformer.PatchMerging):
+    """timm's patch merging, without a copy for maps of even size."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        H, W = map_size(tokens)
+        if H % 2 or W % 2:
+            tokens = F.pad(tokens, (0, 0, 0, W % 2, 0, H % 2))
+        neighbours = tokens.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        return self.reduction(residual_norm(neighbours, None, self.norm)[1])
 
 
 class Stage(nn.Module):

@@ -14,6 +14,7 @@ from mixmae_bench.backbones.layers.arch import arch_name, drop_path_rates, flat_
 from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
+from mixmae_bench.backbones.layers.residual_norm import residual_norm
 from mixmae_bench.backbones.layers.tracing import map_size
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
@@ -91,8 +92,9 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, packed: bool) -> Tensor:
         if self.downsample is not None:
             tokens = self.downsample(tokens)
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), packed))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        tokens, normed = residual_norm(tokens, None, self.norm1)
+        tokens, normed = residual_norm(tokens, self.attn(normed, packed), self.norm2, self.drop_path)
+        return tokens + self.drop_path(self.mlp(normed))
 
 
 class Downsample(nn.Module):

@@ -22,6 +22,7 @@ from mixmae_bench.backbones.layers.dense_windows import DenseWindows, outside_mo
 from mixmae_bench.backbones.layers.forms import windows_are_whole
 from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.backbones.layers.packed_windows import Packed
+from mixmae_bench.backbones.layers.residual_norm import residual_norm
 from mixmae_bench.backbones.layers.windows import Partition, attend_in_segments, run_blocks, spread
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
@@ -100,7 +101,7 @@ def _distinct(relative_coords: Tensor) -> RelativeCoords:
 @torch.compiler.disable
 @lru_cache(maxsize=64)
 def log_offsets(side: int, unit: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the MLP's input for every row of a bias table (see `DenseWindows`): (1, 2, 1, side * side).
+    """Return the MLP's input for every row of a bias table (see `DenseWindows`): (side * side, 2).
 
     Rows are ordered by query minus key, and the MLP's input is key minus query.
     """
@@ -108,7 +109,7 @@ def log_offsets(side: int, unit: int, device: torch.device, dtype: torch.dtype) 
     def make() -> Tensor:
         steps = torch.arange(side // 2, -side // 2, -1, dtype=torch.float64) / unit
         values = torch.cartesian_prod(steps, steps).view(-1, 2)
-        return (values.sign() * values.abs().log1p()).T[None, :, None].to(device, dtype)
+        return (values.sign() * values.abs().log1p()).to(device, dtype)
 
     return outside_modes(make)
 
@@ -151,8 +152,10 @@ class PositionAttention(nn.Module):
         return self.proj(out)
 
     def table(self, offsets: Tensor) -> Tensor:
-        """Return the biases (rows, heads) of `log_offsets` (1, 2, 1, rows)."""
-        return self.posmlp(offsets.to(self.posmlp[0].weight.dtype)).view(self.num_heads, -1).T
+        """Return the biases (rows, heads) of `log_offsets` (rows, 2)."""
+        first, activation, second = self.posmlp  # 1x1 convolutions, computed as matrix products
+        hidden = F.linear(offsets.to(first.weight.dtype), first.weight.flatten(1), first.bias)
+        return F.linear(activation(hidden), second.weight.flatten(1), second.bias)
 
     def bias(self, relative_coords: RelativeCoords) -> Tensor:
         """Return biases (b, k, heads, n, n): the MLP runs once per distinct value."""
@@ -190,8 +193,10 @@ class Block(nn.Module):
         windows: Partition | DenseWindows,
         relative_coords: list[RelativeCoords] | Tensor,
     ) -> Tensor:
-        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), windows, relative_coords))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        tokens, normed = residual_norm(tokens, None, self.norm1)
+        branch = self.attn(normed, windows, relative_coords)
+        tokens, normed = residual_norm(tokens, branch, self.norm2, self.drop_path)
+        return tokens + self.drop_path(self.mlp(normed))
 
 
 class Downsample(nn.Module):

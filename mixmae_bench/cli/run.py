@@ -20,6 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_suite(parser, seeds=True)
     parser.add_argument("--methods", help="methods to run (default: all), such as scratch,mixmae")
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME=SOURCE",
+        help="add a method that starts from timm:MODEL.TAG, timm:MODEL@FILE or hf-hub:REPO[@REVISION], in "
+        "the suite's generic tasks; repeat it for several",
+    )
     add_execution(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="only print FLOPs and GPU hours of every run; needs no data"

@@ -37,6 +37,7 @@ def read_suite_of(args: argparse.Namespace) -> tuple["Suite", Path]:
         args.suite,
         None if seeds is None else _integers(seeds),
         methods.split(",") if methods else None,
+        _named(getattr(args, "checkpoint", [])),
     )
     return suite, args.work_dir or Path("work_dirs") / suite.name
 
@@ -124,6 +125,20 @@ def report_failures(failed: dict[str, str], work_dir: Path, console: "Console") 
     for name, why in failed.items():
         console.print(f"failed: {name}: {why}; log: {work_dir / name / 'log.txt'}", style="red", **PLAIN)
     return 1 if failed else 0
+
+
+def _named(checkpoints: list[str]) -> dict[str, str]:
+    sources: dict[str, str] = {}
+    for given in checkpoints:
+        name, equals, source = given.partition("=")
+        if not (name and equals and source):
+            raise UserError(
+                f"--checkpoint is '{given}'; give NAME=SOURCE, such as hiera=timm:hiera_base_224.mae"
+            )
+        if name in sources:
+            raise UserError(f"--checkpoint names '{name}' twice; give every checkpoint another name")
+        sources[name] = source
+    return sources
 
 
 def _integers(text: str) -> list[int]:

@@ -25,8 +25,8 @@ from mixmae_bench.results.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.system.environment import code_version, hardware, packages
 from mixmae_bench.system.worker import Call, Worker
 
-COMPILED = "+compile"
-"""Suffix of a model that is compiled."""
+COMPILED, GRAPHED = "+compile", "+graph"
+"""Suffixes of a model that is compiled, and of one that computes its loss with CUDA graphs, in this order."""
 
 
 def settings_of(
@@ -37,10 +37,10 @@ def settings_of(
     compiled: bool,
     device: str | None,
 ) -> list[Setting]:
-    """Return the settings of models given as NAME, NAME@DTYPE, NAME+compile or NAME@DTYPE+compile.
+    """Return the settings of models given as NAME, NAME@DTYPE, and either with +compile, +graph or both.
 
     Raises:
-        UserError: If a number format is unknown or the device is not available.
+        UserError: If a number format is unknown, the device is not available, or a CPU shall use CUDA graphs.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device is cuda, but torch finds no GPU; see mixmae-bench doctor")
@@ -48,7 +48,10 @@ def settings_of(
     default = "bfloat16" if computes_bfloat16(device) else "float32"
     settings = []
     for model in models:
-        plain = model.removesuffix(COMPILED)
+        eager = model.removesuffix(GRAPHED)
+        plain = eager.removesuffix(COMPILED)
+        if eager != model and (device != "cuda" or inference):
+            raise UserError(f"{model}: {GRAPHED} is for training on a GPU")
         name, _, dtype = plain.partition("@")
         if dtype not in ("", *DTYPES):
             raise UserError(f"{model}: unknown number format '{dtype}'; known: {', '.join(DTYPES)}")
@@ -59,7 +62,8 @@ def settings_of(
                 batch,
                 tuple(shape) if shape else None,
                 inference,
-                compiled or plain != model,
+                compiled or plain != eager,
+                eager != model,
                 device,
                 torch.get_num_threads(),
             )
@@ -207,6 +211,7 @@ def _speed(
         batch=setting.batch,
         shape=shape,
         compile=setting.compile,
+        graph=setting.graph,
         device=setting.device,
         threads=setting.threads,
         steps=len(seconds),

@@ -16,6 +16,7 @@ from mixmae_bench.cost.models import Call, load_call
 from mixmae_bench.cost.samples import mmdet_samples, mmpretrain_samples, mmseg_samples
 from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.engine.boxes import keep_boxes_float32
+from mixmae_bench.engine.graph import graph_loss
 from mixmae_bench.engine.precision import tf32
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.method import Method
@@ -42,6 +43,7 @@ class Setting:
         shape: Height and width of the images, or None for the model's default.
         inference: Whether a step is a forward pass without gradients instead of a training step.
         compile: Whether to compile the blocks of the model (see `mixmae_bench.engine.blocks`).
+        graph: Whether to compute the loss with CUDA graphs (see `mixmae_bench.engine.graph`).
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
     """
@@ -52,6 +54,7 @@ class Setting:
     shape: tuple[int, int] | None
     inference: bool
     compile: bool
+    graph: bool
     device: str
     threads: int
 
@@ -79,6 +82,8 @@ class Steps:
             self._optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
         if setting.compile:
             compile_blocks(call.model)
+        if setting.graph:
+            graph_loss(call.model)
 
     def run(self) -> float:
         """Run one step and return its duration in seconds."""
@@ -125,7 +130,8 @@ class Steps:
 
     def _matmul_seconds(self, side: int) -> float:
         """Return the shortest of four times of a product of two square matrices, in seconds."""
-        a = torch.ones(side, side, device=self.setting.device, dtype=DTYPES[self.setting.dtype])
+        # Products of ones are faster on GPUs, as they need less power.
+        a = torch.randn(side, side, device=self.setting.device).to(DTYPES[self.setting.dtype])
         best = float("inf")
         for _ in range(4):
             start = time.perf_counter()

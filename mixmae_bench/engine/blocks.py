@@ -1,5 +1,6 @@
 """Transformer blocks of a model, which are compiled and sharded one by one."""
 
+import torch
 from torch import nn
 
 from mixmae_bench.errors import UserError
@@ -29,5 +30,7 @@ def compile_blocks(model: nn.Module) -> None:
             f"{type(model).__name__} has no module list named '*blocks', so nothing can be compiled; leave "
             "compile_blocks or +compile out"
         )
+    # Blocks share code that is compiled for every stage, in training and evaluation, and for CUDA graphs.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
     for block in blocks:
         block.compile()

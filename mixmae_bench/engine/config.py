@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from mixmae_bench.compat import openmmlab
 from mixmae_bench.datasets.digits import EMBEDDED, build_digits
 from mixmae_bench.datasets.leaves import leaves
+from mixmae_bench.engine.channels import fill_channels
 from mixmae_bench.engine.old_names import KEYS, with_new_names, with_old_names
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
@@ -24,11 +25,11 @@ from mixmae_bench.system.shipped import find_config
 
 @openmmlab.reading_configs()
 def load_config(path: str | Path, options: dict | None = None) -> Config:
-    """Read a config, by path or name, and merge `options` (dotted keys) into it.
+    """Read a config, by path or name, merge `options` (dotted keys) into it, and fill in open channels.
 
     Raises:
         UserError: If the file is missing or cannot be read, or an option does not fit; and see
-            `openmmlab.family`.
+            `openmmlab.family` and `fill_channels`.
     """
     path = find_config(path)
     try:
@@ -41,7 +42,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
             cfg.merge_from_dict({key: value})
         except Exception as error:  # the type depends on the values that are merged
             raise UserError(f"config {path} does not accept {key}={value!r}: {_reason(error)}") from error
-    return _with_new_names(cfg)
+    return fill_channels(_with_new_names(cfg))
 
 
 def _with_new_names(cfg: Config) -> Config:

@@ -14,7 +14,8 @@ from mixmae_bench.engine.batch import fit_lr
 from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.engine.config import check_model, check_training, find_data
-from mixmae_bench.engine.distributed import build_runner
+from mixmae_bench.engine.distributed import build_runner, unwrapped
+from mixmae_bench.engine.graph import graph_loss
 from mixmae_bench.engine.resume import add_checkpoint_hooks, find_on_rank_0, latest_intact
 from mixmae_bench.engine.trackers import track
 from mixmae_bench.errors import ProcessDied, UserError
@@ -110,20 +111,18 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
     starts.
 
     Raises:
-        UserError: If a class in the config does not exist or does not accept its arguments, or blocks are to
-            be compiled by another runner than mmengine's Runner.
+        UserError: If a class in the config does not exist or does not accept its arguments, or compiled
+            blocks or CUDA graphs are asked for where they do not work.
     """
-    if cfg.get("compile_blocks") and cfg.get("runner_type", "Runner") != "Runner":
-        raise UserError(
-            f"config {cfg.filename}: compile_blocks does not work with runner_type={cfg.runner_type}; "
-            "remove one of them"
-        )
+    _check_speed_options(cfg)
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
             keep_boxes_float32(runner.model)
             if cfg.get("compile_blocks"):
                 compile_blocks(runner.model)
+            if cfg.get("cuda_graph"):
+                graph_loss(unwrapped(runner.model))
             # In the order of Runner.train; the first and the last are properties that build on access.
             runner.train_dataloader  # noqa: B018
             runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
@@ -134,6 +133,20 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
         reason = " ".join(str(error.args[0] if error.args else error).split())[:300]
         raise UserError(f"config {cfg.filename} cannot be built: {type(error).__name__}: {reason}") from error
     return runner
+
+
+def _check_speed_options(cfg: Config) -> None:
+    """Check that compiled blocks and CUDA graphs are not combined with what they do not work with."""
+    runner = cfg.get("runner_type", "Runner")
+    batches = cfg.get("optim_wrapper", {}).get("accumulative_counts", 1)
+    for key in ("compile_blocks", "cuda_graph"):
+        other = None
+        if runner != "Runner":
+            other = f"runner_type={runner}"
+        elif key == "cuda_graph" and batches > 1:  # a graph writes the gradients of all batches in one place
+            other = f"accumulative_counts={batches}"
+        if cfg.get(key) and other:
+            raise UserError(f"config {cfg.filename}: {key} does not work with {other}; remove one of them")
 
 
 @contextmanager

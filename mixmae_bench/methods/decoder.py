@@ -4,11 +4,11 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import sincos_table
+from mixmae_bench.backbones.layers.vit_block import ViTBlock
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.layouts import MM_BLOCK, by, within
 from mixmae_bench.backbones.official.names import BLOCK_PARTS, BOTH, QKV, Rules
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         self.pos_embed = nn.Parameter(table, requires_grad=False)
         self.embed = nn.Linear(in_channels, dim * expand**2)
         self.blocks = nn.ModuleList(
-            [Block(dim, num_heads, mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)]
+            [ViTBlock(dim, num_heads, mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)]
         )
         self.norm = norm(dim)
         self.pred = nn.Linear(dim, out_channels)

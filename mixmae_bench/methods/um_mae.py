@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from mixmae_bench.methods.decoder import (
     decoder_arguments,
     decoder_settings,
 )
-from mixmae_bench.methods.masks import enlarge, moved, regular_mask, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.masks import enlarge, moved, regular_masks, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.method import Method
 from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
 from mixmae_bench.registry import MODELS
@@ -106,7 +105,7 @@ class UMMAE(Method):
     def draw_mask(self, images: Tensor) -> Tensor:
         """Draw masks (B, H/p, W/p), int64. Removed patches are drawn from numpy's generator."""
         h, w = self.mask_grid(images)
-        removed = torch.from_numpy(np.stack([regular_mask(h, w) for _ in images]))
+        removed = torch.from_numpy(regular_masks(len(images), h, w))
         if self.secondary_mask_ratio:
             replaced = self.draw_replaced(removed.flatten(1)).view(removed.shape)
             return moved(torch.where(removed, REMOVED, replaced * REPLACED), images.device)

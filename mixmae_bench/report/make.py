@@ -9,11 +9,12 @@ from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.report.joins import by_configs, stem
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.pretraining import pretraining_table
+from mixmae_bench.report.select import Wanted, select
 from mixmae_bench.report.speeds import speed_table
 from mixmae_bench.report.suite import Context, suite_table
 from mixmae_bench.report.table import Table, markdown_body
 from mixmae_bench.results.measurements import COUNT_SCHEMA, Count, Speed, read_speeds
-from mixmae_bench.results.outline import Outline
+from mixmae_bench.results.outline import PRETRAINING, Outline
 from mixmae_bench.results.published import Published, read_published
 from mixmae_bench.results.record import Record, read_lines, read_records
 from mixmae_bench.results.tuning import is_tuning
@@ -115,18 +116,30 @@ def _read(
     return [line for own, _ in parts for line in own], [text for _, wrong in parts for text in wrong]
 
 
-def make_table(name: str, results: Results) -> Table:
+def make_table(name: str, results: Results, wanted: Wanted | None = None) -> Table:
     """Return the table with a name of `NAMES`.
 
+    Args:
+        name: Name of the table.
+        results: Data of the tables.
+        wanted: Names of the rows to show, if not all (see `select`).
+
     Raises:
-        UserError: If the name is unknown.
+        UserError: If the name is unknown, or `wanted` fits no row or is given for another table than one of
+            published values.
     """
     runs = [r for r in results.records if not is_tuning(r)]
+    if wanted and name not in results.published:
+        known = ", ".join(results.published)
+        raise UserError(f"--{next(iter(wanted))} selects rows of published values; give one of: {known}")
     if name in PAPERS:
-        return paper_table(PAPERS[name], results.published[name], results.counts, runs)
+        rows = select(results.published[name], wanted or {})
+        return paper_table(PAPERS[name], rows, results.counts, runs)
     if name == "pretraining-cost":
-        rows = results.published[name]
-        return pretraining_table(rows, results.counts, runs)
+        own = [r for r in runs if r.task == PRETRAINING]
+        chosen = select([*results.published[name], *own], wanted or {})
+        rows = [row for row in chosen if isinstance(row, Published)]
+        return pretraining_table(rows, results.counts, [row for row in chosen if isinstance(row, Record)])
     if name == "speed":
         return speed_table(results.speeds)
     if name in SUITES:

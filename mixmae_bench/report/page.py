@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from mixmae_bench.report import plots
 from mixmae_bench.report.columns import heading, latest
 from mixmae_bench.report.joins import stem
-from mixmae_bench.report.make import Results, read_results, suite_records, table_of_suite
+from mixmae_bench.report.make import PAPERS, Results, read_results, suite_records, table_of_suite
+from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.rows import Row, by_scores, by_tasks, make_rows
 from mixmae_bench.report.suite import flops, parameters
 from mixmae_bench.report.summary import NOISE, summary
-from mixmae_bench.report.table import Table, number, numeric, split
+from mixmae_bench.report.table import Table, links, number, numeric, split
 from mixmae_bench.report.tuning import tuning_plot
 from mixmae_bench.report.verdicts import verdict_tables
 from mixmae_bench.results.metrics import METRICS
@@ -83,6 +84,7 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
     records, complaints = _records(suite, work_dir, files)
     suite = replace(suite, seeds=tuple(sorted({*suite.seeds, *(r.seed for r in records)})))
     results = read_results()
+    followed = _followed(suite, results)
     rows = make_rows(records, suite)
     done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
     loader = FileSystemLoader(Path(__file__).with_name("templates"))
@@ -95,7 +97,8 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         results=split(table_of_suite(suite, records, results)),
         plots=_plots(rows),
         verdicts=verdict_tables(records, [path.parent for path in files] or [work_dir]),
-        papers=_papers(suite, records, results),
+        papers=_papers(records, results) if "imagenet" in followed else None,
+        published=[paper_table(PAPERS[n], results.published[n], results.counts, records) for n in followed],
         tuning=tuning_plot(suite, work_dir),
         pictures=_pictures(suite, work_dir),
         outcomes=_outcomes(records),
@@ -108,6 +111,7 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         noise=f"{NOISE:g}",
         near_tie=f"{NEAR_TIE:g}",
         key=_key,
+        links=links,
         value=_value,
         numeric=numeric,
         svg=plots.svg,
@@ -135,13 +139,14 @@ def _value(cell: str) -> str:
     return f"{float(found[1].replace(',', '')) * scale:.12g}"
 
 
-def _papers(suite: Outline, records: Sequence[Record], results: Results) -> Figure | None:
-    """Plot the published values, if a run of the suite follows the recipe of one of them."""
-    known = {stem(row.model) for row in results.published["imagenet"] if row.model}
-    used = {stem(task.config) for method in suite.methods.values() for task in method.tasks}
-    if not used & known:
-        return None
+def _papers(records: Sequence[Record], results: Results) -> Figure | None:
     return plots.imagenet_plot(results.published["imagenet"], results.counts, records)
+
+
+def _followed(suite: Outline, results: Results) -> list[str]:
+    """Return the tables of published values that have the recipe of a run of the suite."""
+    used = {stem(task.config) for method in suite.methods.values() for task in method.tasks}
+    return [n for n in PAPERS if used & {stem(row.model) for row in results.published[n] if row.model}]
 
 
 def _pictures(suite: Outline, work_dir: Path) -> dict[str, bytes]:

@@ -1,9 +1,9 @@
 """Tables of published values beside the FLOPs and metrics of this code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mixmae_bench.report.joins import joined
-from mixmae_bench.report.table import ABSENT, Table, number
+from mixmae_bench.report.table import ABSENT, SOURCE, Table, number
 from mixmae_bench.results.measurements import Count
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.published import VALUES, Published
@@ -17,6 +17,11 @@ from mixmae_bench.results.significance import (
     measured,
     verdict,
 )
+
+UNMEASURED = f"Verdict: '{NOT_RUN}': no run of this code is recorded for the row."
+
+OPTIONAL = ("params here (M)", "params (M)", "px", "FLOPs (G)")
+"""Columns that a narrow terminal leaves out."""
 
 NOT_MEASURED = {"miou_ms": "mIoU ms"}
 """Titles of published metrics that are not measured here."""
@@ -46,7 +51,7 @@ def paper_table(
         columns += [name] if metric in NOT_MEASURED else [name, f"{name} here", f"{name} difference"]
     table, shapes = [], set()
     for row, own in zip(rows, joined(rows, records), strict=True):
-        count = _count_of(row, counts)
+        count = count_of(row, counts)
         shapes |= {tuple(count.shape)} if count else set()
         cells = [row.dataset] if several else []
         cells += [row.method, backbone(row), row.protocol or "", number(row.resolution)]
@@ -69,23 +74,36 @@ def paper_table(
         "source was found that shows the value. Difference: here minus published.",
         "FLOPs: per image, a multiply-add is 1; published ones at their source's size of images, here at "
         f"{', '.join(f'{height}x{width}' for height, width in sorted(shapes))} px.",
-        RULE,
+        RULE if any(row[-2] not in ("", NOT_RUN) for row in table) else UNMEASURED,
         *(f"{TITLES[m]}: {VALUES[m]}." for m in metrics),
         *source_notes(rows),
     ]
-    return Table(title, [*columns, "verdict", "source"], table, notes)
+    columns += ["verdict", SOURCE]
+    return Table(title, columns, table, notes, links=links_of(rows), optional=list(OPTIONAL))
+
+
+def links_of(rows: Sequence[Published]) -> dict[str, str]:
+    """Return the addresses of the sources of rows, by key."""
+    return {row.source.key: row.source.url for row in rows if row.source}
 
 
 def source_notes(rows: Sequence[Published]) -> list[str]:
-    """Return a line per source, and a line per row with values from several sources."""
+    """Return a line per source, and a line per row of which sources disagree."""
     sources = {source.key: source for row in rows for source in row.sources}
-    lines = [f"- source {key} ({sources[key].kind}): {sources[key].cite}" for key in sorted(sources)]
-    for row in rows:
-        if row.why:
-            epochs = f", {row.pretrain_epochs} epochs" if row.pretrain_epochs else ""
-            others = "; ".join(f"{_listed(other.values)} ({other.source.key})" for other in row.also)
-            lines.append(f"- {row.method} {backbone(row)}{epochs}: also {others}. Shown: {row.why}.")
+    lines = [f"- source {s.key} ({s.kind}): {s.cite}, {s.url}" for _, s in sorted(sources.items())]
+    lines += [_remark(row) for row in rows if row.why]
     return lines
+
+
+def _remark(row: Published) -> str:
+    """Return what sources say about a row, and the reason for the value that the table shows."""
+    epochs = f"{row.pretrain_epochs} epochs" if row.pretrain_epochs else None
+    pixels = f"{row.resolution} px" if row.resolution else None
+    data = f"pretrained on {row.pretrain_data}" if row.pretrain_data not in (None, "IN1K") else None
+    name = ", ".join(filter(None, [f"{row.method} {backbone(row)}", row.protocol, pixels, data, epochs]))
+    shown = f"{_listed(row.values)} ({row.source.key})" if row.source else ABSENT
+    others = [f"also {_listed(other.values)} ({other.source.key})" for other in row.also]
+    return f"- {name}: {', '.join([shown, *others])}: {row.why}."
 
 
 def backbone(row: Published) -> str:
@@ -93,13 +111,15 @@ def backbone(row: Published) -> str:
     return f"{row.backbone}/W{row.window}" if row.window else row.backbone
 
 
-def _listed(values: dict[str, float]) -> str:
-    return ", ".join(f"{TITLES.get(name, name)} {number(value)}" for name, value in values.items())
+def _listed(values: Mapping[str, float | None]) -> str:
+    known = ((name, value) for name, value in values.items() if value is not None)
+    return " and ".join(f"{TITLES.get(name, name)} {number(value)}" for name, value in known)
 
 
-def _count_of(row: Published, counts: list[Count]) -> Count | None:
+def count_of(row: Published, counts: Sequence[Count]) -> Count | None:
+    """Return the last count of the model of a row, at the row's `shape` if it has one."""
     own = [c for c in counts if c.model == row.model and row.shape in (None, tuple(c.shape))]
-    return own[-1] if own else None  # the last one recorded
+    return own[-1] if own else None
 
 
 def _scaled(value: int | None, unit: float) -> str:

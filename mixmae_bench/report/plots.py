@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 
 from mixmae_bench.report.columns import data_set
 from mixmae_bench.report.joins import joined
-from mixmae_bench.report.papers import backbone
+from mixmae_bench.report.papers import backbone, count_of
 from mixmae_bench.report.rows import Row
 from mixmae_bench.results.curves import LOSS, Curve, curves_of
 from mixmae_bench.results.measurements import Count
@@ -51,6 +51,9 @@ COLOURS = ("#666666", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#5
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "\\\\\\", "xxx", "---", "+++", "|||", "...")
 LINES = ("-", "--", ":", "-.")
+LABELLED = 40
+"""Points up to which a plot of published values labels all of them."""
+
 FRONT = {"color": "#888888", "linewidth": 1, "linestyle": "--", "zorder": 1, "gid": "pareto"}
 FAMILY = "family"
 """Name of a family's line in the SVG."""
@@ -230,13 +233,14 @@ def imagenet_plot(
     """Plot published and measured top-1 on ImageNet-1K over FLOPs; return None without data.
 
     FLOPs are this code's if it has counted the model, else the published ones. Rows pretrained on more than
-    ImageNet-1K are left out. Labels of measured points and of the Pareto front are placed first, other labels
-    if there is room.
+    ImageNet-1K are left out. Measured points and the Pareto front are labelled where there is room, other
+    points if there are at most `LABELLED`.
     """
-    counted = {count.model: count.flops / 1e9 for count in counts}
+    counts = list(counts)
     points = []
     for row, own in zip(published, joined(published, records), strict=True):
-        flops = counted.get(row.model or "", row.flops_g)
+        count = count_of(row, counts)
+        flops = count.flops / 1e9 if count else row.flops_g
         if not flops or row.pretrain_data not in (None, "IN1K"):
             continue
         name, top1, here = f"{row.method} {backbone(row)}", row.values.get("top1"), measured(own, "top1")
@@ -261,7 +265,9 @@ def imagenet_plot(
         axes.margins(0.12)
         axes.legend(loc="lower right")
         points = sorted(set(points), key=lambda point: (not point[3], point[:2] not in front, point))
-        _label(axes, [p[:2] for p in points], [p[2] for p in points], [0.0] * len(points))
+        every = len(points) <= LABELLED
+        texts = [text if every or ours or (x, y) in front else "" for x, y, text, ours in points]
+        _label(axes, [p[:2] for p in points], texts, [0.0] * len(points))
     return figure
 
 

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from mixmae_bench.report.columns import latest
-from mixmae_bench.report.papers import backbone, source_notes
+from mixmae_bench.report.papers import backbone, links_of, source_notes
 from mixmae_bench.report.speeds import device
-from mixmae_bench.report.table import ABSENT, Table, number
+from mixmae_bench.report.table import ABSENT, SOURCE, Table, number
 from mixmae_bench.results.measurements import Count
 from mixmae_bench.results.published import VALUES, Published
 from mixmae_bench.results.record import Record
 
 COLUMNS = {
     "hours": "hours",
+    "gpu_hours": "GPU hours",
     "gpu_hours_per_epoch": "GPU hours per epoch",
     "memory_gb": "memory (GB)",
     "images_per_s": "images/s",
@@ -21,11 +22,14 @@ COLUMNS = {
     "memory_saved": "memory saved (%)",
 }
 
+OPTIONAL = ["px", "images/s", "memory saved (%)", "speed-up", "FLOPs (G)", "memory (GB)"]
+"""Columns that a narrow terminal leaves out."""
+
 
 def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], records: Iterable[Record]) -> Table:
-    """Return a table of the published rows, then a row per pretraining that was run with this code."""
+    """Return a table of the published rows, then a row per pretraining of `records`."""
     counted = {count.model: count for count in counts}
-    columns = ["method", "backbone", "data", "px", "epochs", *COLUMNS.values(), "FLOPs here (G)", "source"]
+    columns = ["method", "backbone", "data", "px", "epochs", *COLUMNS.values(), "FLOPs here (G)", SOURCE]
     table = []
     for row in rows:
         count = counted.get(row.pretrain or "")
@@ -50,16 +54,15 @@ def pretraining_table(rows: Sequence[Published], counts: Iterable[Count], record
         *(f"{title}: {VALUES[name]}." for name, title in COLUMNS.items()),
         *source_notes(rows),
     ]
-    return Table("Cost of pretraining", columns, table, notes)
+    return Table("Cost of pretraining", columns, table, notes, links=links_of(rows), optional=OPTIONAL)
 
 
 def _runs(records: Iterable[Record]) -> list[list[str]]:
     """Return a row per pretraining config and hardware, with means over seeds."""
     runs: dict[tuple[str, ...], list[Record]] = {}
     for r in latest(records):
-        if r.task == "pretraining":
-            key = (r.suite, r.method, r.backbone, r.dataset, r.config, device(r.hardware), str(r.threads))
-            runs.setdefault(key, []).append(r)
+        key = (r.suite, r.method, r.backbone, r.dataset, r.config, device(r.hardware), str(r.threads))
+        runs.setdefault(key, []).append(r)
     rows = []
     for (_, method, encoder, dataset, _, machine, threads), own in sorted(runs.items()):
         rates = [r.images_per_s for r in own if r.images_per_s is not None]

@@ -32,7 +32,7 @@ def speed_table(speeds: Iterable[Speed]) -> Table:
 
 
 def _row(speed: Speed, first: Speed) -> list[str]:
-    compiled = ", compiled" if speed.compile else ""
+    compiled = (", compiled" if speed.compile else "") + (", CUDA graphs" if speed.graph else "")
     return [
         speed.model.removeprefix("configs/").removesuffix(".py"),
         speed.step,

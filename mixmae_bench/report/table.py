@@ -1,14 +1,16 @@
-"""Tables of texts, and their conversion to Markdown, CSV and LaTeX."""
+"""Tables of texts, and their conversion to Markdown, CSV and LaTeX (see `text` for terminals)."""
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 NUMBERS = set("0123456789.,±+-GM% ")
 ABSENT = "not sourced"
 """Cell of a value without a source."""
 
+
+SOURCE = "source"
+"""Column with the keys of the sources."""
 
 WIDEST = 18
 """Columns of a table that fit on a page; a wider one is split into its sections (see `split`)."""
@@ -32,6 +34,8 @@ class Table:
         rows: One text per column; '' for an empty cell.
         notes: Lines below the table.
         sections: Sections of the last columns, in order. The columns before them name the rows.
+        links: Addresses of sources, by the cells of the column `SOURCE`.
+        optional: Columns that a narrow terminal leaves out, in this order.
     """
 
     title: str
@@ -39,6 +43,8 @@ class Table:
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    optional: list[str] = field(default_factory=list)
 
 
 def split(table: Table) -> list[Table]:
@@ -75,17 +81,30 @@ def _markdown(table: Table) -> str:
     lines = [
         _pipes(table.columns),
         _pipes(["---:" if right else "---" for right in numeric(table)]),
-        *(_pipes([cell.replace("|", "\\|") for cell in row]) for row in table.rows),
+        *(_pipes([_linked(*cell) for cell in row]) for row in links(table)),
         "",
         *table.notes,
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def links(table: Table) -> list[list[tuple[str, str]]]:
+    """Return the rows, each cell with the address that it links to, or ''."""
+    urls = [table.links if column == SOURCE else {} for column in table.columns]
+    return [[(cell, own.get(cell, "")) for cell, own in zip(row, urls, strict=True)] for row in table.rows]
+
+
 def to_csv(table: Table) -> str:
-    """Return columns and rows as CSV (RFC 4180, but with LF line ends), without notes."""
+    """Return columns and rows as CSV (RFC 4180, but with LF line ends), without notes.
+
+    If cells link to sources, a last column has the addresses.
+    """
+    rows = [table.columns, *table.rows]
+    if table.links:
+        last = [f"{SOURCE} url", *("".join(url for _, url in cells) for cells in links(table))]
+        rows = [[*row, url] for row, url in zip(rows, last, strict=True)]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
@@ -119,10 +138,6 @@ def _latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": to_csv, "latex": latex}
-"""Renderers by value of `mixmae-bench table --format`."""
-
-
 def numeric(table: Table) -> list[bool]:
     """Return which columns contain only numbers and empty cells; these are right-aligned."""
     columns = range(len(table.columns))
@@ -136,6 +151,11 @@ def number(value: float | None) -> str:
 
 def _pipes(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _linked(cell: str, url: str) -> str:
+    cell = cell.replace("|", "\\|")
+    return f"[{cell}]({url})" if url else cell
 
 
 def _ampersands(cells: list[str]) -> str:

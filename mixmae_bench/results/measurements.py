@@ -12,7 +12,7 @@ from mixmae_bench.system.typed import STRICT
 COUNT_SCHEMA = 1
 """Version of the fields of `Count`."""
 
-SPEED_SCHEMA = 2
+SPEED_SCHEMA = 3
 """Version of the fields of `Speed`."""
 
 
@@ -55,6 +55,7 @@ class Speed:
         batch: Images per step.
         shape: Height and width of the images.
         compile: Whether the blocks of the model were compiled with torch.compile.
+        graph: Whether the loss was computed with CUDA graphs.
         device: 'cpu' or 'cuda'.
         threads: CPU threads.
         steps: Timed steps, after warm-up.
@@ -94,6 +95,7 @@ class Speed:
     hardware: dict[str, str | int | None]
     launches: int | None = None
     waits: int | None = None
+    graph: bool = False
 
     @property
     def utilisation(self) -> float:

@@ -1,7 +1,7 @@
 """Reading of results/published: values from papers and authors' pages, each with its source.
 
-There is one YAML file per table, with two keys: `sources` (key -> kind and citation) and `entries`. Does not
-import torch.
+There is one YAML file per table, with two keys: `sources` (key -> kind, citation and address) and `entries`.
+Does not import torch.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ VALUES = {
     "miou": "mean IoU over classes at one scale, or at a scale that the source does not tell, %",
     "miou_ms": "mean IoU over classes, several scales and flips, %",
     "hours": "wall hours of the whole pretraining",
+    "gpu_hours": "GPU hours of the whole pretraining",
     "gpu_hours_per_epoch": "GPU hours of one epoch of pretraining",
     "gflops": "FLOPs of pretraining per image, G",
     "memory_gb": "GPU memory of pretraining, GB",
@@ -42,11 +43,12 @@ Pixels = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True, config=STRICT)
 class Source:
-    """A source: its key in the tables, its kind (`KINDS`), and the citation."""
+    """A source: its key in the tables, its kind (`KINDS`), the citation with its table, and the address."""
 
     key: str
     kind: Annotated[Literal[KINDS], Field(description=f"kind is {{!r}}; give one of {', '.join(KINDS)}")]
     cite: Annotated[str, Field(pattern=r"\S", description="cite must be a citation of the source, not {!r}")]
+    url: Annotated[str, Field(pattern=r"^https?://\S+$", description="url must be an address, not {!r}")]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,7 +69,7 @@ class Published:
 
     Attributes:
         method: Pretraining method; 'supervised' without masked image modelling.
-        backbone: Backbone, named as in the source.
+        backbone: Backbone, named as in the source, with one spelling in all rows.
         dataset: Data set of the evaluation.
         values: Values by name (see `VALUES`); None if no source was found.
         source: Source of the values, or None if all are None.
@@ -80,7 +82,7 @@ class Published:
         flops_g: Published FLOPs, in units of 1e9.
         schedule: Training schedule in the source.
         also: Values in other sources.
-        why: Reason why the tables show `source` and not the others.
+        why: Reason why the tables show `source` and not the others, or how another row or source disagrees.
         model: Model that `mixmae-bench flops` counts: a config, timm:NAME or mmpretrain:NAME.
         shape: Height and width of the images for the count, if not the model's default.
         pretrain: Config of the pretraining in this repository.

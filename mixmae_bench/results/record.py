@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 7
+SCHEMA = 8
 """Version of the record's fields; increase it with every new field and every change of a field's meaning.
 
 A new field has a default that means "not recorded": None, or an empty list or dict. If a meaning changes, add
@@ -67,6 +67,8 @@ class Record:
         config_hash: Hash of the resolved config.
         data_hash: Hash of the data (see `mixmae_bench.datasets.identity`).
         checkpoint: SHA-256 (16 digits) of the initial checkpoint, or None for random weights.
+        checkpoint_source: Where the initial checkpoint is from, 'hf-hub:REPO@COMMIT' or 'timm:MODEL@FILE', or
+            None for a file that the suite names by its path.
         pretrained_by: Config of the pretraining that made a given checkpoint, relative to the suite, which
             states it.
         checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
@@ -134,6 +136,7 @@ class Record:
     data_hash: str | None = None
     checkpoint: str | None
     checkpoint_filled: float | None
+    checkpoint_source: str | None = None
     pretrained_by: str | None = None
     epochs: int | None
     iterations: int | None = None

@@ -36,6 +36,7 @@ from mixmae_bench.suite.job import Job, final_checkpoint, reason
 from mixmae_bench.suite.progress import failure, note_failure, try_lock
 from mixmae_bench.suite.stale import is_stale, set_aside, write_note
 from mixmae_bench.system.environment import code_version, hardware, packages
+from mixmae_bench.system.hub import local_file, origin
 from mixmae_bench.system.redirect import printing_into
 
 
@@ -168,6 +169,7 @@ def _run(job: Job) -> Record:
         config_hash=job.plan.config_hash,
         data_hash=job.plan.data_hash,
         checkpoint=file_hash(checkpoint) if checkpoint else None,
+        checkpoint_source=_source(job),
         pretrained_by=_relative(made_by, job) if made_by else None,
         checkpoint_filled=model.backbone.audit["filled"] if checkpoint else None,
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
@@ -197,6 +199,11 @@ def _run(job: Job) -> Record:
     return on_rank_0(lambda: record)
 
 
+def _source(job: Job) -> str | None:
+    source = job.plan.run.method.source
+    return source and (origin(source) or source)
+
+
 def _relative(config: Path, job: Job) -> str:
     return Path(os.path.relpath(config, job.suite_file.parent)).as_posix()
 
@@ -214,7 +221,8 @@ def _initial_checkpoint(job: Job) -> Path | None:
     """Return the checkpoint that the backbone starts from, or None for random weights or a damaged file."""
     if job.parent:
         return final_checkpoint(job.parent)
-    given = job.plan.run.method.checkpoint
+    checkpoint = job.plan.run.method.checkpoint
+    given = local_file(checkpoint) if checkpoint else None
     if given and given.is_file():
         damage(given)  # check it once for all processes; loading it raises the error
     return given
@@ -238,7 +246,7 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
 
 def _backbone_name(cfg: Config) -> str:
     backbone = cfg.model.backbone
-    arch = backbone.get("arch", "")
+    arch = backbone.get("arch") or backbone.get("model", "")
     return f"{backbone.type.rpartition('.')[2]}-{arch}" if isinstance(arch, str) and arch else backbone.type
 
 

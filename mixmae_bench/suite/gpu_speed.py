@@ -61,7 +61,7 @@ def of_records(speeds: Iterable[Speed], gpu: str) -> GpuSpeed:
     """Return the speed of a GPU from records of training steps on it."""
     steps: dict[str, Speed] = {}
     for speed in sorted(speeds, key=lambda speed: speed.started):
-        if speed.dtype == "bfloat16" and not speed.compile and ":" not in speed.model:
+        if speed.dtype == "bfloat16" and not (speed.compile or speed.graph) and ":" not in speed.model:
             steps[Path(speed.model).stem] = speed
     if not steps:
         return GpuSpeed(

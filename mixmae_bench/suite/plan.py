@@ -13,6 +13,7 @@ from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.identity import identity, key_of
 from mixmae_bench.suite.spec import RANDOM, Run, Suite
 from mixmae_bench.system.environment import code_hash
+from mixmae_bench.system.hub import local_file
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def plan(
         recipe: _content(config_of(run), rescale, processes, listings)
         for recipe, run in {run.recipe: run for run in runs}.items()
     }
-    files = {m.checkpoint: file_hash(m.checkpoint) for m in suite.methods.values() if m.checkpoint}
+    given = {method.checkpoint for method in suite.methods.values() if method.checkpoint}
+    files = {checkpoint: file_hash(local_file(checkpoint)) for checkpoint in given}
     plans: dict[str, Plan] = {}
     lineage: dict[
         str, tuple[str, str]

@@ -12,6 +12,7 @@ from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.results.outline import PRETRAINING, Outline, OutlinedMethod, OutlinedTask
 from mixmae_bench.results.tuning import PROTOCOLS, label
 from mixmae_bench.suite.tuning import Point, Split, Tuning, read_tuning
+from mixmae_bench.system.hub import is_source
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
 
@@ -39,7 +40,8 @@ class Method:
         name: Name of the method.
         tasks: Its transfer tasks.
         pretrain: Config of its pretraining, or None.
-        checkpoint: Checkpoint that its tasks start from, or None.
+        checkpoint: Checkpoint that its tasks start from: a file, or a name of `system.hub`, which also states
+            the backbone in timm; or None.
         pretrained_by: Config of the pretraining that made the checkpoint, or None. Published values of this
             pretraining stand beside the method's.
         family: Name that the sizes of one method share, or None for the method's own.
@@ -48,9 +50,14 @@ class Method:
     name: str
     tasks: tuple[Task, ...]
     pretrain: Path | None = None
-    checkpoint: Path | None = None
+    checkpoint: Path | str | None = None
     pretrained_by: Path | None = None
     family: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The checkpoint if it is given by a name of `system.hub`, else None."""
+        return self.checkpoint if is_source(self.checkpoint) else None
 
     @property
     def initialisation(self) -> str:
@@ -93,9 +100,9 @@ class Run:
         return f"{self.method.name}/seed{self.seed}/{self.task}{point}"
 
     @property
-    def recipe(self) -> tuple[Path, Point, Split | None]:
+    def recipe(self) -> tuple[Path, Point, Split | None, str | None]:
         """Everything that decides the config of the run (see `suite.configs`)."""
-        return self.config, self.settings, self.split
+        return self.config, self.settings, self.split, self.method.source
 
     @property
     def parent(self) -> str | None:
@@ -227,6 +234,9 @@ class _SuiteFile(BaseModel, strict=True):
     )
     dataset: str = Field(None, description="dataset must be a string, not {!r}")
     tasks: Tasks = None
+    generic: Annotated[Entries, Field(description="'generic' must be a mapping with at least one entry")] = (
+        None
+    )
     minutes: object = {}
     metrics: dict[str, list[str]] = Field(
         {}, description="metrics must map tasks to lists of metrics, such as {{in1k: [top1]}}, not {!r}"
@@ -257,8 +267,19 @@ class _TaskFile(BaseModel, strict=True):
     after: object = Field(PRETRAINING, alias="from")
 
 
-def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[str] | None = None) -> Suite:
-    """Read and check a suite file; `seeds` replaces its seeds, `methods` selects from its methods.
+def read_suite(
+    path: str | Path,
+    seeds: list[int] | None = None,
+    methods: list[str] | None = None,
+    checkpoints: dict[str, str] | None = None,
+) -> Suite:
+    """Read and check a suite file.
+
+    Args:
+        path: The file, or its name in this package.
+        seeds: Seeds that replace those of the file.
+        methods: Names of the methods to keep (default: all).
+        checkpoints: Further methods: their names, and the names of their checkpoints (see `system.hub`).
 
     Raises:
         UserError: If the file or one of its configs is missing, or a key, method or task is unknown.
@@ -267,12 +288,15 @@ def read_suite(path: str | Path, seeds: list[int] | None = None, methods: list[s
     content = read_yaml(path, f"suite {path}")
     if seeds is not None and isinstance(content, dict):
         content = {**content, "seeds": seeds}
+    if checkpoints and isinstance(content, dict) and isinstance(content.get("methods"), dict):
+        content = {**content, "methods": _with_checkpoints(content["methods"], checkpoints, path)}
     file = typed(_SuiteFile, content, f"suite {path}")
     if len(set(file.seeds)) != len(file.seeds):
         raise UserError(f"suite {path}: a seed is named twice in {file.seeds}")
     _check_name("suite", file.name, path)
     shared = file.tasks and _read_tasks(file.tasks, f"suite {path}", path)
-    known = {name: _read_method(name, value, shared, path) for name, value in file.methods.items()}
+    generic = file.generic and _read_tasks(file.generic, f"suite {path}, generic", path)
+    known = {name: _read_method(name, value, shared, generic, path) for name, value in file.methods.items()}
     chosen = list(known) if methods is None else methods
     for name in chosen:
         if name not in known:
@@ -346,7 +370,25 @@ def _task_names(methods: dict[str, Method]) -> list[str]:
     return list(dict.fromkeys(task.name for method in methods.values() for task in method.tasks))
 
 
-def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, path: Path) -> Method:
+def _with_checkpoints(methods: dict, checkpoints: dict[str, str], path: Path) -> dict:
+    for name, source in checkpoints.items():
+        if name in methods:
+            raise UserError(f"suite {path} has a method '{name}'; give the checkpoint another name")
+        if not is_source(source):
+            raise UserError(
+                f"checkpoint {name}={source}: give timm:MODEL.TAG, timm:MODEL@FILE or hf-hub:REPO[@REVISION]"
+            )
+    return {**methods, **{name: {"checkpoint": source} for name, source in checkpoints.items()}}
+
+
+def _read_method(
+    name: object,
+    value: object,
+    shared: tuple[Task, ...] | None,
+    generic: tuple[Task, ...] | None,
+    path: Path,
+) -> Method:
+    """Read a method; `shared` are the suite's tasks, and `generic` those with configs for any timm model."""
     _check_name("method", name, path)
     where = f"suite {path}, method '{name}'"
     value = {} if value is None else value
@@ -363,7 +405,13 @@ def _read_method(name: object, value: object, shared: tuple[Task, ...] | None, p
             f"unknown method '{name}' in suite {path}: only 'scratch' and 'scratch-...' start from random "
             f"weights; give it `pretrain: CONFIG` or `checkpoint: FILE`"
         )
-    tasks = _read_tasks(own.tasks, where, path) if own.tasks else shared
+    named = is_source(own.checkpoint)
+    tasks = _read_tasks(own.tasks, where, path) if own.tasks else generic if named else shared
+    if tasks is None and named:
+        raise UserError(
+            f"{where}: the suite has no `generic` tasks with configs for any timm model; give the method "
+            "`tasks`"
+        )
     if tasks is None:
         raise UserError(f"{where} has no tasks; give `tasks` for the method or for the suite")
     made_by = _file(own.pretrained_by, where, path) if own.pretrained_by else None
@@ -395,8 +443,10 @@ def _check_name(what: str, name: object, path: Path) -> None:
         raise UserError(f"suite {path}: a {what}'s name may have letters, digits and .+-_, not {name!r}")
 
 
-def _file(name: str, where: str, suite: Path) -> Path:
-    """Return the path of a file given relative to the suite's folder."""
+def _file(name: str, where: str, suite: Path) -> Path | str:
+    """Return the path of a file given relative to the suite's folder; names of `system.hub` are kept."""
+    if is_source(name):
+        return name
     file = suite.parent / name
     if not file.is_file():
         near = did_you_mean(file.name, [p.name for p in file.parent.glob("*")])

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mixmae_bench.backbones.encoder import Encoder
+from mixmae_bench.backbones.backbone import Backbone
 from mixmae_bench.backbones.loading import compare, fit, of_backbone, summary
 from mixmae_bench.backbones.weights import Weights
 from mixmae_bench.compat.checkpoints import safe_loaders
@@ -33,7 +33,7 @@ def fit_model(model: nn.Module, weights: Weights, path: str | Path) -> dict[str,
     backbone, prefix = backbone_of(model), "" if backbone_of(model) is model else "backbone."
     own = model.state_dict()
     state, rest = of_backbone(weights.state) if prefix else (dict(weights.state), [])
-    if isinstance(backbone, Encoder):
+    if isinstance(backbone, Backbone):
         state, audit = fit(backbone, state, path)
     else:
         audit = None  # loading resizes the tables, and `watch` audits it
@@ -73,7 +73,7 @@ def watch(backbone: nn.Module, source: Callable[[], str | Path]) -> None:
         path = source() or pretrained(getattr(module, "init_cfg", None))
         named = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         fits, found = compare(module, named, path)
-        if not isinstance(module, Encoder):  # an Encoder sets its own audit, with `resized`
+        if not isinstance(module, Backbone):  # a Backbone sets its own audit, with `resized`
             module.audit = found
             print_log(summary(module, len(fits), found, path), logger="current")
 

@@ -1,7 +1,7 @@
 """Copy a config with a model of fewer channels and blocks; all else is unchanged.
 
 Windows, strides, position tables, image sizes, heads and losses are kept, as mistakes in a config rarely
-depend on widths. Only backbones and methods of this package are narrowed.
+depend on widths. Only backbones and methods of this package and the models in `FAMILIES` are narrowed.
 """
 
 import copy
@@ -12,7 +12,9 @@ from mmengine.config import Config, ConfigDict
 
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.arch import named_arch
+from mixmae_bench.backbones.timm_backbone import timm_backbone
 from mixmae_bench.registry import MODELS
+from mixmae_bench.validate.families import FAMILIES
 
 WIDTHS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels", "channels")
 """Keys of necks and heads that contain numbers of channels."""
@@ -28,16 +30,14 @@ READERS = ("neck", "head", "decode_head", "auxiliary_head")
 
 
 def narrow(cfg: Config) -> Config:
-    """Return a copy with a narrow model, or a plain copy if the backbone is not from this package."""
+    """Return a copy with a narrow model, or a plain copy if the backbone is not known."""
     cfg = copy.deepcopy(cfg)
     model = cfg.model
-    kind = MODELS.get(model.backbone.type)
-    if not (isinstance(kind, type) and issubclass(kind, Encoder)):
+    small = _small(model.backbone)
+    if not small:
         return cfg
     before = _channels(model.backbone)
-    known = sys.modules[kind.__module__].ARCHS
-    default = "small" if "small" in known and "base" not in known else "base"
-    model.backbone.arch = narrow_arch(named_arch(model.backbone.get("arch", default), known))
+    model.backbone.update(small)
     widths = dict(zip(before, _channels(model.backbone), strict=True))
     for name, part in model.items():
         if isinstance(part, dict) and name not in ("backbone", "data_preprocessor", "train_cfg", "test_cfg"):
@@ -45,6 +45,18 @@ def narrow(cfg: Config) -> Config:
             reads = name in READERS and (name == "neck" or model.get("neck", {}).get("type") != "FPN")
             _narrow(part, widths if reads else {})
     return cfg
+
+
+def _small(backbone: ConfigDict) -> dict:
+    """Return arguments that make a backbone narrow, or nothing for a backbone that is kept."""
+    kind = MODELS.get(backbone.type)
+    if kind is timm_backbone and backbone.model in FAMILIES:
+        return dict(model_args={**backbone.get("model_args", {}), **FAMILIES[backbone.model]})
+    if not (isinstance(kind, type) and issubclass(kind, Encoder)):
+        return {}
+    known = sys.modules[kind.__module__].ARCHS
+    default = "small" if "small" in known and "base" not in known else "base"
+    return dict(arch=narrow_arch(named_arch(backbone.get("arch", default), known)))
 
 
 def narrow_arch(arch: dict) -> dict:

@@ -22,7 +22,7 @@ from mixmae_bench.backbones.official.names import our_name
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
     random_mask,
-    regular_mask,
+    regular_masks,
     secondary_mask,
     secondary_mask_vit,
     shuffled_mask,
@@ -220,7 +220,9 @@ def _mask_generator(case: Case, device: str) -> Iterator[Check]:
             side = info["input_size"]
             _check_patches(side**2, theirs, i)
             masks = [
-                regular_mask(side, side) if info["regular"] else shuffled_mask(side, side, info["mask_ratio"])
+                regular_masks(1, side, side)[0]
+                if info["regular"]
+                else shuffled_mask(side, side, info["mask_ratio"])
                 for _ in theirs
             ]
             masks = [mask.ravel() for mask in masks]

@@ -1,4 +1,4 @@
-"""The fused window attention kernel, on a GPU where there is one, else in Triton's interpreter."""
+"""The Triton kernels, on a GPU where there is one, else in Triton's interpreter."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import torch
 
 from mixmae_bench.backbones.layers.window_kernel import kernel_supports
 
-CASES = Path(__file__).with_name("window_kernel_cases.py")
+CASES = [Path(__file__).with_name(f"{name}_cases.py") for name in ("window_kernel", "residual_norm")]
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
@@ -20,7 +20,7 @@ def test_cases_pass_in_a_process_that_may_interpret_kernels() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment["TRITON_INTERPRET"] = "0" if torch.cuda.is_available() else "1"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", CASES],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *CASES],
         env=environment,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mixmae_bench.backbones.layers import window_kernel
 from mixmae_bench.backbones.layers.forms import attention_form
-from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports
+from mixmae_bench.backbones.layers.window_kernel import fused_window_attention, kernel_supports, kernel_wins
 from mixmae_bench.registry import MODELS
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -135,6 +135,9 @@ HALF, SINGLE = torch.float16, torch.float32
     [
         (1, 32, SINGLE, dict(segments=1)),
         (9, 64, HALF, dict(heads=3, windows=1)),
+        (9, 8, SINGLE, dict(heads=2)),
+        (16, 20, SINGLE, dict(own_coords=True, heads=2)),
+        (16, 48, HALF, dict(windows=1)),
         (35, 32, SINGLE, dict(own_coords=True, padding=3)),
         (49, 32, SINGLE, dict(padding=5, heads=2)),
         (49, 64, HALF, dict(segments=1, scale=0.3)),
@@ -216,7 +219,7 @@ def test_it_is_compiled_as_part_of_one_graph() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (dict(qkv=torch.zeros(2, 9, 3 * 48)), "does not support head_dim 48"),
+        (dict(qkv=torch.zeros(2, 9, 3 * 72)), "does not support head_dim 72"),
         (dict(qkv=torch.zeros(2, 9, 3 * 32, dtype=torch.float64)), "does not support .*float64"),
         (dict(qkv=torch.zeros(9, 2, 3 * 32).transpose(0, 1)), "contiguous"),
         (dict(index=torch.zeros(1, 257, dtype=torch.int32)), r"does not support .*\(1, 257\)"),
@@ -241,7 +244,8 @@ def test_unsupported_arguments_are_errors(change: dict[str, Tensor | int], reaso
     [
         (32, 1, torch.float32, True),
         (64, 256, torch.bfloat16, True),
-        (48, 49, torch.float32, False),
+        (8, 49, torch.float32, True),
+        (72, 49, torch.float32, False),
         (32, 257, torch.float32, False),
         (32, 0, torch.float32, False),
         (32, 49, torch.float64, False),
@@ -294,3 +298,13 @@ def test_a_method_learns_with_the_kernel_as_with_the_plain_form(method: dict) ->
         torch.testing.assert_close(
             kernel[name], expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()) + 1e-7, msg=name
         )
+
+
+def test_it_is_chosen_where_it_was_timed_only() -> None:
+    timed = [
+        (head_dim, dtype)
+        for head_dim in (16, 32, 64)
+        for dtype in TOLERANCE
+        if kernel_wins(DEVICE, head_dim, 196, dtype)
+    ]
+    assert timed == [(32, torch.float16), (32, torch.bfloat16)]

@@ -11,9 +11,15 @@ from mixmae_bench.cost.steps import training_loss
 ROWS = [row for rows in gpu.PARTS.values() for row in rows]
 
 
-def test_every_model_of_a_comparison_has_a_training_loss() -> None:
-    settings = [s for row in ROWS for s in settings_of(row.models, row.batch, row.shape, False, False, "cpu")]
-    assert {s.compile for s in settings} == {True, False}
+def test_every_model_of_a_comparison_has_a_training_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+        settings = [
+            s for row in ROWS for s in settings_of(row.models, row.batch, row.shape, False, False, "cuda")
+        ]
+    assert {s.compile for s in settings} == {s.graph for s in settings} == {True, False}
+    assert {s.dtype for s in settings} == {"bfloat16", "float32"}
     for model in {s.model for s in settings}:
         call = load_call(model, None, "meta")
         assert callable(training_loss(call, torch.empty(2, 3, 8, 8)))

@@ -51,6 +51,7 @@ def setting(model: str, **changes: object) -> Setting:
         shape=(32, 32),
         inference=False,
         compile=False,
+        graph=False,
         device="cpu",
         threads=1,
     )

@@ -6,7 +6,7 @@ import torch
 from mmengine.runner import set_random_seed
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.methods.masks import random_mask, regular_mask, secondary_mask, secondary_mask_vit
+from mixmae_bench.methods.masks import random_mask, regular_masks, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.simmim import SimMIM
 from mixmae_bench.methods.um_mae import REMOVED, REPLACED, UMMAE, VISIBLE, UMMAEViT
 from mixmae_bench.methods.um_simmim import UMSimMIM
@@ -55,7 +55,7 @@ def test_regular_masks_keep_one_patch_of_every_block_and_each_place_nearly_equal
 ) -> None:
     """U7: the pool holds each place ceil(h*w / 8) times; as many as there are blocks are taken of it."""
     for _ in range(20):
-        kept = ~regular_mask(h, w)
+        kept = ~regular_masks(1, h, w)[0]
         blocks = kept.reshape(h // 2, 2, w // 2, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
         assert (blocks.sum(1) == 1).all()
         assert blocks.sum(0).max() <= -(-h * w // 8)
@@ -64,21 +64,21 @@ def test_regular_masks_keep_one_patch_of_every_block_and_each_place_nearly_equal
 
 
 def test_the_first_kept_patch_of_a_regular_mask_is_at_each_place_equally_often() -> None:
-    masks = np.stack([~regular_mask(4, 4) for _ in range(2000)])
+    masks = ~regular_masks(2000, 4, 4)
     assert masks.mean(0) == pytest.approx(np.full((4, 4), 0.25), abs=5 * np.sqrt(0.25 * 0.75 / 2000))
 
 
 @pytest.mark.parametrize(("h", "w"), [(3, 4), (4, 3), (7, 7)])
 def test_a_regular_mask_of_an_odd_grid_is_one_line(h: int, w: int) -> None:
     with pytest.raises(UserError, match=f"even grid of patches, not {h}x{w}"):
-        regular_mask(h, w)
+        regular_masks(1, h, w)
 
 
 @pytest.mark.parametrize(("ratio", "real"), [(0.25, 12), (0.3, 11), (0.5, 8), (0.9, 1), (0.01, 15)])
 def test_secondary_masking_leaves_the_rest_of_the_visible_patches_rounded_down(
     ratio: float, real: int
 ) -> None:
-    removed = torch.from_numpy(np.stack([regular_mask(8, 8) for _ in range(3)])).flatten(1)
+    removed = torch.from_numpy(regular_masks(3, 8, 8)).flatten(1)
     noise = torch.rand(removed.shape, generator=torch.Generator().manual_seed(0))
     shown = ~secondary_mask(removed, noise, ratio)
     assert not (shown & removed).any()

@@ -14,13 +14,15 @@ from mixmae_bench.cli import main
 from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.speeds import speed_table
-from mixmae_bench.report.table import FORMATS, Table
+from mixmae_bench.report.table import Table, to_csv
+from mixmae_bench.report.text import FORMATS
 from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count, Speed
 from mixmae_bench.results.published import Other, Published, Source
 from mixmae_bench.results.record import Record, append_record
 from mixmae_bench.suite.spec import shipped_outlines
 
-PAPER = Source("paper", "paper", "arXiv 1")
+TEACHERS = ("CLIP-B teacher", "CLIP-L teacher")
+PAPER = Source("paper", "paper", "arXiv 1", "https://arxiv.org/abs/1")
 FINETUNE = "configs/classification/mixmae_ft.py"
 LONG = Published(
     "MixMAE",
@@ -126,16 +128,18 @@ def test_what_is_counted_stands_beside_what_is_published() -> None:
 
 
 def test_a_value_without_a_source_says_so_and_sources_are_listed() -> None:
-    zoo = Source("zoo", "model-zoo", "zoo/x.yml")
+    zoo = Source("zoo", "model-zoo", "zoo/x.yml", "https://zoo.org/x.yml")
     rows = [
         replace(LONG, values={"top1": None}, source=None),
         replace(LONG, also=(Other({"top1": 84.9}, zoo),), why="the authors' own"),
     ]
     table = paper_table("t", rows, [], [])
     assert [row["top-1"] for row in cells(table)] == ["not sourced", "85.1"]
-    assert "- source paper (paper): arXiv 1" in table.notes
-    assert "- source zoo (model-zoo): zoo/x.yml" in table.notes
-    assert "- MixMAE Swin-B/W14, 600 epochs: also top-1 84.9 (zoo). Shown: the authors' own." in table.notes
+    assert "- source paper (paper): arXiv 1, https://arxiv.org/abs/1" in table.notes
+    assert "- source zoo (model-zoo): zoo/x.yml, https://zoo.org/x.yml" in table.notes
+    values = "top-1 85.1 (paper), also top-1 84.9 (zoo)"
+    assert f"- MixMAE Swin-B/W14, 600 epochs: {values}: the authors' own." in table.notes
+    assert table.links == {"paper": "https://arxiv.org/abs/1"}
 
 
 def test_a_broken_line_and_one_of_a_future_version_that_lacks_a_field_are_told_and_the_rest_is_used(
@@ -178,6 +182,18 @@ def test_records_are_exported_one_row_each_with_a_column_per_value(
         (["digits", "--all"], "give the name of a table or --all"),
         (["--all", "--format", "csv"], "--all is Markdown"),
         (["digits", "--records", "nowhere.jsonl"], "records nowhere.jsonl do not exist"),
+        (
+            ["imagenet", "--method", "SimNIM"],
+            "--method 'SimNIM' is not in this table. Did you mean 'SimMIM'?",
+        ),
+        (["imagenet", "--method", "SimNIM"], "Known: A2MIM; BEiT; "),
+        (
+            ["imagenet", "--method", "mixmae", "--backbone", "ViT-B"],
+            "no row of this table matches --method 'mixmae' --backbone 'ViT-B' together",
+        ),
+        (["speed", "--data", "IN1K"], "--data selects rows of published values; give one of: ade20k, "),
+        (["--all", "--data", "IN1K"], "--data selects rows of published values"),
+        (["digits", "--protocol", "a"], "--protocol selects rows of published values"),
     ],
 )
 def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], says: str) -> None:
@@ -215,6 +231,45 @@ def test_every_table_is_the_same_bytes_when_made_twice_in_every_format() -> None
     for name in NAMES:
         for text in FORMATS.values():
             assert text(make_table(name, once)) == text(make_table(name, again))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "column", "found"),
+    [
+        (["imagenet", "--method", "mixmae"], "method", {"MixMAE"}),
+        (["imagenet", "--method", "itpn*"], "method", {f"iTPN ({t})" for t in ("pixel", *TEACHERS)}),
+        (["imagenet", "--backbone", "ViT-H"], "backbone", {"ViT-H/14"}),
+        (["coco", "--method", "SimMIM", "--method", "GreenMIM"], "method", {"SimMIM", "GreenMIM"}),
+        (["coco", "--protocol", "HTC++"], "protocol", {"HTC++"}),
+        (["ade20k", "--data", "IN22K"], "pretraining", {"IN22K"}),
+        (["classification", "--data", "iNaturalist 2017"], "method", {"MAE"}),
+        (["pretraining-cost", "--method", "UM-MAE"], "method", {"UM-MAE", "um-mae"}),
+    ],
+)
+def test_rows_of_published_values_are_selected(
+    arguments: list[str], column: str, found: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["table", *arguments, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {row[column] for row in rows} == found
+
+
+def test_a_selection_lists_the_sources_of_its_rows_only() -> None:
+    table = make_table("ade20k", read_results(), {"backbone": ["not named"]})
+    assert [row[-1] for row in table.rows] == ["wizwand"]
+    assert [note for note in table.notes if note.startswith("- source ")] == [
+        "- source wizwand (third-party): wizwand.com, page of the MixMAE paper, benchmark list, "
+        "https://www.wizwand.com/paper/68fa6eee1e209131cea42eff"
+    ]
+
+
+def test_every_row_with_a_value_links_its_source() -> None:
+    results = read_results()
+    for name in results.published:
+        rows = list(csv.DictReader(to_csv(make_table(name, results)).splitlines()))
+        published = [row for row in rows if row["source"] and not row["source"].startswith("here: ")]
+        assert len(published) > 20
+        assert all(row["source url"].startswith("https://") for row in published), name
 
 
 def test_the_table_can_be_written_to_a_file(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -80,6 +81,13 @@ def assert_no_labels_meet(figure: Figure) -> None:
 @pytest.mark.parametrize("records", [digits, crowded], ids=["digits", "crowded"])
 def test_labels_do_not_meet(plot, records) -> None:
     assert_no_labels_meet(plot(make_rows(with_losses(records()))))
+
+
+def test_a_published_value_stands_at_the_flops_of_its_own_image_size() -> None:
+    results = read_results()
+    rows = [r for r in results.published["imagenet"] if (r.method, r.backbone) == ("SparK", "ConvNeXt-L")]
+    points = imagenet_plot(rows, results.counts, []).axes[0].lines[0].get_xydata()
+    assert points == pytest.approx(np.array([[34.4, 85.4], [101.0, 86.0]]), rel=0.002)
 
 
 def test_labels_of_the_published_values_do_not_meet() -> None:

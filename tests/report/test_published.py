@@ -1,5 +1,6 @@
 """Published values: what the files must say, and that the committed ones say it."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.results.published import Other, Source, read_published
 
 ROOT = Path(__file__).parents[2]
-SOURCES = {"paper": {"kind": "paper", "cite": "arXiv 1"}, "zoo": {"kind": "model-zoo", "cite": "zoo/x.yml"}}
+COUNTS = Path(__file__).with_name("published_counts.yaml")
+SOURCES = {
+    "paper": {"kind": "paper", "cite": "arXiv 1", "url": "https://arxiv.org/abs/1"},
+    "zoo": {"kind": "model-zoo", "cite": "zoo/x.yml", "url": "https://zoo.org/x.yml"},
+}
 ENTRY = {
     "method": "MixMAE",
     "backbone": "Swin-B",
@@ -33,9 +38,10 @@ def test_an_entry_is_read_with_its_source_and_what_other_sources_say(tmp_path: P
     assert (row.method, row.values, row.source) == (
         "MixMAE",
         {"top1": 85.1},
-        Source("paper", "paper", "arXiv 1"),
+        Source("paper", "paper", "arXiv 1", "https://arxiv.org/abs/1"),
     )
-    assert row.also == (Other({"top1": 84.9}, Source("zoo", "model-zoo", "zoo/x.yml"), "a run of its own"),)
+    zoo = Source("zoo", "model-zoo", "zoo/x.yml", "https://zoo.org/x.yml")
+    assert row.also == (Other({"top1": 84.9}, zoo, "a run of its own"),)
     assert [source.key for source in row.sources] == ["paper", "zoo"]
     assert row.shape == (224, 256)
     assert (row.flops_g, row.model, row.window) == (None, None, None)
@@ -77,9 +83,11 @@ def test_a_wrong_entry_is_named_with_its_file_and_key(tmp_path: Path, changes: d
 @pytest.mark.parametrize(
     ("sources", "says"),
     [
-        ({"paper": {"kind": "blog", "cite": "x"}}, "source 'paper': kind is 'blog'"),
+        ({"paper": {"kind": "blog", "cite": "x", "url": "https://a.b"}}, "source 'paper': kind is 'blog'"),
         ({"paper": {"kind": "paper"}}, "source 'paper': key 'cite' is missing"),
-        ({"paper": {"kind": "paper", "cite": " "}}, "source 'paper': cite must be"),
+        ({"paper": {"kind": "paper", "cite": " ", "url": "https://a.b"}}, "source 'paper': cite must be"),
+        ({"paper": {"kind": "paper", "cite": "x", "url": "a.b/c"}}, "source 'paper': url must be an address"),
+        ({"paper": {"kind": "paper", "cite": "x"}}, "source 'paper': key 'url' is missing"),
         ([], "sources must be a mapping"),
     ],
 )
@@ -115,3 +123,53 @@ def test_configs_that_the_committed_files_name_exist() -> None:
         for row in rows:
             for name in (row.model, row.pretrain):
                 assert name is None or ":" in name or (ROOT / name).is_file(), f"{row.method}: {name}"
+
+
+def test_no_published_value_is_lost() -> None:
+    """`published_counts.yaml` holds the number of values by table and source; change both together."""
+    found = {}
+    for name, rows in read_published(ROOT / "results" / "published").items():
+        numbers = Counter()
+        for row in rows:
+            for part in (row, *row.also):
+                numbers[part.source and part.source.key] += sum(v is not None for v in part.values.values())
+        del numbers[None]
+        found[name] = dict(numbers)
+    assert found == yaml.safe_load(COUNTS.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "says"),
+    [
+        ("ade20k", {"method": "MixMAE", "backbone": "not named"}, {"wizwand": {"miou": 53.8}}),
+        (
+            "ade20k",
+            {"method": "SimMIM", "backbone": "Swin-B"},
+            {"convnext-v2-ade-of-others": {"miou": 52.8}},
+        ),
+        (
+            "coco",
+            {"method": "SimMIM", "backbone": "Swin-B", "protocol": "36 ep, detector not named"},
+            {"fast-convmae-of-others": {"box_ap": 50.4, "mask_ap": 44.4}},
+        ),
+        (
+            "imagenet",
+            {"method": "GreenMIM", "backbone": "Swin-B"},
+            {
+                "greenmim-2023": {"top1": 83.8},
+                "greenmim": {"top1": 83.7},
+                "fast-convmae-of-others": {"top1": 85.1},
+            },
+        ),
+        (
+            "pretraining-cost",
+            {"method": "SimMIM", "backbone": "Swin-B"},
+            {"fast-convmae-of-others": {"gpu_hours": 1609}},
+        ),
+    ],
+)
+def test_what_sources_say_about_a_row_stands_beside_each_other(table: str, row: dict, says: dict) -> None:
+    rows = read_published(ROOT / "results" / "published")[table]
+    (found,) = (r for r in rows if all(getattr(r, key) == value for key, value in row.items()))
+    known = {part.source.key: part.values for part in (found, *found.also) if part.source}
+    assert says.items() <= known.items()

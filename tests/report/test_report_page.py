@@ -14,6 +14,7 @@ from mixmae_bench.report.page import report, write_report
 from mixmae_bench.report.rows import make_rows
 from mixmae_bench.report.summary import duration, summary
 from mixmae_bench.results.outline import Outline
+from mixmae_bench.results.published import read_published
 from mixmae_bench.results.record import append_record, read_records
 from mixmae_bench.suite.spec import read_suite
 
@@ -71,6 +72,19 @@ def test_the_report_holds_every_run_and_nothing_from_elsewhere(suite: Outline) -
     assert [row[0] for row in page.tables["sort"]] == ["method", "scratch", "mixmae", "simmim", "um-mae"]
     for words in ("None: all 45 runs are recorded.", "--seeds 0,1,2 --work-dir", "All 45 runs"):
         assert words in text
+
+
+def test_a_suite_of_published_recipes_shows_all_published_rows_with_links_to_their_sources(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "records.jsonl").write_text("", encoding="utf-8")
+    page = Page(report(read_suite("transfer").outline(), tmp_path))
+    tables = read_published(ROOT / "results" / "published")
+    shown = [page.tables[f"published{number}"] for number in range(1, 5)]
+    names = ("imagenet", "coco", "ade20k", "classification")
+    assert [len(rows) - 1 for rows in shown] == [len(tables[name]) for name in names]
+    out = [address for address in page.addresses if not address.startswith(("data:", "#"))]
+    assert out == [row.source.url for name in names for row in tables[name] if row.source]
 
 
 def test_the_same_records_give_the_same_file(suite: Outline, tmp_path: Path) -> None:

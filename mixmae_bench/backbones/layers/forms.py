@@ -3,8 +3,8 @@
 | form | computed as | chosen for |
 | --- | --- | --- |
 | segments | tokens gathered by segment, buckets of equal length apart (`windows.Partition`) | CPUs, exporters, counting of FLOPs |
-| plain | dense windows with masked logits (`dense_windows.DenseWindows`), PyTorch's attention | GPUs |
-| kernel | the same windows, one fused kernel (`window_kernel`) | only if it is forced |
+| kernel | dense windows (`dense_windows.DenseWindows`), one fused kernel (`window_kernel`) | GPUs from H100 on, in 16-bit formats with 32 channels per head |
+| plain | the same windows with masked logits, PyTorch's attention | GPUs, for everything else |
 
 The environment variable `MIXMAE_BENCH_ATTENTION` or the context manager `attention_form` forces a form.
 """  # noqa: E501 (rows of the table)
@@ -36,8 +36,12 @@ def attention_form(form: str) -> Iterator[None]:
         _forced = before
 
 
-def chosen_form(device: torch.device) -> str:
+def chosen_form(device: torch.device, kernel_wins: bool = False) -> str:
     """Return the form of window attention on a device: 'segments', 'plain' or 'kernel'.
+
+    Args:
+        device: Device of the tokens.
+        kernel_wins: Whether the kernel supports the sizes and is faster (`window_kernel.kernel_wins`).
 
     Raises:
         UserError: If the environment variable has another value than `FORMS`, or the kernel is forced where
@@ -52,7 +56,9 @@ def chosen_form(device: torch.device) -> str:
         return "segments"
     if forced != "auto":
         return forced
-    return "segments" if device.type in ("cpu", "meta") else "plain"
+    if device.type in ("cpu", "meta"):
+        return "segments"
+    return "kernel" if kernel_wins else "plain"
 
 
 def _checked(form: str, source: str) -> str:

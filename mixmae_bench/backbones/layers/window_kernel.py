@@ -10,17 +10,16 @@ memory. Backward reads 0.9 GB and writes 0.3 GB. Blocks of one window share keys
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from os import environ
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-HEAD_DIMS = (32, 64)
+from mixmae_bench.backbones.layers.triton_device import runs_triton
+
+MAX_HEAD_DIM = 64
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MAX_SLOTS = 256
-HAS_TRITON = find_spec("triton") is not None
 PROGRAMS = 768
 """Programs that a launch over chunks of images should have: about 6 per multiprocessor of an H100."""
 
@@ -35,24 +34,28 @@ class Launch:
     num_stages: int = 1
 
 
-# By bytes per value. A block of logits, 8 KB in float32, is in registers; at most 66 KB are in shared memory.
-# Without TF32, float32 products run without tensor cores and need the registers of more warps.
-ATTEND = {2: Launch(queries=64, keys=32), 4: Launch(queries=64, keys=32, num_warps=8)}
-BACKWARD_KEYS = {2: Launch(queries=32, keys=64), 4: Launch(queries=32, keys=64, num_warps=8)}
+def launch_of(slots: int, itemsize: int, shared: bool, backward: bool) -> Launch:
+    """Return the launch settings of a kernel that handles a block of slots against all slots of a window.
 
+    They are the fastest of those tried on an H100 with 196 slots. 4 warps with twice the registers of 8 were
+    faster by 40 % forward and 10 % backward.
 
-def backward_queries_launch(slots: int, itemsize: int, shared: bool) -> Launch:
-    """Return the launch settings of `backward_queries`.
+    Args:
+        slots: Slots per window.
+        itemsize: Bytes per value. Without TF32, float32 products run without matrix units, need the registers
+            of more warps, and fill the shared memory: 221 of 227 KB for 256 slots of 64 channels.
+        shared: Whether biases stay in registers for all images. Then the loop over images is pipelined: it
+            loads keys and values one image ahead.
+        backward: Whether the kernel computes gradients, and needs two more blocks of logits in registers.
 
-    The weights, the biases and the gradients of both are blocks of logits in float32 in the registers: 64 KB
-    of the 256 KB of a multiprocessor for 64 slots, 128 KB for 256. Keys and values are in shared memory.
-    A pipelined loop loads them one image ahead, which takes 131 KB of 227 KB for 256 slots of 64 channels in
-    bfloat16. A loop that adds to the table for every image must not be pipelined: loads would come too early.
+    Returns:
+        Settings with `queries` for the block and `keys` for all slots.
     """
-    keys = 64 if slots <= 64 else 128 if slots <= 128 else 256
-    if itemsize == 4:  # 221 KB of shared memory for 256 slots of 64 channels
-        return Launch(16 if keys == 256 else 32, keys, 8)
-    return Launch(64 if keys == 64 else 32, keys, 8 if keys == 256 else 4, 2 if shared else 1)
+    every = 64 if slots <= 64 else 128 if slots <= 128 else 256
+    if itemsize == 4:
+        return Launch(16 if every == 256 else 32, every, 8)
+    block = 64 if every == 64 else 16 if backward and every == 256 else 32
+    return Launch(block, every, num_stages=2 if shared else 1)
 
 
 def kernel_supports(device: torch.device, head_dim: int, slots: int, dtype: torch.dtype) -> bool:
@@ -65,11 +68,17 @@ def kernel_supports(device: torch.device, head_dim: int, slots: int, dtype: torc
         slots: Slots per window.
         dtype: Number format of queries, keys and values.
     """
-    if device.type == "cuda":
-        on_device = torch.version.cuda is not None and torch.cuda.get_device_capability(device) >= (9, 0)
-    else:
-        on_device = device.type == "cpu" and environ.get("TRITON_INTERPRET") == "1"
-    return HAS_TRITON and on_device and head_dim in HEAD_DIMS and 1 <= slots <= MAX_SLOTS and dtype in DTYPES
+    sizes = 1 <= head_dim <= MAX_HEAD_DIM and 1 <= slots <= MAX_SLOTS and dtype in DTYPES
+    return sizes and runs_triton(device, (9, 0))
+
+
+def kernel_wins(device: torch.device, head_dim: int, slots: int, dtype: torch.dtype) -> bool:
+    """Return whether the kernel supports these sizes, and is faster than PyTorch's operators on GPUs.
+
+    It was faster for all layers timed (`benchmarks/attention.py`), in bfloat16 with 32 channels per head. The
+    arguments are those of `kernel_supports`.
+    """
+    return dtype.itemsize == 2 and head_dim == 32 and kernel_supports(device, head_dim, slots, dtype)
 
 
 def fused_window_attention(
@@ -149,9 +158,10 @@ def _attend(
     k, n = index.shape
     out = qkv.new_empty(B, L, width // 3)
     lse = qkv.new_empty(B, k, num_heads, n, dtype=torch.float32)
-    sizes, launch = (L, k, num_heads, n, side, scale), ATTEND[qkv.itemsize]
+    launch = launch_of(n, qkv.itemsize, coords.shape[0] == 1, backward=False)
+    programs, chunks, images = _grid(B, n, launch, num_heads * k)
     with torch.cuda.device_of(qkv):
-        kernels.attend[_blocks(n, launch.queries) * num_heads * k, B](
+        kernels.attend[programs, chunks](
             qkv,
             _by_head(table),
             index,
@@ -159,7 +169,7 @@ def _attend(
             coords,
             out,
             lse,
-            *sizes,
+            *(B, L, k, num_heads, n, side, scale, images),
             **_options(qkv, coords, num_heads, launch),
         )
     return out, lse
@@ -183,19 +193,19 @@ def _backward(
     from mixmae_bench.backbones.layers import window_kernel_triton as kernels
 
     (B, L, _), (k, n) = qkv.shape, index.shape
-    launch = backward_queries_launch(n, qkv.itemsize, coords.shape[0] == 1)
+    # A loop that adds to the table for every image must not be pipelined: loads would come too early.
+    shared = coords.shape[0] == 1
+    launch = launch_of(n, qkv.itemsize, shared, backward=True)
     whole = launch.queries >= n
-    blocks = _blocks(n, launch.queries)
-    programs = blocks * num_heads * k
-    images = -(-B // min(B, -(-PROGRAMS // programs)))
-    chunks = -(-B // images)
+    programs, chunks, images = _grid(B, n, launch, num_heads * k)
     copies = launch.queries // kernels.STEPS.value
 
     by_head, grad_out = _by_head(table), grad_out.contiguous()
     grad_qkv = torch.empty_like(qkv)
     delta = torch.empty_like(lse)
-    grad_table = lse.new_zeros(chunks, k, num_heads, blocks * copies, side * side)
-    sizes = (L, k, num_heads, n, side, scale)
+    grad_table = lse.new_zeros(chunks, k, num_heads, -(-n // launch.queries) * copies, side * side)
+    sizes = (B, L, k, num_heads, n, side, scale, images)
+    options = _options(qkv, coords, num_heads, launch)
     with torch.cuda.device_of(qkv):
         kernels.backward_queries[programs, chunks](
             qkv,
@@ -209,15 +219,13 @@ def _backward(
             delta,
             grad_qkv,
             grad_table,
-            B,
             *sizes,
-            images,
             WHOLE=whole,
-            **_options(qkv, coords, num_heads, launch),
+            **options,
         )
         if not whole:
-            launch = BACKWARD_KEYS[qkv.itemsize]
-            kernels.backward_keys[_blocks(n, launch.keys) * num_heads * k, B](
+            options["QUERIES"], options["KEYS"] = options["KEYS"], options["QUERIES"]
+            kernels.backward_keys[programs, chunks](
                 qkv,
                 by_head,
                 index,
@@ -228,13 +236,16 @@ def _backward(
                 delta,
                 grad_qkv,
                 *sizes,
-                **_options(qkv, coords, num_heads, launch),
+                **options,
             )
     return grad_qkv, torch.empty_like(table).copy_(grad_table.sum((0, 1, 3)).t())
 
 
-def _blocks(n: int, size: int) -> int:
-    return -(-n // size)
+def _grid(B: int, n: int, launch: Launch, windows: int) -> tuple[int, int, int]:
+    """Return the programs per chunk of images, the chunks, and the images per chunk."""
+    programs = -(-n // launch.queries) * windows
+    images = -(-B // min(B, -(-PROGRAMS // programs)))
+    return programs, -(-B // images), images
 
 
 def _by_head(table: Tensor) -> Tensor:

@@ -67,17 +67,31 @@ def _bias(table, head, table_rows, allowed, side):
 
 
 @triton.jit
+def _places_of(tokens, width, D: tl.constexpr):
+    """Return offsets of one head of tokens of (L, width), and which are not padded.
+
+    Channels are padded to a power of two of at least 16, as matrix units need it.
+    """
+    CHANNELS: tl.constexpr = 16 if D <= 16 else 32 if D <= 32 else 64
+    channels = tl.arange(0, CHANNELS)[None, :]
+    own = tokens[:, None] >= 0
+    if D < CHANNELS:
+        own = own & (channels < D)
+    return tokens[:, None] * width + channels, own
+
+
+@triton.jit
 def _load(base, tokens, width, D: tl.constexpr):
     """Load one head of tokens of (L, width), zero where padded."""
-    offsets = tokens[:, None] * width + tl.arange(0, D)[None, :]
-    return tl.load(base + offsets, mask=tokens[:, None] >= 0, other=0.0)
+    offsets, own = _places_of(tokens, width, D)
+    return tl.load(base + offsets, mask=own, other=0.0)
 
 
 @triton.jit
 def _store(base, tokens, width, values, D: tl.constexpr):
     """Store one head of tokens of (L, width), except where padded."""
-    offsets = tokens[:, None] * width + tl.arange(0, D)[None, :]
-    tl.store(base + offsets, values.to(base.dtype.element_ty), mask=tokens[:, None] >= 0)
+    offsets, own = _places_of(tokens, width, D)
+    tl.store(base + offsets, values.to(base.dtype.element_ty), mask=own)
 
 
 @triton.jit
@@ -103,52 +117,53 @@ def attend(
     coords,
     out,
     lse,
+    B,
     L,
     windows,
     heads,
     n,
     side,
     scale,
+    images,  # per chunk
     D: tl.constexpr,
     SHARED: tl.constexpr,
     QUERIES: tl.constexpr,
-    KEYS: tl.constexpr,
+    KEYS: tl.constexpr,  # >= n
     PRECISION: tl.constexpr,
 ):
-    """Compute the outputs of a block of queries of one image, over blocks of keys."""
-    rows, head, window = _program(n, heads, QUERIES)
-    image = tl.program_id(1).to(tl.int64)
-    queries, query_ids = _slots(index, segment_ids, window, rows, n)
-    if not SHARED:
-        coords += image * windows * n * 2
-    middle = _places(coords, window, rows, n, side) + side * side // 2
-    width = heads * D
-    tokens = qkv + image * L * 3 * width + head * D
-    query = _load(tokens, queries, 3 * width, D)
+    """Compute the outputs of a block of queries, for a chunk of images in turn.
 
-    highest = tl.full([QUERIES], -1e30, tl.float32)  # finite, so that nothing is NaN where no key is allowed
-    total = tl.zeros([QUERIES], tl.float32)
-    output = tl.zeros([QUERIES, D], tl.float32)
-    for start in range(0, n, KEYS):
-        cols = start + tl.arange(0, KEYS)
-        keys, key_ids = _slots(index, segment_ids, window, cols, n)
-        allowed = (query_ids[:, None] == key_ids[None, :]) & (queries[:, None] >= 0) & (keys[None, :] >= 0)
-        table_rows = middle[:, None] - _places(coords, window, cols, n, side)[None, :]
+    Logits are transposed (KEYS, QUERIES), because Triton divides rows only among warps if one product follows
+    another: with all keys in rows, the biases fit in the registers, and are looked up once for all images.
+    """
+    cols, head, window = _program(n, heads, QUERIES)
+    rows = tl.arange(0, KEYS)
+    queries, _ = _slots(index, segment_ids, window, cols, n)
+    keys, _ = _slots(index, segment_ids, window, rows, n)
+    width = heads * D
+    if SHARED:
+        allowed, table_rows = _pairs(index, segment_ids, coords, window, rows, cols, n, side)
+        bias = _bias(table, head, table_rows, allowed, side)
+
+    first = tl.program_id(1) * images
+    for step in range(tl.minimum(images, B - first)):
+        image = first.to(tl.int64) + step
+        tokens = qkv + image * L * 3 * width + head * D
+        query = _load(tokens, queries, 3 * width, D)
         key = _load(tokens + width, keys, 3 * width, D)
         value = _load(tokens + 2 * width, keys, 3 * width, D)
-        logits = tl.dot(query, tl.trans(key), input_precision=PRECISION) * (scale * LOG2_E)
-        logits += _bias(table, head, table_rows, allowed, side)
-        higher = tl.maximum(highest, tl.max(logits, 1))
-        weights = tl.exp2(logits - higher[:, None])
-        decay = tl.exp2(highest - higher)
-        total = total * decay + tl.sum(weights, 1)
-        output *= decay[:, None]
-        output += tl.dot(weights.to(value.dtype), value, input_precision=PRECISION)
-        highest = higher
-    total = tl.maximum(total, 1.0)  # at least 1, from the highest logit, but 0 in padding slots
-    _store(out + image * L * width + head * D, queries, width, output / total[:, None], D)
-    place = ((image * windows + window) * heads + head) * n
-    tl.store(lse + place + rows, highest + tl.log2(total), mask=queries >= 0)
+        if not SHARED:
+            own = coords + image * windows * n * 2
+            allowed, table_rows = _pairs(index, segment_ids, own, window, rows, cols, n, side)
+            bias = _bias(table, head, table_rows, allowed, side)
+        logits = tl.dot(key, tl.trans(query), input_precision=PRECISION) * (scale * LOG2_E) + bias
+        highest = tl.maximum(tl.max(logits, 0), -1e30)  # finite, so that padding slots are not NaN
+        weights = tl.exp2(logits - highest[None, :])
+        total = tl.maximum(tl.sum(weights, 0), 1.0)  # at least 1, from the highest logit, but 0 in padding
+        output = tl.dot(tl.trans(weights.to(value.dtype)), value, input_precision=PRECISION)
+        _store(out + image * L * width + head * D, queries, width, output / total[:, None], D)
+        place = ((image * windows + window) * heads + head) * n
+        tl.store(lse + place + cols, highest + tl.log2(total), mask=queries >= 0)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -181,8 +196,7 @@ def backward_queries(
 ):
     """Compute the gradients of a block of queries and of the table, for a chunk of images in turn.
 
-    Logits are transposed (KEYS, QUERIES), because Triton divides rows only among warps if one product follows
-    another: with all keys in rows, the biases and their gradients fit in the registers of 8 warps.
+    Logits are transposed (KEYS, QUERIES), as in `attend`: the gradients of the biases are in registers, too.
     """
     cols, head, window = _program(n, heads, QUERIES)
     rows = tl.arange(0, KEYS)
@@ -247,52 +261,54 @@ def backward_keys(
     grad_out,
     delta,
     grad_qkv,
+    B,
     L,
     windows,
     heads,
     n,
     side,
     scale,
+    images,  # per chunk
     D: tl.constexpr,
     SHARED: tl.constexpr,
-    QUERIES: tl.constexpr,
+    QUERIES: tl.constexpr,  # >= n
     KEYS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Compute the gradients of a block of keys and values of one image, over blocks of queries.
+    """Compute the gradients of a block of keys and values, for a chunk of images in turn.
 
-    Logits are transposed: (KEYS, QUERIES).
+    Logits are (QUERIES, KEYS), with all queries in rows; see `attend`.
     """
-    rows, head, window = _program(n, heads, KEYS)
-    image = tl.program_id(1).to(tl.int64)
-    keys, key_ids = _slots(index, segment_ids, window, rows, n)
-    if not SHARED:
-        coords += image * windows * n * 2
-    middle = side * side // 2 - _places(coords, window, rows, n, side)
+    cols, head, window = _program(n, heads, KEYS)
+    rows = tl.arange(0, QUERIES)
+    queries, _ = _slots(index, segment_ids, window, rows, n)
+    keys, _ = _slots(index, segment_ids, window, cols, n)
     width = heads * D
-    tokens = qkv + image * L * 3 * width + head * D
-    key = _load(tokens + width, keys, 3 * width, D)
-    value = _load(tokens + 2 * width, keys, 3 * width, D)
-    place = ((image * windows + window) * heads + head) * n
+    if SHARED:
+        allowed, table_rows = _pairs(index, segment_ids, coords, window, cols, rows, n, side)
+        bias = tl.trans(_bias(table, head, table_rows, allowed, side))
 
-    of_key = tl.zeros([KEYS, D], tl.float32)
-    of_value = tl.zeros([KEYS, D], tl.float32)
-    for start in range(0, n, QUERIES):
-        cols = start + tl.arange(0, QUERIES)
-        queries, query_ids = _slots(index, segment_ids, window, cols, n)
-        allowed = (key_ids[:, None] == query_ids[None, :]) & (keys[:, None] >= 0) & (queries[None, :] >= 0)
-        table_rows = middle[:, None] + _places(coords, window, cols, n, side)[None, :]
+    first = tl.program_id(1) * images
+    for step in range(tl.minimum(images, B - first)):
+        image = first.to(tl.int64) + step
+        tokens = qkv + image * L * 3 * width + head * D
         query = _load(tokens, queries, 3 * width, D)
+        key = _load(tokens + width, keys, 3 * width, D)
+        value = _load(tokens + 2 * width, keys, 3 * width, D)
         grad = _load(grad_out + image * L * width + head * D, queries, width, D)
-        col_lse = tl.load(lse + place + cols, mask=queries >= 0, other=0.0)
-        col_delta = tl.load(delta + place + cols, mask=queries >= 0, other=0.0)
-        logits = tl.dot(key, tl.trans(query), input_precision=PRECISION) * (scale * LOG2_E)
-        logits += _bias(table, head, table_rows, allowed, side)
-        weights = tl.exp2(logits - col_lse[None, :])
-        of_value += tl.dot(weights.to(grad.dtype), grad, input_precision=PRECISION)
-        grads = tl.dot(value, tl.trans(grad), input_precision=PRECISION)
-        grads = weights * (grads - col_delta[None, :])
-        of_key += tl.dot(grads.to(query.dtype), query, input_precision=PRECISION)
-    to = grad_qkv + image * L * 3 * width + head * D
-    _store(to + width, keys, 3 * width, of_key * scale, D)
-    _store(to + 2 * width, keys, 3 * width, of_value, D)
+        place = ((image * windows + window) * heads + head) * n
+        row_lse = tl.load(lse + place + rows, mask=queries >= 0, other=0.0)
+        row_delta = tl.load(delta + place + rows, mask=queries >= 0, other=0.0)
+        if not SHARED:
+            own = coords + image * windows * n * 2
+            allowed, table_rows = _pairs(index, segment_ids, own, window, cols, rows, n, side)
+            bias = tl.trans(_bias(table, head, table_rows, allowed, side))
+        logits = tl.dot(query, tl.trans(key), input_precision=PRECISION) * (scale * LOG2_E) + bias
+        weights = tl.exp2(logits - row_lse[:, None])
+        of_value = tl.dot(tl.trans(weights.to(grad.dtype)), grad, input_precision=PRECISION)
+        grads = tl.dot(grad, tl.trans(value), input_precision=PRECISION)
+        grads = weights * (grads - row_delta[:, None])
+        of_key = tl.dot(tl.trans(grads.to(query.dtype)), query, input_precision=PRECISION)
+        to = grad_qkv + image * L * 3 * width + head * D
+        _store(to + width, keys, 3 * width, of_key * scale, D)
+        _store(to + 2 * width, keys, 3 * width, of_value, D)

@@ -11,7 +11,8 @@ sequences (B, L, C) in the order of their segments, as all operations but attent
 equal length are adjacent. They form a bucket and are computed together.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,9 +24,11 @@ from mixmae_bench.backbones.layers.attention import attend
 from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.dense_attention import window_attention
 from mixmae_bench.backbones.layers.dense_windows import DenseWindows, dense_windows, outside_modes
+from mixmae_bench.backbones.layers.formats import compute_dtype
 from mixmae_bench.backbones.layers.forms import chosen_form, windows_are_whole
 from mixmae_bench.backbones.layers.packed_windows import Packed, packed_windows
 from mixmae_bench.backbones.layers.tracing import is_traced, map_size
+from mixmae_bench.backbones.layers.window_kernel import kernel_wins
 
 RECOMPUTED = ("relative_position_index", "attn_mask")
 """Last parts of the names of official buffers. They follow from sizes and are computed, never loaded."""
@@ -189,7 +192,7 @@ def _permute(tokens: Tensor, order: Tensor, back: Tensor) -> Tensor:
 
 
 def run_blocks(
-    blocks: Iterable[nn.Module],
+    blocks: Sequence[nn.Module],
     maps: Tensor,
     segment_ids: Tensor | None,
     of_windows: Callable[[Partition | DenseWindows], object] | None = None,
@@ -211,7 +214,7 @@ def run_blocks(
     Returns:
         (B, H, W, C).
     """
-    form = chosen_form(maps.device)
+    form = _form(blocks, maps)
     if form == "segments":
         return _run_in_segments(blocks, maps, segment_ids, of_windows, with_cp)
     size = map_size(maps)
@@ -229,8 +232,15 @@ def run_blocks(
     return tokens.unflatten(1, size)
 
 
+def _form(blocks: Sequence[nn.Module], maps: Tensor) -> str:
+    attn = blocks[0].attn
+    slots = math.prod(min(side, attn.window_size) for side in map_size(maps))
+    head_dim = maps.shape[-1] // attn.num_heads
+    return chosen_form(maps.device, kernel_wins(maps.device, head_dim, slots, compute_dtype(maps)))
+
+
 def _run_in_segments(
-    blocks: Iterable[nn.Module],
+    blocks: Sequence[nn.Module],
     maps: Tensor,
     segment_ids: Tensor | None,
     of_windows: Callable[[Partition | DenseWindows], object] | None,

@@ -33,6 +33,9 @@ def encode(model: MixMAESwin) -> Tensor:
 
 def test_cpus_have_segments_and_gpus_dense_windows() -> None:
     assert [chosen_form(device) for device in (CPU, META, GPU)] == ["segments", "segments", "plain"]
+    assert [chosen_form(device, True) for device in (CPU, META, GPU)] == ["segments", "segments", "kernel"]
+    with attention_form("plain"):
+        assert chosen_form(GPU, True) == "plain"
 
 
 def test_the_variable_forces_a_form_and_the_context_has_precedence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Parts of `TimmBackbone`: construction, input sizes, layer depths, adaptation and sources of weights."""
