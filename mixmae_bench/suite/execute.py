@@ -210,10 +210,10 @@ def _relative(config: Path, job: Job) -> str:
 
 
 def _outcomes(hook: OutcomesHook, runner: Runner, metrics: dict[str, float]) -> Outcomes | None:
-    """Return the per-image outcomes if the evaluator's metrics follow from them, else None and say it in the log.
+    """Return the per-image outcomes, or None, with a warning, if the metrics do not follow from them.
 
-    An evaluator may have options that the outcomes do not model. Its run is recorded all the same: the training
-    is finished.
+    An evaluator may have options that the outcomes do not model. Its run is recorded all the same: the
+    training is finished.
     """
     try:
         outcomes = hook.outcomes(runner, metrics)
