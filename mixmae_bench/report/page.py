@@ -17,7 +17,7 @@ from mixmae_bench.report.make import PAPERS, Results, read_results, suite_record
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.rows import Row, by_scores, by_tasks, make_rows
 from mixmae_bench.report.suite import flops, parameters
-from mixmae_bench.report.summary import NOISE, summary
+from mixmae_bench.report.summary import summary
 from mixmae_bench.report.table import Table, links, number, numeric, split
 from mixmae_bench.report.tuning import tuning_plot
 from mixmae_bench.report.verdicts import verdict_tables
@@ -25,6 +25,7 @@ from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import PRETRAINING, Outline
 from mixmae_bench.results.record import Record
 from mixmae_bench.results.tuning import NEAR_TIE
+from mixmae_bench.results.verdicts import matrices
 from mixmae_bench.system.files import write_atomically
 
 PLOTS: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
@@ -86,6 +87,7 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
     results = read_results()
     followed = _followed(suite, results)
     rows = make_rows(records, suite)
+    found, unusable = matrices(records, [path.parent for path in files] or [work_dir])
     done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
     loader = FileSystemLoader(Path(__file__).with_name("templates"))
     spaces = dict(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
@@ -93,10 +95,10 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
     return environment.get_template("report.html").render(
         suite=suite,
         complaints=complaints,
-        summary=summary(rows),
+        summary=summary(found, records),
         results=split(table_of_suite(suite, records, results)),
         plots=_plots(rows),
-        verdicts=verdict_tables(records, [path.parent for path in files] or [work_dir]),
+        verdicts=verdict_tables(found, unusable),
         papers=_papers(records, results) if "imagenet" in followed else None,
         published=[paper_table(PAPERS[n], results.published[n], results.counts, records) for n in followed],
         tuning=tuning_plot(suite, work_dir),
@@ -108,7 +110,6 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         path=shlex.quote(str(suite.path)) if suite.path else None,
         work_dir=shlex.quote(str(work_dir)),
         meanings=[f"{heading(name)}: {metric.meaning}." for name, metric in METRICS.items()],
-        noise=f"{NOISE:g}",
         near_tie=f"{NEAR_TIE:g}",
         key=_key,
         links=links,

@@ -79,8 +79,8 @@ def suite_table(name: str, records: Iterable[Record], context: Context | None = 
     """Return the table of a suite: a row per method and backbone, a column per metric, data set and task.
 
     A cell is the mean over seeds ± its standard error (sample standard deviation / sqrt(seeds)); with one
-    seed, there is no standard error. Costs come first: parameters of the backbone, FLOPs and seconds of
-    pretraining, FLOPs and seconds of every task. What is not recorded is an empty cell.
+    seed, there is no standard error. Costs come after the metrics: parameters of the backbone, FLOPs and
+    seconds of pretraining, FLOPs and seconds of every task. What is not recorded is an empty cell.
     """
     context = context or Context()
     cells = latest(records)
@@ -88,13 +88,13 @@ def suite_table(name: str, records: Iterable[Record], context: Context | None = 
     scores = columns(cells, context.outline)
     known = targets(cells, context.outline)
     parts = [
-        ("Backbone and pretraining", _pretraining(own, context)),
-        ("FLOPs", _flops_of_tasks(own, known, context)),
-        ("s", _seconds_of_tasks(own, known)),
         *(
             (heading(metric), _scores([c for c in scores if c.metric == metric], own, cells, context))
             for metric in dict.fromkeys(column.metric for column in scores)
         ),
+        ("Backbone and pretraining", _pretraining(own, context)),
+        ("FLOPs", _flops_of_tasks(own, known, context)),
+        ("s", _seconds_of_tasks(own, known)),
     ]
     filled = {name: texts for _, part in parts for name, texts in part.items()}
     rows = [[*row, *(texts[i] for texts in filled.values())] for i, row in enumerate(own)]

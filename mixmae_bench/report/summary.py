@@ -1,45 +1,38 @@
-"""Summary of a suite in sentences: differences between methods in standard errors, and run times."""
+"""Summary of a suite in sentences: verdicts on the best method of each metric, and run times."""
 
 from collections.abc import Sequence
-from math import hypot
 
-from mixmae_bench.report.rows import Row
+from mixmae_bench.results.metrics import title
 from mixmae_bench.results.record import Record
-
-NOISE = 2.0
-"""Differences of up to this many standard errors are called within noise."""
+from mixmae_bench.results.verdicts import BETTER, LEVEL_WITH, Matrix
 
 
-def summary(rows: Sequence[Row]) -> list[str]:
-    """Return a text per metric, then the run times."""
-    titles = list(rows[0].values) if rows else []
-    sentences = [text for title in titles if (text := _compared(title, rows))]
-    records = [record for row in rows for record in row.records]
-    return [*sentences, _took(records)] if records else ["Nothing has been recorded yet."]
+def summary(matrices: Sequence[Matrix], records: Sequence[Record]) -> list[str]:
+    """Return a text per matrix of verdicts, then the run times."""
+    if not records:
+        return ["Nothing has been recorded yet."]
+    return [*map(_compared, matrices), _took(records)]
 
 
-def _compared(title: str, rows: Sequence[Row]) -> str:
-    known = [(row.name, value) for row in rows if (value := row.values[title])]
-    known.sort(key=lambda item: (-item[1].mean, item[0]))
-    if len(known) < 2:
-        return f"{title}: only {known[0][0]} was run, {known[0][1]}." if known else ""
-    (first, best), *others = known
-    ahead, level, unknown = [], [], []
-    for name, value in others:
-        gap = best.mean - value.mean
-        distance = hypot(best.error or 0.0, value.error or 0.0)
-        if best.error is None or value.error is None:
-            unknown.append(f"{name} ({value}) by {gap:.2f}")
-        elif gap > NOISE * distance:
-            errors = f"{gap / distance:.1f} standard errors" if distance else "without any spread"
-            ahead.append(f"{name} ({value}) by {gap:.2f}, {errors}")
-        else:
-            level.append(f"{name} ({value}) by {gap:.2f}, {gap / distance if distance else 0:.1f}")
-    text = f"{title}: {first} has the highest value, {best}."
-    text += f" It is ahead of {'; '.join(ahead)}." if ahead else ""
-    text += f" Within {NOISE:g} standard errors, so within noise: {'; '.join(level)}." if level else ""
-    text += f" Ahead, but without an error to compare with: {'; '.join(unknown)}." if unknown else ""
+def _compared(matrix: Matrix) -> str:
+    """Return what the verdicts say about the method with the best mean."""
+    best, *others = matrix.methods
+    text = f"{title(matrix.metric)}, {matrix.task} on {matrix.dataset}: {best} has the best mean, "
+    text += f"{matrix.means[best]:.2f}."
+    said = {name: matrix.comparisons[best, name].verdict for name in others}
+    better, level, unknown = (
+        [f"{name} ({matrix.means[name]:.2f})" for name in others if said[name] == verdict]
+        for verdict in (BETTER, LEVEL_WITH, "")
+    )
+    text += f" It is better than {_joined(better)}." if better else ""
+    text += f" It is not distinguishable from {_joined(level)}." if level else ""
+    text += f" No verdict with fewer than two seeds: {_joined(unknown)}." if unknown else ""
     return text
+
+
+def _joined(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _took(records: Sequence[Record]) -> str:

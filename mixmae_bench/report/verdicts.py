@@ -37,14 +37,13 @@ BASES = {
 """Notes on what a table's comparisons resample."""
 
 
-def verdict_tables(records: Iterable[Record], folders: Sequence[Path]) -> list[Table]:
-    """Return a table for every task and metric that several methods have.
+def verdict_tables(made: Sequence[Matrix], complaints: Sequence[str]) -> list[Table]:
+    """Return a table for every matrix.
 
     Args:
-        records: Records of a suite; of several records of one run, the last counts.
-        folders: Folders of the files that the records are from, which have the outcomes.
+        made: Matrices (see `results.verdicts.matrices`).
+        complaints: Messages about outcomes that cannot be used; they are notes of the last table.
     """
-    made, complaints = matrices(latest(records), folders)
     tables = [_table(matrix) for matrix in made]
     if tables and complaints:
         tables[-1].notes.append(f"Outcomes that are not used: {'; '.join(complaints)}.")
@@ -52,8 +51,14 @@ def verdict_tables(records: Iterable[Record], folders: Sequence[Path]) -> list[T
 
 
 def verdicts_markdown(records: Iterable[Record], folders: Sequence[Path], heading: str = "##") -> str:
-    """Return the tables as Markdown, each below a heading of this level; '' without any."""
-    tables = verdict_tables(records, folders)
+    """Return the verdicts on the runs of a suite as Markdown, each below a heading; '' without any.
+
+    Args:
+        records: Records of a suite; of several records of one run, the last counts.
+        folders: Folders of the files that the records are from, which have the outcomes.
+        heading: Mark of the headings.
+    """
+    tables = verdict_tables(*matrices(latest(records), folders))
     return "".join(f"\n{heading} {table.title}\n\n{markdown_body(table)}" for table in tables)
 
 

@@ -65,6 +65,7 @@ class Matrix:
         dataset: Name of its data set.
         metric: Name of the metric.
         methods: Names of the methods, best mean first.
+        means: Mean over seeds by method.
         seeds: Number of seeds by method.
         images: Number of images.
         comparisons: Comparison by pair, in the order of `methods`.
@@ -75,6 +76,7 @@ class Matrix:
     dataset: str
     metric: str
     methods: tuple[str, ...]
+    means: dict[str, float]
     seeds: dict[str, int]
     images: int
     comparisons: dict[tuple[str, str], Comparison]
@@ -137,7 +139,8 @@ def _find_outcomes(record: Record, folders: Sequence[Path], complaints: list[str
 def _matrix(task: str, dataset: str, metric: str, group: Group) -> Matrix:
     sign = 1 if metric not in METRICS or METRICS[metric].higher_is_better else -1
     means = {
-        method: np.mean([record.metrics[metric] for record, _ in runs]) for method, runs in group.items()
+        method: float(np.mean([record.metrics[metric] for record, _ in runs]))
+        for method, runs in group.items()
     }
     methods = tuple(sorted(group, key=lambda method: (-sign * means[method], method)))
     pairs = {pair: _compare(metric, *(group[method] for method in pair)) for pair in combinations(methods, 2)}
@@ -149,6 +152,7 @@ def _matrix(task: str, dataset: str, metric: str, group: Group) -> Matrix:
         dataset,
         metric,
         methods,
+        means,
         {method: len(group[method]) for method in methods},
         max(record.num_samples for runs in group.values() for record, _ in runs),
         pairs,

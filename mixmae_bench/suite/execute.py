@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mixmae_bench.compat.checkpoints import damage
@@ -140,7 +141,7 @@ def _run(job: Job) -> Record:
 
     if not is_main_process():
         return on_rank_0(lambda: None)  # returns rank 0's record; the function is called on rank 0 only
-    outcomes = hook.outcomes(runner, metrics) if runner.val_loop else None
+    outcomes = _outcomes(hook, runner, metrics) if runner.val_loop else None
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -193,7 +194,7 @@ def _run(job: Job) -> Record:
         protocol=job.plan.run.protocol,
         settings=dict(job.plan.run.settings),
         tuning_share=job.plan.run.split.share if job.plan.run.split else None,
-        **_written(job, outcomes, metrics),
+        **_written(job, outcomes),
     )
     append_record(job.records, record)
     return on_rank_0(lambda: record)
@@ -208,11 +209,27 @@ def _relative(config: Path, job: Job) -> str:
     return Path(os.path.relpath(config, job.suite_file.parent)).as_posix()
 
 
-def _written(job: Job, outcomes: Outcomes | None, metrics: dict[str, float]) -> dict[str, str]:
-    """Check the per-image outcomes against the metrics, write them, and return the record's fields."""
+def _outcomes(hook: OutcomesHook, runner: Runner, metrics: dict[str, float]) -> Outcomes | None:
+    """Return the per-image outcomes, or None, with a warning, if the metrics do not follow from them.
+
+    An evaluator may have options that the outcomes do not model. Its run is recorded all the same: the
+    training is finished.
+    """
+    try:
+        outcomes = hook.outcomes(runner, metrics)
+        if outcomes:
+            check_values(outcomes, metrics)
+    except Exception as error:
+        traceback.print_exc()
+        MMLogger.get_current_instance().warning(f"The record has no per-image outcomes: {reason(error)}")
+        return None
+    return outcomes
+
+
+def _written(job: Job, outcomes: Outcomes | None) -> dict[str, str]:
+    """Write the per-image outcomes, and return the record's fields."""
     if outcomes is None:
         return {}
-    check_values(outcomes, metrics)
     name = f"{FOLDER}/{job.plan.key}.npz"
     return {"outcomes": name, "outcomes_hash": write_outcomes(job.records.parent / name, outcomes)}
 

@@ -11,11 +11,11 @@ import pytest
 
 from mixmae_bench.cli import main
 from mixmae_bench.report.page import report, write_report
-from mixmae_bench.report.rows import make_rows
 from mixmae_bench.report.summary import duration, summary
 from mixmae_bench.results.outline import Outline
 from mixmae_bench.results.published import read_published
 from mixmae_bench.results.record import append_record, read_records
+from mixmae_bench.results.verdicts import matrices
 from mixmae_bench.suite.spec import read_suite
 
 ROOT = Path(__file__).parents[2]
@@ -136,26 +136,24 @@ def test_the_last_picture_of_a_pretraining_is_shown(suite: Outline, tmp_path: Pa
     assert "reconstruction_2.png" not in text
 
 
-def test_the_summary_says_who_is_ahead_by_how_many_standard_errors() -> None:
+def test_the_summary_says_which_methods_the_best_one_is_better_than() -> None:
     records = [r for r in read_records(DIGITS / "records.jsonl")[0] if r.task == "classification"]
-    # 80 and 82: mean 81, standard error 1; 90 and 92: 91, 1; 92 and 90.5: 91.25, 0.75.
-    values = {"scratch": (80.0, 82.0), "mixmae": (90.0, 92.0), "simmim": (92.0, 90.5)}
+    values = {"scratch": (80.0, 81.0, 80.5), "mixmae": (91.0, 92.5, 90.5), "simmim": (92.0, 91.0, 91.5)}
     chosen = [
-        replace(r, metrics={"top1": values[r.method][r.seed]}, stderr={}, seconds=60.0)
+        replace(r, metrics={"top1": values[r.method][r.seed]}, outcomes=None, seconds=60.0)
         for r in records
-        if r.method in values and r.seed < 2
+        if r.method in values
     ]
-    top1, took = summary(make_rows(chosen))
+    top1, took = summary(matrices(chosen, [])[0], chosen)
     assert top1 == (
-        "top-1: simmim has the highest value, 91.25 ± 0.75. "
-        "It is ahead of scratch (81.00 ± 1.00) by 10.25, 8.2 standard errors. "
-        "Within 2 standard errors, so within noise: mixmae (91.00 ± 1.00) by 0.25, 0.2."
+        "top-1, classification on digits: simmim has the best mean, 91.50. "
+        "It is better than scratch (80.50). It is not distinguishable from mixmae (91.33)."
     )
-    assert took.startswith("6 runs took 6 min")
-    # One seed and no error over images: no claim about noise.
-    (top1, _) = summary(make_rows([r for r in chosen if r.seed == 0]))
-    assert "Ahead, but without an error to compare with: mixmae (90.00) by 2.00" in top1
-    assert summary([]) == ["Nothing has been recorded yet."]
+    assert took.startswith("9 runs took 9 min")
+    alone = [r for r in chosen if r.seed == 0]
+    (top1, _) = summary(matrices(alone, [])[0], alone)
+    assert "No verdict with fewer than two seeds: mixmae (91.00) and scratch (80.00)." in top1
+    assert summary([], []) == ["Nothing has been recorded yet."]
 
 
 def test_durations() -> None:

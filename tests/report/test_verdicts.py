@@ -37,7 +37,7 @@ def three(folder: Path, seeds: int) -> list[Record]:
 
 
 def cells(records: list[Record], folder: Path) -> dict[tuple[str, str], str]:
-    (table,) = verdict_tables(records, [folder])
+    (table,) = verdict_tables(*matrices(records, [folder]))
     return {
         (row[0], column.removeprefix("vs ")): cell
         for row in table.rows
@@ -71,7 +71,7 @@ def test_a_cell_has_difference_interval_corrected_p_and_verdict(tmp_path: Path) 
 
 
 def test_notes_say_what_is_resampled_and_what_a_difference_of_one_needs(tmp_path: Path) -> None:
-    (table,) = verdict_tables(three(tmp_path, 3), [tmp_path])
+    (table,) = verdict_tables(*matrices(three(tmp_path, 3), [tmp_path]))
     notes = " ".join(table.notes)
     assert table.title == "Verdicts: classification on digits, top-1"
     assert "corrected for the 3 comparisons" in notes
@@ -83,7 +83,7 @@ def test_notes_say_what_is_resampled_and_what_a_difference_of_one_needs(tmp_path
 
 def test_without_outcomes_the_verdict_is_over_seeds_alone_and_says_so(tmp_path: Path) -> None:
     records = [replace(r, outcomes=None, outcomes_hash=None) for r in three(tmp_path, 3)]
-    (table,) = verdict_tables(records, [tmp_path])
+    (table,) = verdict_tables(*matrices(records, [tmp_path]))
     assert any(note.startswith("Only seeds are resampled") for note in table.notes)
     assert cells(records, tmp_path)["mixmae", "scratch"].endswith(": better")
 
@@ -100,7 +100,7 @@ def test_runs_on_other_images_are_not_paired(tmp_path: Path) -> None:
 
 def test_one_seed_has_no_verdict_but_the_error_over_images_and_mcnemars_test(tmp_path: Path) -> None:
     records = three(tmp_path, 1)[:2]
-    (table,) = verdict_tables(records, [tmp_path])
+    (table,) = verdict_tables(*matrices(records, [tmp_path]))
     pair = correct(0.8, 0), correct(0.5, 0)
     per_image = 100 * (pair[0].astype(float) - pair[1])
     cell = cells(records, tmp_path)["simmim", "scratch"]
@@ -113,7 +113,7 @@ def test_one_seed_has_no_verdict_but_the_error_over_images_and_mcnemars_test(tmp
 
 def test_one_seed_without_outcomes_has_the_difference_alone() -> None:
     records = [record("scratch", 0, box_ap=50.0), record("mixmae", 0, box_ap=52.5)]
-    (table,) = verdict_tables(records, [Path("nowhere")])
+    (table,) = verdict_tables(*matrices(records, [Path("nowhere")]))
     assert [row[1:-1] for row in table.rows] == [["", "+2.50"], ["-2.50", ""]]
     assert table.notes[0].startswith("No verdict is possible")
 
@@ -123,7 +123,7 @@ def test_outcomes_that_are_gone_or_changed_or_untrue_are_told_and_not_used(tmp_p
     (tmp_path / records[0].outcomes).unlink()
     (tmp_path / records[1].outcomes).write_bytes(b"other")
     records[2] = replace(records[2], metrics={"top1": 12.0})
-    (table,) = verdict_tables(records, [tmp_path])
+    (table,) = verdict_tables(*matrices(records, [tmp_path]))
     last = table.notes[-1]
     assert "scratch/seed0/classification: outcomes " in last
     assert "cannot be read" in last
@@ -163,5 +163,5 @@ def test_a_lower_value_is_better_where_the_catalog_says_so() -> None:
 def test_pretraining_and_lone_methods_have_no_table() -> None:
     alone = [record("mixmae", seed, top1=80.0 + seed) for seed in range(3)]
     losses = [record(method, 0, loss=0.5) for method in ("mixmae", "simmim")]
-    assert verdict_tables([*alone, *losses], []) == []
+    assert verdict_tables(*matrices([*alone, *losses], [])) == []
     assert verdicts_markdown([], []) == ""

@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mixmae_bench.errors import UserError
-from mixmae_bench.suite.execute import _metrics
+from mixmae_bench.results.outcomes import Classified, make_outcomes
+from mixmae_bench.suite.execute import _metrics, _outcomes
 
 
 def metrics_of(**returned: float) -> dict[str, float]:
@@ -30,3 +32,11 @@ def test_an_evaluator_without_any_metric_of_the_catalog_is_an_error_that_names_w
         metrics_of(single__recall=50.0)
     with pytest.raises(UserError, match="it returned none"):
         metrics_of()
+
+
+def test_outcomes_that_do_not_give_the_evaluators_metrics_are_left_out_and_the_training_is_not_lost() -> None:
+    half = make_outcomes(["a", "b"], {"top1": Classified(np.array([True, False]), np.zeros(2, np.float32))})
+    hook = SimpleNamespace(outcomes=lambda runner, metrics: half)
+    assert _outcomes(hook, None, {"top1": 50.0}) is half
+    assert _outcomes(hook, None, {"top1": 80.0}) is None
+    assert _outcomes(SimpleNamespace(), None, {"top1": 50.0}) is None
