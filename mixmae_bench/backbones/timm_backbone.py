@@ -33,7 +33,7 @@ class TimmMaps(Backbone):
         taken: Indices of timm's intermediate features that the maps are made of.
         last_normed: Whether timm's model has a norm for the last intermediate feature.
         frozen_stages: See `timm_backbone`.
-        depths: Depths of all parameters, and the depth of the head.
+        depths: Depths of all parameters, and the depth of the head; None until they are asked for.
         order: Names of the parameters in forward order; empty on the meta device.
     """
 
@@ -44,7 +44,7 @@ class TimmMaps(Backbone):
     taken: list[int]
     last_normed: bool
     frozen_stages: int
-    depths: tuple[dict[str, int], int]
+    depths: tuple[dict[str, int], int] | None
     order: list[str]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -94,8 +94,9 @@ class TimmMaps(Backbone):
         return adapt(self, self.timm_class, state, own)
 
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        if self.depths is None:
+            self.depths = _depths(self)
         depths, head = self.depths
-        check_order(depths, self.order, self.timm_name)
         return depths.get(param_name.removeprefix(prefix), head), head + 1
 
     def train(self, mode: bool = True) -> "TimmMaps":
@@ -156,7 +157,7 @@ def timm_backbone(
     _set_outputs(built, out_indices)
     if with_cp:
         use_checkpointing(built, model)
-    _set_depths(built)
+    _set_order(built)
     _freeze(built)
     return built
 
@@ -209,12 +210,23 @@ def _add_out_norms(model: TimmMaps, plain: bool) -> None:
             model.out_norms[str(i)] = LayerNorm2d(model.out_channels[stage])
 
 
-def _set_depths(model: TimmMaps) -> None:
-    """Set the layer depths and the forward order, and freeze parameters that are not used."""
+def _depths(model: TimmMaps) -> tuple[dict[str, int], int]:
+    """Return the depth of every parameter, and that of the head.
+
+    Raises:
+        UserError: If timm does not group the layers of the model, or not in forward order.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    depths, head = layer_depths(model, (name for name in names if not name.startswith(ADDED)))
+    depths |= {name: head for name in names if name.startswith(ADDED)}
+    check_order(depths, model.order, model.timm_name)
+    return depths, head
+
+
+def _set_order(model: TimmMaps) -> None:
+    """Set the forward order of the parameters, and freeze those that are not used."""
     named = dict(model.named_parameters())
-    depths, head = layer_depths(model, (name for name in named if not name.startswith(ADDED)))
-    model.depths = {**depths, **{name: head for name in named if name.startswith(ADDED)}}, head
-    model.order = []
+    model.order, model.depths = [], None
     if next(iter(named.values())).is_meta:
         return  # nothing is computed there
     log_sizes(model.timm_name, model.only_size, max(model.out_strides))

@@ -38,8 +38,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg: The options above.
 
     Raises:
-        UserError: If an option is unknown or has an invalid value, the backbone has no `get_layer_depth`, a
-            rate below 1 affects no parameter, or a name in `no_decay` matches no trained parameter.
+        UserError: If an option is unknown or has an invalid value, or a name in `no_decay` matches no trained
+            parameter; with a rate below 1, if the backbone has no `get_layer_depth`, or no parameter is
+            affected.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -95,6 +96,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def _scales(self, model: nn.Module, trained: dict[str, nn.Parameter]) -> dict[str, float]:
         """Return the lr scale of every trained parameter."""
         rate, head_decays = self.paramwise_cfg["layer_decay_rate"], self.paramwise_cfg["head_decays"]
+        if rate == 1:
+            return dict.fromkeys(trained, 1.0)
         backbone = getattr(model, "backbone", None)
         if not hasattr(backbone, "get_layer_depth"):
             raise UserError(
@@ -108,7 +111,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 below_head[name] = num_depths - 1 - depth
             else:
                 below_head[name] = int(head_decays)
-        if rate < 1 and not any(n and name.startswith("backbone.") for name, n in below_head.items()):
+        if not any(n and name.startswith("backbone.") for name, n in below_head.items()):
             raise UserError(
                 f"paramwise_cfg.layer_decay_rate is {rate}, but {type(backbone).__name__} has no trained "
                 "parameter below the head's depth; remove the rate or train the backbone"

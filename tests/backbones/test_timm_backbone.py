@@ -205,6 +205,17 @@ def test_depths_that_decrease_in_forward_order_are_refused(monkeypatch: pytest.M
         build(VIT).get_layer_depth("norm.weight")
 
 
+@pytest.mark.parametrize("name", ["poolformer_s12", "rdnet_tiny"])
+def test_a_family_that_timm_does_not_group_is_refused_only_where_groups_are_needed(name: str) -> None:
+    cfg = dict(type="mixmae_bench.TimmBackbone", model=name)
+    with pytest.raises(UserError, match=rf"{name} does not group its stages \(.*; set frozen_stages -1"):
+        MODELS.build({**cfg, "frozen_stages": 0})
+    backbone = MODELS.build(cfg)
+    if name == "poolformer_s12":
+        with pytest.raises(UserError, match=r"does not group its layers \(.*; set layer_decay_rate 1\.0"):
+            backbone.get_layer_depth("stem.conv.weight")
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

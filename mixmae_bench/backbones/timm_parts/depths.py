@@ -21,12 +21,22 @@ def layer_depths(model: nn.Module, names: Iterable[str], coarse: bool = False) -
     Parameters that the matcher does not match have the depth of the head, as in timm's optimisers.
 
     Args:
-        model: A timm model.
+        model: A timm backbone.
         names: Names of its parameters.
         coarse: Whether depths count stages instead of blocks.
+
+    Raises:
+        UserError: If the model has no usable `group_matcher`.
     """
     named = chain(((name, None) for name in names), [(HEAD, None)])
-    depths = group_with_matcher(named, model.group_matcher(coarse=coarse), reverse=True)
+    try:
+        depths = group_with_matcher(named, model.group_matcher(coarse=coarse), reverse=True)
+    except Exception as error:  # each family of timm has its own code
+        part, remedy = ("stages", "frozen_stages -1") if coarse else ("layers", "layer_decay_rate 1.0")
+        raise UserError(
+            f"timm's {model.timm_name} does not group its {part} ({type(error).__name__}: {error}); "
+            f"set {remedy}"
+        ) from error
     return depths, depths.pop(HEAD)
 
 
