@@ -12,7 +12,7 @@ from mixmae_bench.results.record import read_records
 
 PAGE = read_page("add-a-method.md")
 SHORTENED = {
-    "pretrain/mixmae_mixmae-swin-small_1xb64-20e_digits.py": "pretraining.py",
+    "pretrain/mixmae_mixmae-swin-small_1xb32-12e_digits.py": "pretraining.py",
     "classification/mixmae-swin-small_1xb50-40e_digits.py": "classification.py",
 }
 

@@ -8,7 +8,7 @@ from mixmae_bench.cost.models import load_call
 from mixmae_bench.cost.samples import mmdet_samples
 from mixmae_bench.engine.boxes import keep_boxes_float32
 
-DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-32e_digits"
+DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-24e_digits"
 
 
 def proposals_and_loss(keep: bool) -> tuple[InstanceData, torch.Tensor]:

@@ -12,7 +12,7 @@ from mixmae_bench.results.curves import FILE, TOLERANCE, WIDER, Curve, bands, cu
 from mixmae_bench.results.record import Record, append_record, read_records
 
 DIGITS = Path(__file__).parents[1] / "results/measured/digits/records.jsonl"
-CONFIG = "mixmae_mixmae-swin-small_1xb64-20e_digits"
+CONFIG = "mixmae_mixmae-swin-small_1xb32-12e_digits"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mixmae_bench.methods.method import Method
 
 SMOKE = Path(__file__).with_name("smoke")
 PRETRAIN = Path(__file__).parents[1] / "configs" / "pretrain"
-CONFIGS = [f"{method}_mixmae-swin-small_1xb64-20e_digits.py" for method in ("mixmae", "simmim", "um-mae")]
+CONFIGS = [f"{method}_mixmae-swin-small_1xb32-12e_digits.py" for method in ("mixmae", "simmim", "um-mae")]
 
 
 def step(model: Method, images: Tensor, mask: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

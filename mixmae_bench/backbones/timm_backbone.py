@@ -33,7 +33,7 @@ class TimmMaps(Backbone):
         taken: Indices of timm's intermediate features that the maps are made of.
         last_normed: Whether timm's model has a norm for the last intermediate feature.
         frozen_stages: See `timm_backbone`.
-        depths: Depths of all parameters, and the depth of the head.
+        depths: Depths of all parameters, and the depth of the head; None until they are asked for.
         order: Names of the parameters in forward order; empty on the meta device.
     """
 
@@ -44,7 +44,7 @@ class TimmMaps(Backbone):
     taken: list[int]
     last_normed: bool
     frozen_stages: int
-    depths: tuple[dict[str, int], int]
+    depths: tuple[dict[str, int], int] | None
     order: list[str]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -1,6 +1,8 @@
 """Scenes for the benchmark's four tasks, painted from scikit-learn's 1797 real handwritten digits.
 
 All data is generated from the digits that ship with scikit-learn, so nothing is downloaded.
+Every scene shows one digit on a random background, so pretraining serves all tasks alike.
+Labelled and validation scenes have as many digits of each class.
 The sets model few labels and many unlabelled images: labelled training scenes show a small
 subset of the training digits, pretraining scenes show all of them.
 The source digits are split before any scene is painted: no validation digit occurs in a
@@ -10,11 +12,11 @@ writer may occur in both splits.)
 The folder has the layouts that mmpretrain, mmdet and mmseg read (`NNNNN` counts from 00000):
 
     splits.json                                            source digits per split, used per set
-    pretrain/NNNNN.png                                     32x32, one digit, no labels
-    classification/{train,val}/{0..9}/NNNNN.png            32x32, one digit, folder = label
-    detection/{train2017,val2017}/NNNNN.png                64x64, one to four digits
+    pretrain/NNNNN.png                                     32x32 like all images; no labels
+    classification/{train,val}/{0..9}/NNNNN.png            folder = label
+    detection/{train2017,val2017}/NNNNN.png
     detection/annotations/instances_{train,val}2017.json   COCO boxes and polygons
-    segmentation/images/{training,validation}/NNNNN.png    64x64 (ADE20K has .jpg: set img_suffix)
+    segmentation/images/{training,validation}/NNNNN.png    ADE20K has .jpg: set img_suffix
     segmentation/annotations/{training,validation}/NNNNN.png   uint8 labels, see `SEG_CLASSES`
 """
 
@@ -23,7 +25,6 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +37,7 @@ from PIL import Image
 from mixmae_bench.system.files import cache_folder
 
 # Increase with every change of the generated data; the cache folder has the version in its name.
-VERSION = 2
+VERSION = 3
 
 EMBEDDED = "data/digits"
 """Placeholder for the embedded digits in configs; `find_data` replaces it by the cache folder."""
@@ -45,10 +46,7 @@ CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 # Stored as 1..11, for mmseg's `reduce_zero_label=True`. ADE20K's 0 (other, ignored) never occurs.
 SEG_CLASSES = ("background", *CLASSES)
 
-SMALL_SIDE, SMALL_SIZES = 32, (22, 32)  # px: scene side; a digit's longer side, both ends included
-LARGE_SIDE, LARGE_SIZES, MAX_DIGITS = 64, (18, 32), 4
-MAX_OVERLAP = 0.1  # of the smaller of two boxes
-PLACEMENT_TRIES = 50
+SIDE, SIZES = 32, (22, 32)  # px: scene side; a digit's longer side, both ends included
 GROUND_CELL = 8  # px between the random colours of a background
 GROUND_TOP, GROUND_SPREAD = 0.5, 0.12  # brightest mean colour of a background, and its standard deviation
 TINT_BOTTOM = 0.5  # darkest channel of a digit: digits are lighter than the background
@@ -203,8 +201,7 @@ def _split(labels: NDArray[np.int_], config: DigitsConfig) -> dict[str, NDArray[
 def _write_pretrain(folder: Path, painter: "_Painter", count: int) -> None:
     folder.mkdir(parents=True)
     for number in range(count):
-        scene = painter.paint(SMALL_SIDE, [painter.any_label()], SMALL_SIZES)
-        _save(folder / f"{number:05d}.png", scene.image)
+        _save(folder / f"{number:05d}.png", painter.paint(painter.any_label()).image)
 
 
 def _write_classification(folder: Path, painter: "_Painter", count: int) -> None:
@@ -212,8 +209,7 @@ def _write_classification(folder: Path, painter: "_Painter", count: int) -> None
         (folder / name).mkdir(parents=True)
     for number in range(count):
         label = number % len(CLASSES)
-        scene = painter.paint(SMALL_SIDE, [label], SMALL_SIZES)
-        _save(folder / CLASSES[label] / f"{number:05d}.png", scene.image)
+        _save(folder / CLASSES[label] / f"{number:05d}.png", painter.paint(label).image)
 
 
 def _write_detection(folder: Path, painter: "_Painter", count: int) -> None:
@@ -222,23 +218,21 @@ def _write_detection(folder: Path, painter: "_Painter", count: int) -> None:
     images, annotations = [], []
     for number in range(count):
         name = f"{number:05d}.png"
-        scene = painter.paint_many()
+        scene = painter.paint(number % len(CLASSES))
         _save(folder / name, scene.image)
-        images.append({"id": number + 1, "file_name": name, "width": LARGE_SIDE, "height": LARGE_SIDE})
-        for digit, label in enumerate(scene.labels):
-            mask = scene.owner == digit
-            annotations.append(
-                {
-                    # From 1: pycocotools reads a match with annotation 0 as no match.
-                    "id": len(annotations) + 1,
-                    "image_id": number + 1,
-                    "category_id": label + 1,
-                    "bbox": _box(mask),
-                    "area": int(mask.sum()),
-                    "segmentation": _polygons(mask),
-                    "iscrowd": 0,
-                }
-            )
+        images.append({"id": number + 1, "file_name": name, "width": SIDE, "height": SIDE})
+        annotations.append(
+            {
+                # From 1: pycocotools reads a match with annotation 0 as no match.
+                "id": number + 1,
+                "image_id": number + 1,
+                "category_id": scene.label + 1,
+                "bbox": _box(scene.mask),
+                "area": int(scene.mask.sum()),
+                "segmentation": _polygons(scene.mask),
+                "iscrowd": 0,
+            }
+        )
     coco = {
         "info": {"description": "handwritten digits, mixmae_bench"},
         "images": images,
@@ -256,11 +250,10 @@ def _write_segmentation(folder: Path, painter: "_Painter", count: int) -> None:
     folder.mkdir(parents=True)
     label_folder.mkdir(parents=True)
     for number in range(count):
-        scene = painter.paint_many()
-        # `owner` is -1 on the background: entry -1 is the last one. Digit d is stored as d + 2.
-        stored = np.array([label + 2 for label in scene.labels] + [1], dtype=np.uint8)
+        scene = painter.paint(number % len(CLASSES))
+        stored = np.where(scene.mask, scene.label + 2, 1).astype(np.uint8)
         _save(folder / f"{number:05d}.png", scene.image)
-        _save(label_folder / f"{number:05d}.png", stored[scene.owner])
+        _save(label_folder / f"{number:05d}.png", stored)
 
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -300,13 +293,12 @@ def _polygons(mask: NDArray[np.bool_]) -> list[list[float]]:
 class _Scene:
     """A painted scene.
 
-    image: (H, W, 3) uint8 RGB. owner: (H, W) int, index of the digit at the pixel, -1 for background.
-    labels: class of each digit, 0..9.
+    image: (H, W, 3) uint8 RGB. mask: (H, W), the digit's pixels. label: its class, 0..9.
     """
 
     image: NDArray[np.uint8]
-    owner: NDArray[np.int_]
-    labels: list[int]
+    mask: NDArray[np.bool_]
+    label: int
 
 
 class _Painter:
@@ -330,54 +322,29 @@ class _Painter:
         """Return a random class, 0..9."""
         return int(self._rng.integers(len(CLASSES)))
 
-    def paint_many(self) -> _Scene:
-        """Paint a scene for detection or segmentation."""
-        count = self._rng.integers(1, MAX_DIGITS, endpoint=True)
-        return self.paint(LARGE_SIDE, [self.any_label() for _ in range(count)], LARGE_SIZES)
-
-    def paint(self, side: int, labels: Sequence[int], sizes: tuple[int, int]) -> _Scene:
-        """Paint a (side, side) px scene; a digit without a free place is left out."""
-        cells = side // GROUND_CELL
+    def paint(self, label: int) -> _Scene:
+        """Paint a (SIDE, SIDE) px scene with a digit of the class."""
+        cells = SIDE // GROUND_CELL
         ground = GROUND_TOP * self._rng.random(3) + GROUND_SPREAD * self._rng.standard_normal(
             (cells, cells, 3)
         )
-        image = np.clip(cv2.resize(ground, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
-        owner = np.full((side, side), -1)
-        boxes: list[tuple[int, int, int, int]] = []
-        kept = []
-        for label in labels:
-            index = self._draw(label)
-            alpha = _ink(self._images[index], self._rng.integers(*sizes, endpoint=True))
-            place = self._free_place(side, alpha.shape, boxes)
-            if place is None:
-                continue
-            x, y, width, height = place
-            region = (slice(y, y + height), slice(x, x + width))
-            tint = self._tint(image[region][alpha > 0.5])
-            image[region] += alpha[..., None] * (tint - image[region])
-            owner[region][alpha > 0.5] = len(kept)
-            boxes.append(place)
-            kept.append(label)
-            self.used.add(index)
-        return _Scene(np.round(image * 255).astype(np.uint8), owner, kept)
+        image = np.clip(cv2.resize(ground, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), 0, 1)
+        index = self._draw(label)
+        self.used.add(index)
+        alpha = _ink(self._images[index], self._rng.integers(*SIZES, endpoint=True))
+        y, x = (int(self._rng.integers(SIDE - extent, endpoint=True)) for extent in alpha.shape)
+        region = (slice(y, y + alpha.shape[0]), slice(x, x + alpha.shape[1]))
+        tint = self._tint(image[region][alpha > 0.5])
+        image[region] += alpha[..., None] * (tint - image[region])
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[region] = alpha > 0.5
+        return _Scene(np.round(image * 255).astype(np.uint8), mask, label)
 
     def _draw(self, label: int) -> int:
         """Return the next source digit of a class; digits repeat only after all have been used."""
         if not self._waiting[label]:
             self._waiting[label] = self._rng.permutation(self._by_class[label]).tolist()
         return self._waiting[label].pop()
-
-    def _free_place(
-        self, side: int, shape: tuple[int, ...], boxes: Sequence[tuple[int, int, int, int]]
-    ) -> tuple[int, int, int, int] | None:
-        """Return a random box (x, y, width, height) that overlaps others by at most MAX_OVERLAP, or None."""
-        height, width = shape
-        for _ in range(PLACEMENT_TRIES):
-            x = int(self._rng.integers(side - width, endpoint=True))
-            y = int(self._rng.integers(side - height, endpoint=True))
-            if all(_overlap((x, y, width, height), box) <= MAX_OVERLAP for box in boxes):
-                return x, y, width, height
-        return None
 
     def _tint(self, ground: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a random colour (3,) that stands out from all of the (N, 3) background pixels."""
@@ -396,10 +363,3 @@ def _ink(source: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     scale = size / max(width, height)
     shape = (round(width * scale), round(height * scale))
     return cv2.resize(large[y : y + height, x : x + width], shape, interpolation=cv2.INTER_AREA)
-
-
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """Return the fraction of the smaller box (x, y, width, height) that the other one covers."""
-    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    return max(wide, 0) * max(high, 0) / min(one[2] * one[3], other[2] * other[3])

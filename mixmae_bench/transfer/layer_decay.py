@@ -38,8 +38,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg: The options above.
 
     Raises:
-        UserError: If an option is unknown or has an invalid value, a name in `no_decay` matches no trained
-            parameter, or, with a rate below 1, the backbone has no `get_layer_depth` or no parameter is affected.
+        UserError: If an option is unknown or has an invalid value, or a name in `no_decay` matches no trained
+            parameter; with a rate below 1, if the backbone has no `get_layer_depth`, or no parameter is
+            affected.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:

@@ -58,8 +58,8 @@ def setting(model: str, **changes: object) -> Setting:
     return Setting(**{**settings, **changes})
 
 
-DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-32e_digits"
-SEGMENTOR = "upernet_mixmae-swin-small_1xb8-50e_digits"
+DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-24e_digits"
+SEGMENTOR = "upernet_mixmae-swin-small_1xb8-40e_digits"
 
 
 @pytest.mark.parametrize("model", ["mixmae.py", "classifier.py", "timm:resnet10t", DETECTOR, SEGMENTOR])

@@ -110,9 +110,9 @@ def test_labelled_scenes_show_few_digits_and_unlabelled_ones_all_of_training(tmp
     config = DigitsConfig(**{**vars(SMALL), "pretrain": 1400, "segmentation_train": 300})
     record = json.loads((build_digits(tmp_path, config) / "splits.json").read_text())
     sources, used = record["sources"], record["used"]
-    # A digit that finds no free place in its scene is missing until all others have been used.
-    assert len(used["pretrain"]) > 0.95 * len(sources["train"])
-    assert len(used["segmentation/images/training"]) > 0.95 * len(sources["labelled"])
+    # Classes are random, so the digits of a class that is drawn rarely are not all used yet.
+    assert len(used["pretrain"]) > 0.9 * len(sources["train"])
+    assert len(used["segmentation/images/training"]) > 0.9 * len(sources["labelled"])
     splits = {
         "pretrain": "train",
         **dict.fromkeys(
@@ -132,8 +132,8 @@ def test_scenes_show_digits_of_their_own_split_only(
 ) -> None:
     """Turn one split's source digits upside down: only the images of its sets change.
 
-    Every labelled or validation scene shows digits of its split only, so all of them change. A pretraining
-    scene may show labelled digits, unlabelled ones, or both.
+    Every labelled or validation scene shows a digit of its split, so all of them change. A pretraining scene
+    may show a labelled digit or an unlabelled one.
     """
     source = LOAD_DIGITS()
     indices = json.loads((folder / "splits.json").read_text())["sources"]
@@ -155,21 +155,19 @@ def test_coco_boxes_and_polygons_fit_the_ink(folder: Path, split: str) -> None:
     data = coco(folder, split)
     assert [data.cats[number]["name"] for number in sorted(data.cats)] == list(CLASSES)
     assert {note["category_id"] for note in data.anns.values()} == set(data.cats)
-    masks, labels, touching = [], [], []
+    masks, labels = [], []
     for image_id, entry in data.imgs.items():
         image = read(folder / f"detection/{split}2017" / entry["file_name"])
-        assert image.shape == (entry["height"], entry["width"], 3) == (64, 64, 3)
+        assert image.shape == (entry["height"], entry["width"], 3) == (32, 32, 3)
         notes = data.loadAnns(data.getAnnIds([image_id]))
-        assert 1 <= len(notes) <= 4
-        together = np.zeros((64, 64), int)
+        assert len(notes) == 1
         for note in notes:
             assert all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in note["segmentation"])
             mask = data.annToMask(note).astype(bool)
-            together += mask
             x, y, width, height = note["bbox"]
             assert min(x, y) >= 0
-            assert max(x + width, y + height) <= 64
-            assert 15 <= max(width, height) <= 32
+            assert max(x + width, y + height) <= 32
+            assert 18 <= max(width, height) <= 32
             points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in note["segmentation"]])
             extent = np.array([*points.min(axis=0), *points.max(axis=0)])
             assert np.abs(extent - [x, y, x + width, y + height]).max() < 1
@@ -179,9 +177,6 @@ def test_coco_boxes_and_polygons_fit_the_ink(folder: Path, split: str) -> None:
             assert (ink & mask).sum() / (ink | mask).sum() > 0.8
             masks.append(mask)
             labels.append(note["category_id"] - 1)
-        assert together.max() == 1
-        touching += [digits._overlap(a["bbox"], b["bbox"]) for a in notes for b in notes if a["id"] < b["id"]]
-    assert max(touching) <= 0.1
     assert share_recognised(masks, labels) > 0.9
 
 
@@ -199,22 +194,21 @@ def test_segmentation_labels_fit_the_ink(folder: Path) -> None:
     for split in ("training", "validation"):
         for path in sorted((folder / "segmentation/images" / split).iterdir()):
             image, stored = read(path), read(folder / "segmentation/annotations" / split / path.name)
-            assert image.shape == (64, 64, 3)
-            assert stored.shape == (64, 64)
+            assert image.shape == (32, 32, 3)
+            assert stored.shape == (32, 32)
             assert stored.dtype == np.uint8
             seen |= set(np.unique(stored))
             luma = image @ digits.LUMA / 255
             for label in set(np.unique(stored)) - {1}:
                 ink = (stored == label).astype(np.uint8)
-                # Background 2 to 4 px from the ink: neither its blurred edge nor another digit.
+                # Background 2 to 4 px from the ink, without its blurred edge.
                 near = cv2.dilate(ink, np.ones((9, 9))) - cv2.dilate(ink, np.ones((3, 3)))
                 ground = luma[(near > 0) & (stored == 1)]
                 assert abs(np.median(luma[ink > 0]) - np.median(ground)) > 0.1
                 masks.append(ink)
                 labels.append(label - 2)
     assert seen == set(range(1, 1 + len(SEG_CLASSES)))
-    # Two digits of one class in a scene make one mask here, so a few cannot be recognised.
-    assert share_recognised(masks, labels) > 0.8
+    assert share_recognised(masks, labels) > 0.9
 
 
 def test_classification_folders_hold_their_digit(folder: Path) -> None:

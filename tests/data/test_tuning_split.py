@@ -28,8 +28,8 @@ from mixmae_bench.errors import UserError
 
 DIGITS = {
     "classification": "mixmae-swin-small_1xb50-40e_digits",
-    "detection": "mask-rcnn_mixmae-swin-small_1xb8-32e_digits",
-    "segmentation": "upernet_mixmae-swin-small_1xb8-50e_digits",
+    "detection": "mask-rcnn_mixmae-swin-small_1xb8-24e_digits",
+    "segmentation": "upernet_mixmae-swin-small_1xb8-40e_digits",
 }
 SHARE = 0.2
 

@@ -1,6 +1,6 @@
 """The digits suite's detection, cut to seconds."""
 
-_base_ = "../../configs/detection/mask-rcnn_mixmae-swin-small_1xb8-32e_digits.py"
+_base_ = "../../configs/detection/mask-rcnn_mixmae-swin-small_1xb8-24e_digits.py"
 
 train_dataloader = dict(batch_size=8, dataset=dict(indices=16))
 param_scheduler = []

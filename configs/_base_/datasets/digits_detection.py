@@ -1,4 +1,4 @@
-"""Embedded digits, detection: 100 training and 200 validation scenes of 64 px, COCO layout."""
+"""Embedded digits, detection: 100 training and 200 validation scenes of 32 px, COCO layout."""
 
 metainfo = dict(classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"))
 train_dataloader = dict(
@@ -32,7 +32,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type="LoadImageFromFile"),
-            dict(type="Resize", scale=(64, 64), keep_ratio=True),
+            dict(type="Resize", scale=(32, 32), keep_ratio=True),
             dict(
                 type="PackDetInputs",
                 meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),

@@ -4,7 +4,7 @@ data_preprocessor = dict(
     type="ClsDataPreprocessor", mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], to_rgb=True
 )
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=0,
     drop_last=True,
     sampler=dict(type="DefaultSampler", shuffle=True),

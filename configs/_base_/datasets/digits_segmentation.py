@@ -1,4 +1,4 @@
-"""Embedded digits, segmentation: 100 training and 200 validation scenes of 64 px, ADE20K layout."""
+"""Embedded digits, segmentation: 100 training and 200 validation scenes of 32 px, ADE20K layout."""
 
 metainfo = dict(classes=("background", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"))
 train_dataloader = dict(

@@ -1,7 +1,7 @@
 """Mask R-CNN with FPN on the embedded digits; not published.
 
-mmdet's own Mask R-CNN, narrowed to 64 channels (256 in the box head), with anchors and sampling for 64-px
-scenes: anchors of 16, 32 and 64 px, few proposals, masks of 14 px. It trains in float32, because mmdet rounds
+mmdet's own Mask R-CNN, narrowed to 64 channels (256 in the box head), with anchors and sampling for 32-px
+scenes: anchors of 16 and 32 px, few proposals, masks of 14 px. It trains in float32, because mmdet rounds
 boxes to the data type of the features.
 """
 
@@ -23,11 +23,11 @@ model = dict(
         drop_path_rate=0.1,
         out_indices=(0, 1),
     ),
-    neck=dict(in_channels=[64, 128], out_channels=64, num_outs=3),
+    neck=dict(in_channels=[64, 128], out_channels=64, num_outs=2),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
-        anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16]),
+        anchor_generator=dict(scales=[4], ratios=[0.5, 1.0, 2.0], strides=[4, 8]),
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8], finest_scale=16),
@@ -46,6 +46,6 @@ model = dict(
 )
 optim_wrapper = dict(type="OptimWrapper")
 param_scheduler = _base_.param_scheduler
-param_scheduler[1].update(end=32)
-train_cfg = dict(max_epochs=32, val_interval=32)
+param_scheduler[1].update(end=24)
+train_cfg = dict(max_epochs=24, val_interval=24)
 auto_scale_lr = dict(base_batch_size=8)

@@ -6,7 +6,7 @@ as the encoder's last stride, 8 px, so a 32-px scene has 4 x 4 of them.
 
 _base_ = [
     "../_base_/datasets/digits_pretrain.py",
-    "../_base_/schedules/digits_pretrain_20e.py",
+    "../_base_/schedules/digits_pretrain_12e.py",
     "../_base_/digits_runtime.py",
 ]
 

@@ -6,7 +6,7 @@ the encoder's last stride: 8 px here, 32 px there. The decoder is SimMIM's linea
 
 _base_ = [
     "../_base_/datasets/digits_pretrain.py",
-    "../_base_/schedules/digits_pretrain_20e.py",
+    "../_base_/schedules/digits_pretrain_12e.py",
     "../_base_/digits_runtime.py",
 ]
 
