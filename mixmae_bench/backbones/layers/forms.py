@@ -22,6 +22,7 @@ VARIABLE = "MIXMAE_BENCH_ATTENTION"
 FORMS = ("auto", "plain", "kernel", "segments")
 
 _forced: str | None = None
+_used: set[str] | None = None
 _whole_windows = False
 
 
@@ -59,6 +60,24 @@ def chosen_form(device: torch.device, kernel_wins: bool = False) -> str:
     if device.type in ("cpu", "meta"):
         return "segments"
     return "kernel" if kernel_wins else "plain"
+
+
+@contextmanager
+def forms_used() -> Iterator[set[str]]:
+    """Yield a set to which the forms are added that window attention uses inside this context."""
+    global _used
+    before, _used = _used, set()
+    try:
+        yield _used
+    finally:
+        _used = before
+
+
+def use(form: str) -> str:
+    """Return the form, and add it to the set of `forms_used`."""
+    if _used is not None:
+        _used.add(form)
+    return form
 
 
 def _checked(form: str, source: str) -> str:

@@ -25,7 +25,7 @@ from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.dense_attention import window_attention
 from mixmae_bench.backbones.layers.dense_windows import DenseWindows, dense_windows, outside_modes
 from mixmae_bench.backbones.layers.formats import compute_dtype
-from mixmae_bench.backbones.layers.forms import chosen_form, windows_are_whole
+from mixmae_bench.backbones.layers.forms import chosen_form, use, windows_are_whole
 from mixmae_bench.backbones.layers.packed_windows import Packed, packed_windows
 from mixmae_bench.backbones.layers.tracing import is_traced, map_size
 from mixmae_bench.backbones.layers.window_kernel import kernel_wins
@@ -236,7 +236,7 @@ def _form(blocks: Sequence[nn.Module], maps: Tensor) -> str:
     attn = blocks[0].attn
     slots = math.prod(min(side, attn.window_size) for side in map_size(maps))
     head_dim = maps.shape[-1] // attn.num_heads
-    return chosen_form(maps.device, kernel_wins(maps.device, head_dim, slots, compute_dtype(maps)))
+    return use(chosen_form(maps.device, kernel_wins(maps.device, head_dim, slots, compute_dtype(maps))))
 
 
 def _run_in_segments(
