@@ -176,6 +176,16 @@ def test_the_command_says_for_every_case_in_which_form_window_attention_was_comp
     assert "mixmae_ft_a        window attention was computed as plain\n" in capsys.readouterr().out
 
 
+def test_the_command_compiles_every_block_if_it_is_told_to(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    assert main(["verify", str(REFERENCE), "--only", "mixmae_ft_a", "--compile"]) == 0
+    assert compiled == ["Block"] * 6
+    assert "1 of 1 cases pass" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -15,7 +15,7 @@ from mixmae_bench.verify.checks import check_case, not_compared
 from mixmae_bench.verify.groups import check_groups
 
 
-def verify(folder: Path, device: str, only: str, console: Console) -> int:
+def verify(folder: Path, device: str, only: str, compiled: bool, console: Console) -> int:
     """Check all cases of a folder with names that match the pattern `only`; return the number of failures.
 
     Raises:
@@ -27,17 +27,17 @@ def verify(folder: Path, device: str, only: str, console: Console) -> int:
     if not cases:
         raise UserError(f"no case of {folder} matches --only '{only}'")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    failed = sum(not _verify_case(case, device, console) for case in cases)
+    failed = sum(not _verify_case(case, device, compiled, console) for case in cases)
     console.print(f"{len(cases) - failed} of {len(cases)} cases pass on {device}")
     return failed
 
 
-def _verify_case(case: Case, device: str, console: Console) -> bool:
+def _verify_case(case: Case, device: str, compiled: bool, console: Console) -> bool:
     """Check one case and print a row per check; errors are printed as a row as well."""
     good, compared = True, set()
     try:
         with forms_used() as forms:
-            for check in chain(check_case(case, device), check_groups(case)):
+            for check in chain(check_case(case, device, compiled), check_groups(case)):
                 good &= check.passed
                 compared.add(check.tensor.split(" ")[0])
                 numbers = f"{check.error:9.2e} (at most {check.tolerance:.2e})"
