@@ -31,8 +31,7 @@ def main(args: argparse.Namespace) -> int:
 
     own = None if Path(args.run).is_dir() else _recorded(args.run)
     training = read_training(Path(args.run)) if own is None else training_of(own)
-    records = [r for r in _references(args.reference) if r != own]
-    references = references_of(training, records, args.reference)
+    references = references_of(training, _references(args.reference), args.reference)
     found = compare(training, references)
     seeds = ", ".join(str(r.seed) for r in references)
     print(f"{training.name or args.run}: config {training.config}, reference runs of seeds {seeds}")

@@ -8,9 +8,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("folder", type=Path, help="folder with a manifest.json, such as tests/reference")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
-    parser.add_argument(
-        "--compile", action="store_true", help="compile the transformer blocks"
-    )
+    parser.add_argument("--compile", action="store_true", help="compile the transformer blocks")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
 
 
