@@ -17,7 +17,13 @@ from mixmae_bench.compat import openmmlab
 from mixmae_bench.datasets.digits import EMBEDDED, build_digits
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.channels import fill_channels
-from mixmae_bench.engine.old_names import KEYS, with_new_names, with_old_names
+from mixmae_bench.engine.old_names import (
+    KEYS,
+    SETTINGS,
+    settings_renamed,
+    with_new_names,
+    with_old_names,
+)
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
 from mixmae_bench.system.shipped import find_config
@@ -47,12 +53,15 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
 
 def _with_new_names(cfg: Config) -> Config:
     """Rename outdated keys to their current names, with one message per process and key."""
-    content, old = with_new_names(cfg._cfg_dict.to_dict())
+    content, old_settings = settings_renamed(cfg._cfg_dict.to_dict())
+    content, old = with_new_names(content)
+    old |= old_settings
     if not old:
         return cfg
     for name in sorted(old - _told):
         print(
-            f"config {cfg.filename}: '{name}' has been renamed to '{KEYS[name]}'; both work", file=sys.stderr
+            f"config {cfg.filename}: '{name}' has been renamed to '{(KEYS | SETTINGS)[name]}'; both work",
+            file=sys.stderr,
         )
     _told.update(old)
     return Config(content, filename=cfg.filename)
