@@ -7,6 +7,7 @@ from mixmae_bench.cli.exits import exits_on_user_error
 
 COMMANDS = (
     "run",
+    "finetune",
     "tune",
     "status",
     "clean",

@@ -19,6 +19,11 @@ def is_source(checkpoint: object) -> bool:
     return isinstance(checkpoint, str) and checkpoint.startswith((TIMM, HUB))
 
 
+def is_local(checkpoint: str) -> bool:
+    """Return whether a checkpoint is a file, given by its path or as 'timm:MODEL@FILE'."""
+    return not is_source(checkpoint) or _given_file(checkpoint) is not None
+
+
 def local_file(checkpoint: str | Path) -> Path:
     """Return the local file of a checkpoint, downloaded to the cache of huggingface_hub if necessary.
 
@@ -36,7 +41,7 @@ def local_file(checkpoint: str | Path) -> Path:
 
 def origin(checkpoint: str | Path) -> str | None:
     """Return 'hf-hub:REPO@COMMIT' of a downloaded checkpoint, or None for a file."""
-    if not is_source(checkpoint) or _given_file(checkpoint):
+    if is_local(checkpoint):
         return None
     # The cache's layout is documented: models--ORG--NAME/snapshots/COMMIT/FILE.
     return f"{HUB}{_repository(checkpoint)[0]}@{local_file(checkpoint).parent.name}"
