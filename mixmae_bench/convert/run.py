@@ -14,12 +14,12 @@ from mixmae_bench import __version__
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.loading import read_weights
 from mixmae_bench.backbones.official.kinds import Kind
-from mixmae_bench.backbones.official.layouts import refold
+from mixmae_bench.backbones.official.layouts import refold, unfold
 from mixmae_bench.backbones.official.names import OUT_NORMS, official_name, our_name
 from mixmae_bench.backbones.official.shapes import under
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.convert.fits import BROKEN, check, defaults, model_config, snippet
-from mixmae_bench.convert.recognise import OURS, Match, left_out, recognise, shorten
+from mixmae_bench.convert.recognise import OFFICIAL, OURS, Match, left_out, recognise, shorten
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
@@ -66,7 +66,7 @@ class Report:
             ("resized", self.resized),
             ("dropped", self.dropped),
             ("left out, as they follow from sizes", self.recomputed),
-            ("added, as the official code requires them", self.added),
+            ("added, as that code requires them", self.added),
         ):
             if names:
                 lines.append(f"{what}: {shorten(names)}")
@@ -144,13 +144,14 @@ def identify(file: Path, fit: Path | None = None, img_size: int | None = None) -
     return Identified(kind, ours, match.layout is OURS, config, img_size, report)
 
 
-def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size: int | None) -> Report:
-    """Convert a checkpoint to this package's names, or to the official ones.
+def convert(file: Path, out: Path, to: str | None, fit: Path | None, img_size: int | None) -> Report:
+    """Convert a checkpoint to this package's names, to the official ones, or to those of another package.
 
     Args:
         file: See `identify`.
         out: File to write, .safetensors or .pth.
-        to_official: Whether to write official names and buffers.
+        to: 'official' for official names and buffers, 'timm' or 'mmpretrain' for the encoder (and the head of
+            a classifier) with that package's names, None for ours.
         fit: See `identify`.
         img_size: See `identify`; official shift masks depend on it.
 
@@ -167,12 +168,14 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         raise UserError(f"--img-size is {img_size}; give pixels per side")
     found = identify(file, fit, img_size)
     kind = found.kind
-    if to_official:
+    if to == OFFICIAL.name:
         if not kind.published:
             raise UserError(
                 f"{file} is for {kind.fits} on {kind.backbone.name}, which {kind.source} does not have"
             )
         _write(_for_official(found.state, kind, found.img_size, found.report), out, "model", {})
+    elif to:
+        _write(for_package(found, to), out, "state_dict", {})
     else:
         write_own(found, out)
     return found.report
@@ -233,6 +236,43 @@ def _for_official(
         **{name: tensor for name, tensor in official.items() if name not in norms},
         **{kind.prefix + name: tensor for name, tensor in buffers.items()},
     }
+
+
+def for_package(found: Identified, package: str) -> dict[str, Tensor]:
+    """Return the state dict of an encoder, and of a classifier's head, for a strict load by another package.
+
+    Raises:
+        UserError: If the package has no model of this backbone.
+    """
+    backbone, report = found.kind.backbone, found.report
+    target = next((target for target in backbone.targets if target.package == package), None)
+    if target is None:
+        known = ", ".join(["official", *(own.package for own in backbone.targets)])
+        raise UserError(f"{package} has no model of {backbone.name}; give one of --to {known}")
+    encoder = under("backbone.", found.state)
+    last = sum(".downsample." in name and name.endswith("norm.weight") for name in encoder)
+    state = {}
+    for name, tensor in encoder.items():
+        new = target.rename(name, last)
+        if new is None and not name.startswith(OUT_NORMS):
+            raise UserError(f"{package}'s model of {backbone.name} has no '{name}'; it cannot be converted")
+        if new is None:
+            report.dropped.append(name)
+        else:
+            state[target.prefix + new] = (
+                unfold(tensor) if target.unfolds and ".downsample." in name else tensor
+            )
+    for name, tensor in found.state.items():
+        if name.startswith("head.fc."):
+            state[target.head + name.removeprefix("head.fc.")] = tensor
+        elif not name.startswith("backbone."):
+            report.dropped.append(name)
+    if target.indices:
+        buffers = backbone.make_buffers(encoder, None)
+        indices = {target.rename(name, last): tensor for name, tensor in buffers.items()}
+        report.added = [target.prefix + name for name in indices]
+        state |= {target.prefix + name: tensor for name, tensor in indices.items()}
+    return state
 
 
 def _check_buffers(theirs: dict[str, Tensor], ours: dict[str, Tensor], match: Match) -> None:
