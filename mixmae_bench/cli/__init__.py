@@ -17,6 +17,7 @@ COMMANDS = (
     "validate",
     "verify",
     "convert",
+    "push",
     "reconstruct",
     "flops",
     "speed",

@@ -125,7 +125,7 @@ def config_text(finetuning: Finetuning) -> str:
     tests = "test_dataloader = val_dataloader\ntest_evaluator = val_evaluator\ntest_cfg = dict()\n"
     head = f"# {finetuning.task} of {finetuning.data.name}, written by mixmae-bench finetune.\n#\n"
     last = "#\n# Channels (in_channels=None) follow from the backbone.\n\n"
-    return head + facts + last + Config(settings).pretty_text + tests
+    return f"{head}{facts}{last}{Config(settings).pretty_text.rstrip()}\n{tests}"
 
 
 def train(suite_file: Path, processes: int, console: Console) -> tuple[Record | None, dict[str, str]]:

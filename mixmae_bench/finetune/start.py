@@ -12,7 +12,17 @@ from mixmae_bench.convert.run import Identified, identify
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
-from mixmae_bench.system.hub import TIMM, is_local, is_source, local_file, model_of
+from mixmae_bench.system.hub import (
+    BACKBONE,
+    HUB,
+    LOCAL,
+    TIMM,
+    config_of,
+    is_local,
+    is_source,
+    local_file,
+    model_of,
+)
 from mixmae_bench.system.shipped import names
 
 SIDE = 224
@@ -64,10 +74,13 @@ def start_of(checkpoint: str, given: str | None, dense: bool) -> Start:
     if is_source(checkpoint):
         if given:
             raise UserError(f"--backbone {given}: {checkpoint} names its backbone already; leave it out")
+        if not checkpoint.startswith(TIMM) and BACKBONE in config_of(checkpoint):  # of `mixmae-bench push`
+            return _recognised(str(local_file(checkpoint).resolve()), None, dense)
         return _of_timm(checkpoint, *model_of(checkpoint))
     if not Path(checkpoint).is_file():
         raise UserError(
-            f"checkpoint {checkpoint} does not exist; give a file, timm:MODEL.TAG or hf-hub:REPO[@REVISION]"
+            f"checkpoint {checkpoint} does not exist; give a file, timm:MODEL.TAG, hf-hub:REPO[@REVISION] or "
+            "local-dir:FOLDER"
         )
     file = str(Path(checkpoint).resolve())
     if given and timm.is_model(given.partition(".")[0]):
@@ -85,20 +98,26 @@ def _of_timm(source: str, name: str, arguments: dict) -> Start:
         raise UserError(f"timm has no model '{name}'.{did_you_mean(name, timm.list_models())}")
     if is_local(source):
         local_file(source)  # refused here if it does not exist
-    try:
-        known = get_pretrained_cfg(name)
-    except RuntimeError:  # an unknown tag; the model's default has the sizes
-        known = get_pretrained_cfg(name.partition(".")[0])
     size, pixels, facts = SIDE, None, [f"backbone: timm's {name}", f"checkpoint: {source}"]
-    if known:
-        size = known.input_size[-1]
-        pixels = tuple([255 * value for value in values] for values in (known.mean, known.std))
-        facts[0] += f", made for {size} px, pixels with mean {known.mean} and std {known.std}"
+    if known := _pretrained_cfg(source, name):
+        size = known["input_size"][-1]
+        pixels = tuple([255 * value for value in known[key]] for key in ("mean", "std"))
+        facts[0] += f", made for {size} px, pixels with mean {known['mean']} and std {known['std']}"
     backbone = dict(type="mixmae_bench.TimmBackbone", model=name)
     if arguments:
         backbone["model_args"] = arguments
     plain = source.rpartition("@")[2] if is_local(source) else source
     return Start(_name(plain), backbone, source, None, size, pixels, tuple(facts))
+
+
+def _pretrained_cfg(source: str, name: str) -> dict | None:
+    """Return what timm, or the config of a repository, states about the images of a model's weights."""
+    stated = {} if source.startswith(TIMM) else config_of(source).get("pretrained_cfg") or {}
+    try:
+        known = get_pretrained_cfg(name)
+    except RuntimeError:  # an unknown tag; the model's default has the sizes
+        known = get_pretrained_cfg(name.partition(".")[0])
+    return known and {**known.to_dict(), **stated}
 
 
 def _of_config(given: str) -> dict:
@@ -146,6 +165,6 @@ def _recognised(file: str, backbone: dict | None, dense: bool) -> Start:
 
 def _name(checkpoint: str) -> str:
     """Return a checkpoint's name for records: letters, digits and .+-_ only."""
-    path = Path(checkpoint.removeprefix(TIMM).removeprefix("hf-hub:"))
+    path = Path(checkpoint.removeprefix(TIMM).removeprefix(HUB).removeprefix(LOCAL))
     stem = path.stem if path.suffix in (".pth", ".pt", ".safetensors", ".bin", ".ckpt") else path.name
     return re.sub(r"[^\w.+-]+", "-", stem).lstrip(".+-") or "checkpoint"

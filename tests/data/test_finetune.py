@@ -18,6 +18,7 @@ from mixmae_bench.cli import main
 from mixmae_bench.compat.openmmlab import import_quietly
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.finetune import recipes
+from mixmae_bench.finetune.start import start_of
 from mixmae_bench.registry import MODELS
 from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.suite.execute import run_job
@@ -50,6 +51,8 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Workers, "submit", lambda self, job, slot: Done(job))
     monkeypatch.setattr(recipes, "load_config", lambda name: narrow(load_config(name)))
     monkeypatch.setattr(recipes, "cores", lambda: 1)  # no processes for loading
+    # mmengine formats the config several times per training, a second each.
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **kwargs: (text, True))
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,9 @@ def test_class_folders_are_fine_tuned_from_a_timm_file(
     assert finetune("classification", data, source, *SMALL) == 0
     assert "1 done, 0 to run" in capsys.readouterr().out
     record(folder)  # still one
+    assert main(["push", str(folder), "hub"]) == 0
+    assert timm.create_model("local-dir:hub", pretrained=True).num_classes == 2
+    assert finetune("classification", data, "local-dir:hub", *SMALL, "--dry-run") == 0
 
 
 def official_swin(path: Path) -> dict[str, torch.Tensor]:
@@ -418,15 +424,16 @@ def test_checkpoints_that_do_not_fit_are_one_line(
     assert re.search(said, refusal(capsys, "classification", data, checkpoint, *more))
 
 
-def test_a_plain_vit_gets_timms_pyramid_in_dense_tasks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_plain_vit_gets_timms_pyramid_in_dense_tasks() -> None:
     backbone = MODELS.build(dict(type="mixmae_bench.PlainViT", arch="base"))
     torch.save({"state_dict": {f"backbone.{k}": v for k, v in backbone.state_dict().items()}}, "vit.pth")
-    data = scenes(tmp_path / "data")
-    assert finetune("detection", data, "vit.pth", "--dry-run") == 0
+    found = start_of("vit.pth", None, dense=True)
+    assert found.backbone == dict(type="mixmae_bench.TimmBackbone", model="vit_base_patch16_224")
     assert (
-        "PlainViT base, as timm's vit_base_patch16_224, which has a feature pyramid"
-        in capsys.readouterr().out
+        found.facts[0]
+        == "backbone: PlainViT base, as timm's vit_base_patch16_224, which has a feature pyramid"
     )
+    assert start_of("vit.pth", None, dense=False).backbone["type"] == "mixmae_bench.PlainViT"
 
 
 def test_a_json_that_is_no_coco_file_is_one_line(
