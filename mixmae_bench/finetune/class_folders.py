@@ -30,8 +30,9 @@ def find_classification(root: Path) -> Found:
         UserError: If there are none, there is one class only, a class has no training image, or train and val
             have different classes.
     """
-    train = folder_of(root, TRAIN) or root
-    val = folder_of(root, VAL) if train != root else None
+    train, val = folder_of(root, TRAIN) or root, folder_of(root, VAL)
+    if val and train == root:
+        raise UserError(f"data: {root} has a folder {val.name}, but none of training images; {LAYOUT}")
     files = _classes(train)
     if len(files) < 2:
         seen = f"only the class {some(list(files))}" if files else "no folder of a class"

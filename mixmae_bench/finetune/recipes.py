@@ -30,6 +30,9 @@ EVALUATIONS = 10
 
 MOST_WORKERS = 8
 
+LEAST_SIDE = 224
+"""Smaller images are enlarged in dense tasks, so that the last map has a few tokens."""
+
 SIZE_KEYS = ("scale", "crop_size", "size", "img_size", "stride")
 """Keys of transforms and models that hold sizes in pixels."""
 
@@ -108,11 +111,7 @@ def _side(task: str, found: Found, start: Start) -> int:
         return start.size
     least, most = min(found.size), max(found.size)
     side = most if task == "detection" else least
-    return min(RECIPES[task].side, max(SIDE_AT_LEAST, 32 * round(side / 32)))
-
-
-SIDE_AT_LEAST = 224
-"""Smaller images are enlarged in dense tasks, so that the last map has a few tokens."""
+    return min(RECIPES[task].side, max(LEAST_SIDE, 32 * round(side / 32)))
 
 
 def _sizes(old: int, new: int) -> dict[int, int]:

@@ -102,7 +102,7 @@ def write(finetuning: Finetuning, file: Path) -> Path:
         )
     check_writable(file.parent)
     start = finetuning.start
-    if start.converted and not Path(start.checkpoint).exists():
+    if start.converted:
         write_own(start.converted, Path(start.checkpoint))
     write_atomically(file, text)
     name = re.sub(r"[^\w.+-]+", "-", finetuning.data.name).lstrip(".+-") or "data"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import mixmae_bench.timm_models  # noqa: F401  (registers MixMAE's encoders in timm)
 from mixmae_bench.backbones.loading import ADDED, MIN_FILLED, read_state_dict
 from mixmae_bench.convert.run import for_package, identify
+from mixmae_bench.datasets.leaves import dicts, leaves
 from mixmae_bench.engine.config import relocate
 from mixmae_bench.errors import UserError
 from mixmae_bench.system.hub import BACKBONE, CONFIG, FILES
@@ -21,6 +22,10 @@ OPENMMLAB = "openmmlab.pth"
 """The whole model for OpenMMLab."""
 
 OPENMMLAB_CONFIG = "config.py"
+
+OF_A_RUN = ("work_dir", "resume", "load_from", "experiment_name")
+HOOKS_OF_A_RUN = ("mixmae_bench.CurvesHook", "mixmae_bench.ProgressHook", "mixmae_bench.OutcomesHook")
+"""Keys and hooks that a config has for one run, with folders of the machine."""
 
 HEAD = "head.fc."
 """Prefix of the classifier's head in mmpretrain."""
@@ -143,14 +148,13 @@ def _save(model: nn.Module, cfg: Config, classes: list[str], folder: Path, more:
 
 def _portable(cfg: Config, data: str) -> Config:
     """Return a config without folders of this machine and without the initial checkpoint."""
-    roots = {loader.dataset.get("data_root") for loader in _loaders(cfg)} - {None, ""}
+    roots = {leaf.dataset.get("data_root") for leaf in leaves(cfg)} - {None, ""}
     for root in sorted((root for root in roots if Path(root).is_absolute()), key=len, reverse=True):
         cfg = relocate(cfg, root.rstrip("/"), Path("data", data))
-    content = {key: value for key, value in cfg.to_dict().items() if key not in ("work_dir", "resume")}
-    content["load_from"] = None
+    content = {key: value for key, value in cfg.to_dict().items() if key not in OF_A_RUN}
     content["model"]["backbone"].pop("init_cfg", None)
+    hooks = content.get("custom_hooks", [])
+    content["custom_hooks"] = [hook for hook in hooks if hook.get("type") not in HOOKS_OF_A_RUN]
+    for node in dicts(content):
+        node.pop("skips", None)
     return Config(content)
-
-
-def _loaders(cfg: Config) -> list:
-    return [cfg[key] for key in ("train_dataloader", "val_dataloader") if cfg.get(key)]

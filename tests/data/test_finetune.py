@@ -146,6 +146,8 @@ def test_class_folders_are_fine_tuned_from_a_timm_file(
     record(folder)  # still one
     assert main(["push", str(folder), "hub"]) == 0
     assert timm.create_model("local-dir:hub", pretrained=True).num_classes == 2
+    assert str(tmp_path) not in Path("hub/config.py").read_text() + Path("hub/config.json").read_text()
+    assert load_config("hub/config.py").train_dataloader.dataset.data_root == "data/my-data"
     assert finetune("classification", data, "local-dir:hub", *SMALL, "--dry-run") == 0
 
 
@@ -251,6 +253,7 @@ BAD_FOLDERS = [
     ({"train/a": 1, "train/b": 0, "val/a": 1, "val/b": 1}, r"train/b has no image .*remove the folder"),
     ({"train/a": 1, "train/b": 1, "val/a": 1, "val/c": 1}, r"val has the class 'c', which .*train lacks"),
     ({"train/a": 1, "train/b": 1, "val/a": 1}, r"val has no folder 'b', a class of .*create it"),
+    ({"val/a": 1, "val/b": 1}, r"has a folder val, but none of training images"),
     ({"train/a": 3, "val/a": 1}, r"train has only the class 'a'; expected"),
     ({"a": 1, "b": 1}, r"has 2 images, too few to split off 20% for validation"),
     ({"a": 5, ".cache": 1}, r"\.cache is a hidden folder and would be a class"),
