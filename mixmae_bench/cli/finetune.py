@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         metavar="FILE|NAME",
-        help="weights of the backbone: a file, timm:MODEL.TAG, timm:MODEL@FILE or hf-hub:REPO[@REVISION]",
+        help="weights of the backbone: a file, timm:MODEL.TAG, timm:MODEL@FILE, hf-hub:REPO[@REVISION] "
+        "or local-dir:FOLDER",
     )
     parser.add_argument(
         "--backbone",

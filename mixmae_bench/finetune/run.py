@@ -78,7 +78,9 @@ def assume(
     root = data.resolve()
     start = start_of(checkpoint, backbone, task != "classification")
     if start.converted:
-        start = replace(start, checkpoint=str(file.resolve().with_name(f"{start.name}.safetensors")))
+        # Another name than that of the given file, which may be in the same folder.
+        path = file.resolve().with_name(f"{start.name}-converted.safetensors")
+        start = replace(start, checkpoint=str(path))
     found = FINDERS[task](root)
     cfg, recipe = make_config(task, found, start, options, str(file))
     filled = fill_channels(copy.deepcopy(cfg))
