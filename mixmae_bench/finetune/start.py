@@ -17,6 +17,7 @@ from mixmae_bench.system.hub import (
     HUB,
     LOCAL,
     TIMM,
+    absolute,
     config_of,
     is_local,
     is_source,
@@ -76,7 +77,7 @@ def start_of(checkpoint: str, given: str | None, dense: bool) -> Start:
             raise UserError(f"--backbone {given}: {checkpoint} names its backbone already; leave it out")
         if not checkpoint.startswith(TIMM) and BACKBONE in config_of(checkpoint):  # of `mixmae-bench push`
             return _recognised(str(local_file(checkpoint).resolve()), None, dense)
-        return _of_timm(checkpoint, *model_of(checkpoint))
+        return _of_timm(absolute(checkpoint), *model_of(checkpoint))
     if not Path(checkpoint).is_file():
         raise UserError(
             f"checkpoint {checkpoint} does not exist; give a file, timm:MODEL.TAG, hf-hub:REPO[@REVISION] or "

@@ -5,6 +5,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from mixmae_bench.publish.weights import OPENMMLAB, OPENMMLAB_CONFIG
 from mixmae_bench.results.metrics import METRICS, title
 from mixmae_bench.results.record import Record
+from mixmae_bench.system.hub import shareable
 
 PIPELINES = {
     "top1": ("image-classification", "accuracy"),
@@ -100,7 +101,7 @@ def _error(record: Record, metric: str) -> str:
 
 def _training(record: Record) -> dict[str, object]:
     initial = {"random": "random weights"}.get(record.initialisation, record.initialisation)
-    weights = record.checkpoint_source or ""
+    weights = shareable(record.checkpoint_source or "")
     if record.checkpoint:
         weights = f"{weights} (SHA-256 {record.checkpoint}...)".strip()
     return {

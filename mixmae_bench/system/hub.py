@@ -45,6 +45,24 @@ def local_file(checkpoint: str | Path) -> Path:
     return _download(*_repository(checkpoint), FILES, checkpoint)
 
 
+def absolute(source: str) -> str:
+    """Return a name with the absolute path of its file or folder, if it has one."""
+    if not (path := _given_file(source)):
+        return source
+    if source.startswith(LOCAL):
+        return f"{LOCAL}{path.parent.resolve()}"
+    return f"{source.partition('@')[0]}@{path.resolve()}"
+
+
+def shareable(source: str) -> str:
+    """Return a name without folders of this machine."""
+    if not (path := _given_file(source)):
+        return source
+    if source.startswith(LOCAL):
+        return f"{LOCAL}{path.parent.name}"
+    return f"{source.partition('@')[0]}@{path.name}"
+
+
 def origin(checkpoint: str | Path) -> str | None:
     """Return 'hf-hub:REPO@COMMIT' of a downloaded checkpoint, or None for a file."""
     if is_local(checkpoint):

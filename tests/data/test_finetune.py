@@ -14,6 +14,7 @@ from made_data import make_coco, make_scene, save, write_coco
 from mmengine.config import Config
 from safetensors.torch import save_file
 
+from mixmae_bench.backbones.loading import read_state_dict
 from mixmae_bench.cli import main
 from mixmae_bench.compat.openmmlab import import_quietly
 from mixmae_bench.engine.config import load_config
@@ -120,8 +121,9 @@ def test_class_folders_are_fine_tuned_from_a_timm_file(
     save(data / "train/dog/grey.png", noise(1, (40, 48)))
     save(data / "train/dog/deep.png", noise(1, (40, 48)).astype(np.uint16) * 256)
     save(data / "train/dog/alpha.png", noise(1, (40, 48, 4)))
-    source = f"timm:{TIMM}@{weights}"
-    assert finetune("classification", data, source, *SMALL) == 0
+    Path("w.safetensors").write_bytes(weights.read_bytes())
+    source = f"timm:{TIMM}@{tmp_path / 'w.safetensors'}"
+    assert finetune("classification", data, f"timm:{TIMM}@w.safetensors", *SMALL) == 0
     out = capsys.readouterr().out
     for said in (
         "classes: 2 ('dog', 'kat ü')",
@@ -146,7 +148,8 @@ def test_class_folders_are_fine_tuned_from_a_timm_file(
     record(folder)  # still one
     assert main(["push", str(folder), "hub"]) == 0
     assert timm.create_model("local-dir:hub", pretrained=True).num_classes == 2
-    assert str(tmp_path) not in Path("hub/config.py").read_text() + Path("hub/config.json").read_text()
+    for file in ("config.py", "config.json", "README.md"):
+        assert str(tmp_path) not in Path("hub", file).read_text()
     assert load_config("hub/config.py").train_dataloader.dataset.data_root == "data/my-data"
     assert finetune("classification", data, "local-dir:hub", *SMALL, "--dry-run") == 0
 
@@ -156,7 +159,8 @@ def official_swin(path: Path) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     swin = MODELS.build(dict(type="mixmae_bench.Swin", arch=SWIN, window_size=2, img_size=64))
     state = swin.state_dict()
-    torch.save({"model": state}, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path)
     return state
 
 
@@ -164,11 +168,10 @@ def test_a_coco_file_is_split_and_a_recognised_checkpoint_is_converted(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Category ids are 7 and 3; without masks on all objects, it is Faster R-CNN."""
-    state = official_swin(tmp_path / "swin.pth")
+    given = tmp_path / "out" / "swin.safetensors"  # beside the config, as the converted one
+    state = official_swin(given)
     data = scenes(tmp_path / "scenes", lambda c: c["annotations"][3].pop("segmentation"))
-    assert (
-        finetune("detection", data, tmp_path / "swin.pth", *SMALL, "--work-dir", str(tmp_path / "out")) == 0
-    )
+    assert finetune("detection", data, given, *SMALL, "--work-dir", str(tmp_path / "out")) == 0
     out = capsys.readouterr().out
     assert "images: 5 train, 1 val; 12 objects" in out
     assert "masks: 1 of 12 annotations have none, so boxes only (Faster R-CNN)" in out
@@ -181,6 +184,7 @@ def test_a_coco_file_is_split_and_a_recognised_checkpoint_is_converted(
     made = record(tmp_path / "out")
     assert set(made.metrics) == {"box_ap"}
     assert (made.num_samples, made.checkpoint_filled) == (1, 100)
+    assert read_state_dict(given).keys() == state.keys()
     trained = torch.load(next((tmp_path / "out").rglob("epoch_1.pth")), weights_only=False)["state_dict"]
     name = "layers.0.blocks.0.attn.qkv.weight"
     # One epoch of two steps moves the weights by about the learning rate, 1.25e-5.
