@@ -67,9 +67,11 @@ def find_segmentation(root: Path) -> Found:
         *notes,
         looks,
     )
-    return Found(
-        _config(root, *train, classes), val and _config(root, *val, classes), classes, images, size, facts
-    )
+    configs = [
+        _config(root, *folders, own[0].suffix, classes)
+        for folders, (own, _, _) in zip(filter(None, (train, val)), pairs, strict=True)
+    ]
+    return Found(configs[0], configs[1] if val else None, classes, images, size, facts)
 
 
 def _folders(root: Path) -> tuple[tuple[Path, Path], tuple[Path, Path] | None]:
@@ -152,8 +154,7 @@ def _values_of(file: Path) -> set[int]:
         raise UserError(f"data: {file} cannot be used: {error}") from error
 
 
-def _config(root: Path, images: Path, maps: Path, classes: tuple[str, ...]) -> dict:
-    suffix = image_files(images)[0].suffix
+def _config(root: Path, images: Path, maps: Path, suffix: str, classes: tuple[str, ...]) -> dict:
     prefix = dict(img_path=str(images.relative_to(root)), seg_map_path=str(maps.relative_to(root)))
     return dict(
         type="BaseSegDataset",
