@@ -109,7 +109,7 @@ def _training(record: Record) -> dict[str, object]:
         "config": f"`{OPENMMLAB_CONFIG}` (from {record.config}, hash {record.config_hash})",
         "data": f"{record.dataset} (hash {record.data_hash})",
         "schedule": f"{record.epochs} epochs" if record.epochs else f"{record.iterations} iterations",
-        "learning rate": record.lr,
+        "learning rate": f"{record.lr:.4g}" if record.lr else None,
         "images per step": record.effective_batch,
         "precision": record.precision,
         "seed": record.seed,
@@ -119,13 +119,14 @@ def _training(record: Record) -> dict[str, object]:
 
 
 def _cost(record: Record) -> dict[str, object]:
-    hardware = ", ".join(str(value) for value in record.hardware.values() if value)
+    hardware = ", ".join(f"{key} {value}" for key, value in record.hardware.items() if value)
     flops = f"{record.flops / 1e9:.3g} G, a multiply-add is 1" if record.flops else None
     shape = "x".join(map(str, record.image_shape))
     return {
         "parameters": f"{record.params / 1e6:.2f} M (backbone: {record.backbone_params / 1e6:.2f} M)",
         f"FLOPs of a forward pass at {shape} px": flops,
-        "training": f"{record.seconds:.0f} s with evaluation, {record.processes or 1} processes",
+        "training": f"{record.seconds:.0f} s with evaluation",
+        "processes": record.processes,
         "images per second": record.images_per_s,
         "peak memory per process": f"{record.peak_memory_mb:.0f} MB",
         "hardware": hardware,

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
+from mmengine.config import Config
+
 from mixmae_bench.compat.checkpoints import read_checkpoint
-from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.publish.card import card
 from mixmae_bench.publish.weights import write_weights
@@ -44,16 +45,26 @@ def push(record: Record, run: Path, target: str) -> None:
         raise UserError(f"{folder} exists and is no empty folder; give another")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        _write(record, checkpoint, config, folder, folder.resolve().name, f"{LOCAL}{folder}")
+        name = folder.resolve().name
+        _write(record, checkpoint, config, folder, name, f"{LOCAL}{name}")
     except BaseException:
         shutil.rmtree(folder)
         raise
 
 
 def _write(record: Record, checkpoint: Path, config: Path, folder: Path, name: str, target: str) -> None:
-    cfg = load_config(config)
+    cfg = _read(config)
     model = write_weights(cfg, checkpoint, _classes(checkpoint), record.dataset, folder)
     card(record, name, target, model).save(folder / "README.md")
+
+
+def _read(config: Path) -> Config:
+    """Read the config that mmengine wrote of a run; earlier versions of this package had an `inf` in it."""
+    text = config.read_text(encoding="utf-8").replace("max_norm=inf", "max_norm=float('inf')")
+    try:
+        return Config(Config.fromstring(text, ".py").to_dict(), filename=str(config))
+    except Exception as error:  # a config is code and can raise anything
+        raise UserError(f"config {config} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _classes(checkpoint: Path) -> list[str]:

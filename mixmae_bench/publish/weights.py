@@ -1,6 +1,7 @@
 """The weights of a run in the forms of timm and OpenMMLab."""
 
 import json
+import sys
 from pathlib import Path
 
 import timm
@@ -135,7 +136,8 @@ def _save(model: nn.Module, cfg: Config, classes: list[str], folder: Path, more:
     """Write timm's model with its arguments, and the size and statistics of the images."""
     backbone = cfg.model.backbone
     if side := backbone.get("img_size"):
-        model.pretrained_cfg.update(input_size=(backbone.get("in_chans", 3), side, side), crop_pct=224 / 256)
+        size = (backbone.get("in_chans", 3), side, side)
+        model.pretrained_cfg.update(input_size=size, crop_pct=224 / 256, interpolation="bicubic")
     preprocessor = cfg.get("data_preprocessor") or cfg.model.get("data_preprocessor") or {}
     for key in ("mean", "std"):
         if key in preprocessor:
@@ -153,6 +155,9 @@ def _portable(cfg: Config, data: str) -> Config:
         cfg = relocate(cfg, root.rstrip("/"), Path("data", data))
     content = {key: value for key, value in cfg.to_dict().items() if key not in OF_A_RUN}
     content["model"]["backbone"].pop("init_cfg", None)
+    wrapper = content.get("optim_wrapper", {})
+    if (wrapper.get("clip_grad") or {}).get("max_norm", 0) >= sys.float_info.max:  # only logs the norm
+        del wrapper["clip_grad"]
     hooks = content.get("custom_hooks", [])
     content["custom_hooks"] = [hook for hook in hooks if hook.get("type") not in HOOKS_OF_A_RUN]
     for node in dicts(content):

@@ -99,6 +99,7 @@ def made_run(backbone: dict, root: Path = Path("out"), **more: object) -> nn.Mod
         data_preprocessor=dict(mean=[127.5] * 3, std=[51.0] * 3),
         train_dataloader=dict(dataset=data),
         work_dir="/home/me/work",
+        optim_wrapper=dict(clip_grad=dict(max_norm=float("inf"))),  # as written by earlier versions
     )
     (run / "classification.py").write_text(Config(cfg).pretty_text)
     (root / "records.jsonl").write_text(json.dumps(asdict(made)) + "\n")
