@@ -12,6 +12,7 @@ PACKAGE = Path(mixmae_bench.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("finetune", "publish"),
     ("validate", "verify", "suite", "report"),
     ("cost", "convert"),
     ("engine", "timm_models"),

@@ -7,6 +7,7 @@ from mixmae_bench.cli.exits import exits_on_user_error
 
 COMMANDS = (
     "run",
+    "finetune",
     "tune",
     "status",
     "clean",
@@ -16,6 +17,7 @@ COMMANDS = (
     "validate",
     "verify",
     "convert",
+    "push",
     "reconstruct",
     "flops",
     "speed",
