@@ -150,7 +150,7 @@ def test_class_folders_are_fine_tuned_from_a_timm_file(
     assert timm.create_model("local-dir:hub", pretrained=True).num_classes == 2
     for file in ("config.py", "config.json", "README.md"):
         assert str(tmp_path) not in Path("hub", file).read_text()
-    assert "unreadable.txt" not in Path("hub/config.py").read_text()  # a list of this run
+    assert "corrupt-images.txt" not in Path("hub/config.py").read_text()  # a list of this run
     assert load_config("hub/config.py").train_dataloader.dataset.data_root == "data/my-data"
     assert finetune("classification", data, "local-dir:hub", *SMALL, "--dry-run") == 0
 
