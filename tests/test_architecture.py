@@ -13,7 +13,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("validate", "verify", "suite", "report"),
-    ("cost", "convert"),
+    ("cost", "convert", "probes"),
     ("engine", "timm_models"),
     ("methods", "transfer"),
     ("backbones", "datasets", "results"),

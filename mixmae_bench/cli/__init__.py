@@ -13,6 +13,7 @@ COMMANDS = (
     "report",
     "table",
     "compare",
+    "probe",
     "validate",
     "verify",
     "convert",
