@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.system.collection import without_collection
+from mixmae_bench.system.files import check_writable
 
 SECONDS_BETWEEN_LINES = 10.0
 """Least time between two lines about features."""
@@ -48,6 +49,8 @@ def main(args: argparse.Namespace) -> int:
     seeds, probes = integers(args.seeds), probes_of(args.probes)
     if args.epochs < 1 or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise UserError("--epochs must be 1 or more, and --seeds different integers of 0 or more")
+    if args.out and args.out.is_dir():
+        raise UserError(f"--out {args.out} is a folder; give a file")
     tell("starting")
     with without_collection():
         from mmengine.logging import MMLogger
@@ -61,6 +64,8 @@ def main(args: argparse.Namespace) -> int:
 
         MMLogger.get_current_instance().setLevel("WARNING")  # models log while they are built
         frozen = Frozen(find_source(args.config, args.data, args.checkpoint), _features_lines())
+    if args.out:
+        check_writable(args.out.absolute().parent, "give another with --out")
     stages = args.stages.split(",") if args.stages else []
     records = climb(frozen, probes, stages, seeds, args.epochs, args.out, _probe_lines())
     print(text(probe_table(records)), end="")

@@ -103,7 +103,7 @@ def features_of(
     folder = cache_folder() / FOLDER / key
     kinds = (POOLED, TOKENS) if tokens else (POOLED,)
     if not is_cached(folder, identity, names(stages, kinds), len(labels)):
-        check_writable(folder)
+        check_writable(folder, "set MIXMAE_BENCH_CACHE to another")
         extract(model, loader, kinds, folder, progress)
         write_atomically(folder / IDENTITY, json.dumps(identity, indent=1, sort_keys=True))
     found = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names(stages, kinds)}

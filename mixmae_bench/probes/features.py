@@ -51,9 +51,9 @@ class Features:
 def of_all_stages(config: dict) -> dict:
     """Return the config of a backbone, changed to return the maps of all stages.
 
-    Maps before the last are normalised as for dense tasks: by layer norms with weight 1 and bias 0, unless the
-    checkpoint has their weights. The last map is as in the config. A plain ViT has one stage, its last map,
-    without the feature pyramid that dense tasks make of it.
+    Maps before the last are normalised as for dense tasks: by layer norms with weight 1 and bias 0, unless
+    the checkpoint has their weights. The last map is as in the config. A plain ViT has one stage, its last
+    map, without the feature pyramid that dense tasks make of it.
 
     Raises:
         UserError: If the backbone is not of this package.
@@ -180,5 +180,6 @@ def check_room(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     if needed > (free := shutil.disk_usage(folder).free):
         raise UserError(
             f"features of {needed / 2**30:.1f} GiB do not fit on the disk of {folder}, which has "
-            f"{free / 2**30:.1f} GiB left; set MIXMAE_BENCH_CACHE to another folder, or leave out attentive probes (--probes)"
+            f"{free / 2**30:.1f} GiB left; set MIXMAE_BENCH_CACHE to another folder, or leave out attentive "
+            "probes (--probes)"
         )

@@ -21,7 +21,7 @@ from mixmae_bench.probes.splits import SHARE, carve, check_classes, draw_shots
 from mixmae_bench.results.bootstrap import top1_error
 from mixmae_bench.results.probes import ALL, LAST, PROBE_SCHEMA, ProbeRecord, read_probes
 from mixmae_bench.results.record import append_record
-from mixmae_bench.system.environment import code_hash, code_version, hardware, packages
+from mixmae_bench.system.environment import code_hash, code_version, hardware, package_version, packages
 
 COMPUTED_BY = [f"mixmae_bench.probes.{name}" for name in ("attentive", "heads", "kinds", "ladder", "splits")]
 """Modules that determine the outcome for given features, besides the sources that `code_hash` covers."""
@@ -223,7 +223,7 @@ def _measured(step: Step, probed: Probed, frozen: Frozen, key: str) -> ProbeReco
         started=started.isoformat(timespec="seconds"),
         code=code_version(),
         code_hash=code_hash(COMPUTED_BY),
-        packages=packages(),
+        packages={**packages(), "scikit-learn": str(package_version("scikit-learn"))},
         hardware=hardware(),
     )
 
