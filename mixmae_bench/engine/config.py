@@ -81,6 +81,13 @@ def content_hash(cfg: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def backbone_name(cfg: Config) -> str:
+    """Return the type and architecture of a config's backbone, such as 'MixMAESwin-base', for records."""
+    backbone = cfg.model.backbone
+    arch = backbone.get("arch") or backbone.get("model", "")
+    return f"{backbone.type.rpartition('.')[2]}-{arch}" if isinstance(arch, str) and arch else backbone.type
+
+
 def find_data(cfg: Config, by_option: bool = True) -> Config:
     """Return `cfg` with existing data: create the embedded digits, and check that other data exists.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from mixmae_bench.datasets.identity import data_hash, file_hash
-from mixmae_bench.engine.config import content_hash
+from mixmae_bench.engine.config import backbone_name, content_hash
 from mixmae_bench.probes.cache import features_of, identity_of, items_of
 from mixmae_bench.probes.features import Features, build_model, of_all_stages, weights_hash
 from mixmae_bench.probes.source import Source
@@ -86,11 +86,8 @@ class Frozen:
     def about(self) -> dict:
         """Fields of the record that are the same for all probes."""
         cfg = self.source.cfg
-        backbone = cfg.model.backbone
-        arch = backbone.get("arch") or backbone.get("model", "")
-        kind = backbone.type.rpartition(".")[2]
         return dict(
-            backbone=f"{kind}-{arch}" if isinstance(arch, str) and arch else kind,
+            backbone=backbone_name(cfg),
             config=self.source.name,
             config_hash=content_hash(cfg),
             dataset=self.source.dataset,

@@ -98,11 +98,12 @@ def climb(
     known = {record.key: record for record in read_probes(out)[0]} if out else {}
     steps = [Step(*own, seed, epochs) for seed in seeds for own in _product(probes, stages)]
     tokens = any(KINDS[probe].tokens for probe in probes)
+    about = {**frozen.about, **_environment()}
     records = []
     for number, step in enumerate(steps, 1):
         probed = frozen.probed(step.seed, tokens)
-        key = _key(step, probed)
-        record = known.get(key) or _measured(step, probed, frozen, key)
+        key = _key(step, probed, about["code_hash"])
+        record = known.get(key) or _measured(step, probed, frozen, {"key": key, **probed.about, **about})
         if out and key not in known:
             append_record(out, record)
         records.append(record)
@@ -125,7 +126,18 @@ def _check_shots(frozen: Frozen, probes: Sequence[str], seeds: Sequence[int]) ->
                 draw_shots(frozen.train.labels, rows, shots, seed, frozen.class_names)
 
 
-def _key(step: Step, probed: Probed) -> str:
+def _environment() -> dict:
+    """Return the fields of the record that describe code and machine."""
+    return dict(
+        threads=torch.get_num_threads(),
+        code=code_version(),
+        code_hash=code_hash(COMPUTED_BY),
+        packages={**packages(), "scikit-learn": str(package_version("scikit-learn"))},
+        hardware=hardware(),
+    )
+
+
+def _key(step: Step, probed: Probed, code: str) -> str:
     parts = dict(
         train=probed.train.key,
         val=probed.val.key,
@@ -134,7 +146,7 @@ def _key(step: Step, probed: Probed) -> str:
         seed=step.seed,
         share=SHARE,
         epochs=step.epochs if step.kind.pool else None,
-        code=code_hash(COMPUTED_BY),
+        code=code,
     )
     return content_hash(Config(parts))
 
@@ -187,7 +199,7 @@ def _parts(features: Features, step: Step) -> list[np.ndarray]:
     return own if step.stage == ALL else [own[int(step.stage) - 1]]
 
 
-def _measured(step: Step, probed: Probed, frozen: Frozen, key: str) -> ProbeRecord:
+def _measured(step: Step, probed: Probed, frozen: Frozen, about: dict) -> ProbeRecord:
     started, clock = datetime.now(UTC), time.monotonic()
     classes = int(probed.train.labels.max()) + 1
     outcome = measure(step, probed.train, probed.val, frozen.class_names, classes, frozen.device)
@@ -195,7 +207,6 @@ def _measured(step: Step, probed: Probed, frozen: Frozen, key: str) -> ProbeReco
     images = len(probed.val.labels)
     return ProbeRecord(
         schema=PROBE_SCHEMA,
-        key=key,
         probe=step.probe,
         stage=step.stage,
         stages=frozen.stages,
@@ -216,15 +227,9 @@ def _measured(step: Step, probed: Probed, frozen: Frozen, key: str) -> ProbeReco
         tokens=read.tokens,
         train_features=probed.train.key,
         val_features=probed.val.key,
-        **probed.about,
-        **frozen.about,
+        **about,
         seconds=round(time.monotonic() - clock, 2),
-        threads=torch.get_num_threads(),
         started=started.isoformat(timespec="seconds"),
-        code=code_version(),
-        code_hash=code_hash(COMPUTED_BY),
-        packages={**packages(), "scikit-learn": str(package_version("scikit-learn"))},
-        hardware=hardware(),
     )
 
 

@@ -31,7 +31,9 @@ def test_shots_are_as_many_of_every_class_and_never_from_the_held_out_images() -
 
 def test_shots_follow_the_seed_and_fewer_are_among_more() -> None:
     fit, _ = carve(LABELS, 0)
-    one, two, again, other = (draw_shots(LABELS, fit, n, s, NAMES) for n, s in ((1, 0), (2, 0), (2, 0), (2, 1)))
+    one, two, again, other = (
+        draw_shots(LABELS, fit, n, s, NAMES) for n, s in ((1, 0), (2, 0), (2, 0), (2, 1))
+    )
     assert set(one) < set(two)
     assert two.tolist() == again.tolist() != other.tolist()
 
