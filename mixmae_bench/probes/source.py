@@ -8,10 +8,19 @@ from mmengine.config import Config
 from mixmae_bench.datasets.catalog import CATALOG
 from mixmae_bench.datasets.checks import check_datasets
 from mixmae_bench.datasets.digits import EMBEDDED
+from mixmae_bench.datasets.leaves import type_name
 from mixmae_bench.datasets.tuning_split import as_validated, only_leaf
-from mixmae_bench.engine.config import check_model, find_data, load_config, mentions, relocate
+from mixmae_bench.engine.config import (
+    check_model,
+    find_data,
+    load_config,
+    mentions,
+    options_of_source,
+    relocate,
+)
 from mixmae_bench.engine.resume import latest_intact
 from mixmae_bench.errors import UserError
+from mixmae_bench.system.hub import is_source
 from mixmae_bench.transfer.audit import pretrained
 
 DIGITS = "digits"
@@ -49,18 +58,23 @@ def find_source(name: str, data: str | None = None, checkpoint: str | None = Non
         UserError: If config, data or checkpoint are missing or do not fit.
     """
     folder = Path(name) if Path(name).is_dir() else None
-    cfg = load_config(_config_in(folder) if folder else name)
+    path = _config_in(folder) if folder else name
+    cfg = load_config(path)
     for key in ("model", "train_dataloader", "val_dataloader"):
         if not cfg.get(key):
             raise UserError(
                 f"config {cfg.filename} has no '{key}'; give a classification config, and the weights with "
                 "--checkpoint"
             )
+    if is_source(checkpoint) and type_name(cfg.model.get("backbone", {})) == "TimmBackbone":
+        cfg = load_config(path, options_of_source(checkpoint))
     check_model(cfg)
     checkpoint = _file(checkpoint or folder or pretrained(cfg.model.get("backbone", {}).get("init_cfg")))
-    if data:
-        cfg = _on_digits(cfg) if data == DIGITS else _moved(cfg, Path(data))
+    if data == DIGITS:
+        cfg = _on_digits(cfg)
     dataset = _dataset_name(cfg)
+    if data and data != DIGITS:
+        cfg = _moved(cfg, Path(data))
     cfg = find_data(_as_probed(cfg), by_option=False)
     check_datasets(_data_only(cfg), processes=1)
     return Source(name, cfg, checkpoint, dataset)
