@@ -1,4 +1,8 @@
-"""Attentive probes: pooling of frozen tokens by attention with learnt queries."""
+"""Attentive probes: pooling of frozen tokens by attention with learnt queries.
+
+Tokens are summed before they are projected, as the two commute: an image needs one projection instead of one
+per token. FLOPs are stated for the published order, in which every token is projected.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +40,9 @@ class EfficientProbe(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return pooled features (B, C) of tokens (B, T, C)."""
-        images, length, dim = tokens.shape
-        count = len(self.query)
-        attention = (tokens @ self.query.T * dim**-0.5).softmax(1)  # (B, T, M)
-        values = self.value(tokens).view(images, length, count, dim // count)
-        return torch.einsum("btm,btmc->bmc", attention, values).reshape(images, dim)
+        count, dim = self.query.shape
+        value = self.value.weight.view(count, dim // count, dim)
+        return attend(tokens, self.query * dim**-0.5, value).flatten(1)
 
     def flops(self, tokens: int) -> int:
         """Return the FLOPs for an image of some tokens (see `mixmae_bench.cost.flops`)."""
@@ -49,7 +51,7 @@ class EfficientProbe(nn.Module):
 
 
 class MultiHeadProbe(nn.Module):
-    """Multi-head attention pooling: PyTorch's attention of one learnt query, with all projections and biases.
+    """Multi-head attention pooling: `nn.MultiheadAttention` of one learnt query, with biases.
 
     Parameters: C (query) + 4 C^2 + 4 C (projections of query, key, value and output). FLOPs per image of T
     tokens: 2 C^2 + 2 T C^2 + 2 T C.
@@ -68,13 +70,30 @@ class MultiHeadProbe(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return pooled features (B, C) of tokens (B, T, C)."""
-        query = self.query.expand(len(tokens), -1, -1)
-        return self.attention(query, tokens, tokens, need_weights=False)[0][:, 0]
+        own, dim = self.attention, self.query.shape[1]
+        weights = own.in_proj_weight.view(3, own.num_heads, own.head_dim, dim)
+        bias = own.in_proj_bias.view(3, own.num_heads, own.head_dim)
+        # The bias of the keys adds the same to all logits of a head, which the softmax cancels.
+        query = (weights[0] @ self.query[0] + bias[0]) * own.head_dim**-0.5  # (heads, head_dim)
+        keys = torch.einsum("hd,hdc->hc", query, weights[1])
+        return own.out_proj((attend(tokens, keys, weights[2]) + bias[2]).flatten(1))
 
     def flops(self, tokens: int) -> int:
         """Return the FLOPs for an image of some tokens (see `mixmae_bench.cost.flops`)."""
         dim = self.query.shape[1]
         return 2 * dim * (dim + tokens * dim + tokens)
+
+
+def attend(tokens: Tensor, queries: Tensor, values: Tensor) -> Tensor:
+    """Return the attention-weighted sums of projected tokens, (B, M, D).
+
+    Args:
+        tokens: Tokens (B, T, C).
+        queries: Scaled queries in the space of the tokens (M, C).
+        values: Projection of every query (M, D, C).
+    """
+    attention = (tokens @ queries.T).softmax(1)  # (B, T, M)
+    return torch.einsum("bmc,mdc->bmd", attention.transpose(1, 2) @ tokens, values)
 
 
 def largest_divisor(number: int, most: int) -> int:

@@ -107,12 +107,31 @@ def test_a_query_that_finds_one_token_takes_its_values() -> None:
     torch.testing.assert_close(probe(tokens)[0], 100 * probe.value.weight.diagonal())
 
 
+def published(probe: nn.Module, tokens: Tensor) -> Tensor:
+    """Pool tokens in the published order: every token is projected."""
+    if isinstance(probe, MultiHeadProbe):
+        query = probe.query.expand(len(tokens), -1, -1)
+        return probe.attention(query, tokens, tokens, need_weights=False)[0][:, 0]
+    queries, dim = probe.query.shape
+    attention = (tokens @ probe.query.T * dim**-0.5).softmax(1)
+    values = probe.value(tokens).unflatten(2, (queries, -1))
+    return torch.einsum("btm,btmc->bmc", attention, values).flatten(1)
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_the_output_is_that_of_the_published_order(kind: type[nn.Module]) -> None:
+    probe, tokens = made(kind, 128), tokens_of(128)
+    torch.testing.assert_close(probe(tokens), published(probe, tokens), atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize("dim", [64, 768, 1440])
 @pytest.mark.parametrize("kind", PROBES)
-def test_parameters_and_flops_are_those_of_the_formulas(kind: type[nn.Module], dim: int) -> None:
+def test_parameters_and_flops_are_those_of_the_published_order(kind: type[nn.Module], dim: int) -> None:
     probe, tokens, queries = kind(dim), 49, largest_divisor(dim, 32)
-    counted = count(probe, torch.zeros(3, tokens, dim), images=3)
+    own = torch.zeros(3, tokens, dim)
+    counted = count(probe, own, images=3, forward=lambda own: published(probe, own))
     assert counted.flops == probe.flops(tokens)
+    assert count(probe, own, images=3).flops < counted.flops
     stated = {
         EfficientProbe: (queries * dim + dim**2, tokens * dim**2 + queries * tokens * dim + tokens * dim),
         MultiHeadProbe: (dim + 4 * dim**2 + 4 * dim, 2 * dim**2 + 2 * tokens * dim**2 + 2 * tokens * dim),
