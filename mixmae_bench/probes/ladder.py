@@ -41,10 +41,12 @@ class Step:
 
     @property
     def kind(self) -> Kind:
+        """The probe's entry in `KINDS`."""
         return KINDS[self.probe]
 
     @property
     def text(self) -> str:
+        """Description for lines about the progress."""
         return (
             f"{self.probe}, {'all stages' if self.stage == ALL else f'stage {self.stage}'}, seed {self.seed}"
         )

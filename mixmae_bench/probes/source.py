@@ -60,16 +60,17 @@ def find_source(name: str, data: str | None = None, checkpoint: str | None = Non
     folder = Path(name) if Path(name).is_dir() else None
     path = _config_in(folder) if folder else name
     cfg = load_config(path)
-    for key in ("model", "train_dataloader", "val_dataloader"):
-        if not cfg.get(key):
+    for key in ("model.backbone", "train_dataloader.dataset", "val_dataloader.dataset"):
+        part, _, inside = key.partition(".")
+        if not (cfg.get(part) or {}).get(inside):
             raise UserError(
                 f"config {cfg.filename} has no '{key}'; give a classification config, and the weights with "
                 "--checkpoint"
             )
-    if is_source(checkpoint) and type_name(cfg.model.get("backbone", {})) == "TimmBackbone":
+    if is_source(checkpoint) and type_name(cfg.model.backbone) == "TimmBackbone":
         cfg = load_config(path, options_of_source(checkpoint))
     check_model(cfg)
-    checkpoint = _file(checkpoint or folder or pretrained(cfg.model.get("backbone", {}).get("init_cfg")))
+    checkpoint = _file(checkpoint or folder or pretrained(cfg.model.backbone.get("init_cfg")))
     if data == DIGITS:
         cfg = _on_digits(cfg)
     dataset = _dataset_name(cfg)

@@ -142,7 +142,7 @@ MISTAKES = {
     "a file": (["CONFIG", "--out", "."], "--out . is a folder; give a file"),
     "a pretraining config": (
         ["mixmae_mixmae-swin-small_1xb64-20e_digits"],
-        "has no 'val_dataloader'; give a classification config",
+        "has no 'val_dataloader.dataset'; give a classification config",
     ),
     "more shots than images": (
         ["CONFIG", "--probes", "logistic-10shot", "--data", "tiny"],
