@@ -14,6 +14,7 @@ COMMANDS = (
     "report",
     "table",
     "compare",
+    "probe",
     "validate",
     "verify",
     "convert",

@@ -26,6 +26,7 @@ from mixmae_bench.engine.old_names import (
 )
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
+from mixmae_bench.system.hub import model_of
 from mixmae_bench.system.shipped import find_config
 
 
@@ -88,6 +89,26 @@ def content_hash(cfg: Config) -> str:
     """Return the first 16 hex digits of the SHA-256 of a config's content, independent of its file name."""
     text = json.dumps(with_old_names(cfg.to_dict()), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def options_of_source(source: str) -> dict:
+    """Return the options of a config for any timm model that name the model of a checkpoint.
+
+    Args:
+        source: The checkpoint by a name of `system.hub`, such as 'timm:MODEL.TAG'.
+
+    Raises:
+        UserError: See `model_of`.
+    """
+    name, arguments = model_of(source)
+    return {"model.backbone.model": name, **({"model.backbone.model_args": arguments} if arguments else {})}
+
+
+def backbone_name(cfg: Config) -> str:
+    """Return the type and architecture of a config's backbone, such as 'MixMAESwin-base', for records."""
+    backbone = cfg.model.backbone
+    arch = backbone.get("arch") or backbone.get("model", "")
+    return f"{backbone.type.rpartition('.')[2]}-{arch}" if isinstance(arch, str) and arch else backbone.type
 
 
 def find_data(cfg: Config, by_option: bool = True) -> Config:
