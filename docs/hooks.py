@@ -1,4 +1,4 @@
-"""mkdocs hook: adds the pages that are made at build time, follows links out of docs/, and checks the site."""
+"""mkdocs hook: adds the pages that are made at build time, and checks the site."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Pages of the documentation that are made at build time, as Markdown; needs no mkdocs (see docs/hooks.py)."""
+"""Pages that are made at build time, as Markdown. Needs no mkdocs (see docs/hooks.py)."""

@@ -7,8 +7,8 @@ from mixmae_bench.cli import make_parser
 
 HEAD = """# Options of every command
 
-Written from the command line's own parsers, as `mixmae-bench COMMAND --help` prints them. What the commands do together
-is described in [Commands](commands.md).
+Written from the command line's own parsers, as `mixmae-bench COMMAND --help` prints them. What the
+commands do together is described in [Commands](commands.md).
 """
 WIDTH = 96
 """Characters per line of a usage."""

@@ -5,10 +5,7 @@ import re
 from pathlib import Path
 
 from generate.text import WIDE
-
-from mixmae_bench.errors import UserError
 from mixmae_bench.report.html import table_html
-from mixmae_bench.report.joins import stem
 from mixmae_bench.report.make import read_results
 from mixmae_bench.report.table import Table
 from mixmae_bench.results.measurements import Count
@@ -27,10 +24,11 @@ HEAD = """# All configs
 `mixmae-bench ls configs` lists the same names; a command takes a config by its name. [How configs are put
 together](layout.md) explains the files and their names, [Recipes](../recipes.md) how to run them.
 
-The hours are an estimate for {gpus} × {gpu}, from images per second of one GPU times {gpus}: those of a **recorded**
-training step of the config, else the config's **FLOPs** at {speed:.3g} multiply-adds per second, the median of all
-recorded steps. They leave out data loading and communication. No hours are given for trainings that are too short for
-{gpus} GPUs. Of two configs that differ in length, only one may have a recorded step. None of the recipes of full size has been trained here.
+The hours are an estimate for {gpus} GPUs ({gpu}), from images per second of one GPU times {gpus}: those of
+a **recorded step** of the config's training, else the config's **FLOPs** at {speed:.3g} multiply-adds per
+second, the median of all recorded steps. They leave out data loading and communication. No hours are given
+for trainings that are too short for {gpus} GPUs. Of two configs that differ in length, only one may have a
+recorded step. None of the recipes of full size has been trained here.
 
 """
 RECIPE = re.compile(r"(?:Recipe|Protocol|Settings): ((?:\([^)]*\)|\.(?=\S)|[^.;,:(])*)")
@@ -40,9 +38,9 @@ OWN = re.compile(r"(mm\w+'s own)")
 COLUMNS = ["config", "task", "recipe", "source"]
 COSTS = ["FLOPs (G)", "params (M)", "images (M)", "GPUs", f"hours on {GPUS} H100", "hours from"]
 NOTES = [
-    "FLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1; params: of the "
-    "whole model; both from results/measured/cost. Images: of the whole training. GPUs: those that the config's "
-    "batch is written for."
+    "FLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1; params: of "
+    "the whole model; both from results/measured/cost. Images: of the whole training. GPUs: those that the "
+    "config's batch is written for."
 ]
 
 
@@ -87,10 +85,7 @@ def _facts(path: Path, counted: Count | None, speed: GpuSpeed) -> list[str]:
     if counted is None:
         return [""] * 6
     cells = [f"{counted.flops / 1e9:.2f}", f"{counted.params / 1e6:.2f}"]
-    try:
-        training = of_count(path, counted)
-    except UserError:  # the size of its data set is not known
-        return [*cells, "", "", "", ""]
+    training = of_count(path, counted)
     return [*cells, f"{training.trained / 1e6:.2f}", str(training.gpus), *_hours(training, speed)]
 
 
@@ -106,16 +101,6 @@ def _page(path: Path, facts: list[str]) -> str:
     """Return the page of one config."""
     summary, _, rest = _doc(path).partition("\n")
     lines = [f"# {path.stem}", "", summary, "", rest.strip(), ""]
-    lines += ["| | |", "| --- | --- |"]
-    lines += [f"| {name} | {fact} |" for name, fact in zip(COSTS, facts, strict=True) if fact]
-    if not facts[-1]:
-        lines += ["", f"No hours on {GPUS} GPUs are given: see [All configs](../index.md)."]
-    lines += [
-        "",
-        f"`configs/{_inside(path)}`:",
-        "",
-        "```python",
-        path.read_text(encoding="utf-8").rstrip(),
-        "```",
-    ]
+    text = path.read_text(encoding="utf-8").rstrip()
+    lines += ["", f"`configs/{_inside(path)}`:", "", "```python", text, "```"]
     return "\n".join(lines) + "\n"

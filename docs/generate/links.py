@@ -1,4 +1,4 @@
-"""Links of the pages to files outside of docs/: to the page made from the file, or to a page with its text."""
+"""Links to files outside of docs/ lead to the page made from the file, or to a page with its text."""
 
 import posixpath
 import re

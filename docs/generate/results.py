@@ -1,7 +1,6 @@
 """Pages of results: every table of results/README.md to sort and filter, with plots and files to download."""
 
 from generate.text import WIDE
-
 from mixmae_bench.report import plots
 from mixmae_bench.report.html import table_html
 from mixmae_bench.report.make import (
@@ -37,8 +36,8 @@ HEAD = """# Results
 
 The tables of `results/README.md`, to sort (click a heading) and to filter. They are made from
 `results/published` (values of papers, each with its source) and `results/measured` (records of this code), as
-`mixmae-bench table NAME` prints them. **No recipe of full size has been trained here**: what this code has measured are
-the digits suite on two CPU cores, FLOPs of all models, and the speed of training steps.
+`mixmae-bench table NAME` prints them. **No recipe of full size has been trained here**: what this code
+has measured are the digits suite on two CPU cores, FLOPs of all models, and the speed of training steps.
 
 | table | content | file |
 | --- | --- | --- |
@@ -83,8 +82,8 @@ def _plots(name: str, results: Results) -> list[tuple[str, str]]:
     if name in PLOTTED:
         figure = plots.published_plot(results.published[name], PLOTTED[name], results.counts, results.records)
         caption = (
-            "Published and measured values over FLOPs, with the Pareto front. FLOPs: of this code where it counts the "
-            "model, else as published. Rows pretrained on more data than ImageNet-1K are left out."
+            "Published and measured values over FLOPs, with the Pareto front. FLOPs: of this code where it "
+            "counts the model, else as published. Rows pretrained on more data than ImageNet-1K are left out."
         )
         return [(caption, plots.svg(figure))] if figure else []
     if name not in SUITES:
