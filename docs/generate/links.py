@@ -15,6 +15,7 @@ FENCE = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "configs": "configs/index.md",
     "configs/README.md": "configs/layout.md",
     "results/README.md": "results/index.md",
     "results/measured/digits/table.md": "results/digits.md",
