@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from generate import commands, configs, links, results
+from generate import commands, configs, links, notebook, results
 from generate.check import complaints
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[1]
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every page and file that is not in docs/."""
-    made = {"options.md": commands.page(), **configs.pages(), **results.pages()}
+    made = {
+        "options.md": commands.page(),
+        **configs.pages(),
+        **results.pages(),
+        **notebook.pages(),
+    }
     originals = {f"docs/{file.src_uri}": file.content_string for file in files.documentation_pages()}
     for origin, page in links.PAGES.items():
         if page not in made:

@@ -17,6 +17,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "configs": "configs/index.md",
     "configs/README.md": "configs/layout.md",
+    "docs/digits.ipynb": "notebook.md",
     "results/README.md": "results/index.md",
     "results/measured/digits/table.md": "results/digits.md",
 }
