@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import ExecutePreprocessor
+from traitlets.config import Config
 
 NOTEBOOK = Path(__file__).parents[1] / "digits.ipynb"
 TIMEOUT = 600
@@ -18,6 +19,11 @@ def pages() -> dict[str, str | bytes]:
         CellExecutionError: If a cell raises an exception.
     """
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    ExecutePreprocessor(timeout=TIMEOUT).preprocess(notebook)
+    local = Config(KernelManager={"transport": "ipc"})  # the kernel warns about TCP
+    ExecutePreprocessor(timeout=TIMEOUT, config=local).preprocess(notebook)
+    for cell in notebook.cells:
+        # Warnings of imports contain paths of this machine.
+        cell.outputs = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
     text, resources = MarkdownExporter().from_notebook_node(notebook, {"output_files_dir": "notebook"})
-    return {"notebook.md": f"{text}\n\n[The notebook]({NOTEBOOK.name})\n", **resources["outputs"]}
+    text += f"\n[The notebook]({NOTEBOOK.name})\n"
+    return {"notebook.md": text} | {k: v for k, v in resources["outputs"].items() if k in text}
