@@ -22,8 +22,8 @@ def pages() -> dict[str, str | bytes]:
     local = Config(KernelManager={"transport": "ipc"})  # the kernel warns about TCP
     ExecutePreprocessor(timeout=TIMEOUT, config=local).preprocess(notebook)
     for cell in notebook.cells:
-        # Warnings of imports contain paths of this machine.
-        cell.outputs = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+        if cell.cell_type == "code":  # warnings of imports contain paths of this machine
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     text, resources = MarkdownExporter().from_notebook_node(notebook, {"output_files_dir": "notebook"})
     text += f"\n[The notebook]({NOTEBOOK.name})\n"
     return {"notebook.md": text} | {k: v for k, v in resources["outputs"].items() if k in text}
