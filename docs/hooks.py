@@ -2,26 +2,30 @@
 
 from pathlib import Path
 
-from generate import commands, configs, links, notebook, results
-from generate.check import complaints
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from mixmae_bench.compat.openmmlab import quiet
 from mixmae_bench.report.html import TEMPLATES
+
+with quiet():
+    from generate import commands, configs, links, notebook, results
+    from generate.check import complaints
 
 ROOT = Path(__file__).parents[1]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every page and file that is not in docs/."""
-    made = {
-        "options.md": commands.page(),
-        **configs.pages(),
-        **results.pages(),
-        **notebook.pages(),
-    }
+    with quiet():
+        made = {
+            "options.md": commands.page(),
+            **configs.pages(),
+            **results.pages(),
+            **notebook.pages(),
+        }
     originals = {f"docs/{file.src_uri}": file.content_string for file in files.documentation_pages()}
     for origin, page in links.PAGES.items():
         if page not in made:
