@@ -41,6 +41,7 @@ def test_a_wheel_holds_every_config_suite_and_result(installed: Path) -> None:
         own = {p.relative_to(ROOT) for p in (ROOT / name).rglob("*") if p.is_file() and p.suffix != ".pyc"}
         there = installed / "mixmae_bench" / ".mim"
         assert own == {p.relative_to(there) for p in (there / name).rglob("*") if p.is_file()}
+    assert (there / "model-index.yml").read_bytes() == (ROOT / "model-index.yml").read_bytes()
 
 
 def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
