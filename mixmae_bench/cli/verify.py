@@ -18,4 +18,4 @@ def main(args: argparse.Namespace) -> int:
 
     from mixmae_bench.verify.run import verify
 
-    return 1 if verify(args.folder, args.device, args.only, args.compile, Console()) else 0
+    return 1 if verify(args.folder, args.device, args.only, Console(), args.compile) else 0

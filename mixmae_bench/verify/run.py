@@ -15,7 +15,7 @@ from mixmae_bench.verify.checks import check_case, not_compared
 from mixmae_bench.verify.groups import check_groups
 
 
-def verify(folder: Path, device: str, only: str, compiled: bool, console: Console) -> int:
+def verify(folder: Path, device: str, only: str, console: Console, compiled: bool = False) -> int:
     """Check all cases of a folder with names that match the pattern `only`; return the number of failures.
 
     Raises:
