@@ -7,8 +7,8 @@ For a given number of slots, the paper fills one group after the other, each as 
 a 0/1 knapsack problem with values equal to weights, which a dynamic programme solves exactly. The sequence of
 steps is greedy: it may need more groups than necessary. For 2,000 random sets of 2 to 8 windows with 1 to 49
 tokens, its cost was 0.02 % above the optimum on average and 13 % at most, and equal to it in 99.7 % of the
-sets (`tests/backbones/layers/test_grouping.py`). For 200 random masks of Swin-B/W7 at 224 px, it was 0 to 10 %
-above a lower bound of the optimum on average, depending on the stage: min over n of ceil(tokens / n) * n^2.
+sets (`tests/backbones/layers/test_grouping.py`). For 200 random masks of Swin-B/W7 at 224 px, it was on
+average 0 to 10 % above a lower bound of the optimum, min over n of ceil(tokens / n) * n^2, by the stage.
 """
 
 from collections.abc import Sequence
