@@ -1,4 +1,4 @@
-"""GreenMIM on Swin-B/W7 at 224 px, as in arXiv 2205.13515 and LayneH/GreenMIM at a79f8b4 (model_factory.py)."""
+"""GreenMIM on Swin-B/W7 at 224 px, as in LayneH/GreenMIM at a79f8b4 (modeling/model_factory.py)."""
 
 model = dict(
     type="mixmae_bench.GreenMIM",

@@ -1,8 +1,8 @@
 """GreenMIM's pretraining schedule, 800 epochs, with Swin-B/W7: batch 2048, warm-up 40, cosine.
 
-Values of LayneH/GreenMIM at da0101f: scripts/srun_greenmim_swin_base.sh (base learning rate, weight decay,
-256 images per GPU, epochs, warm-up) on the 8 GPUs of its README; main_pretrain.py at 16ebafe (AdamW's betas,
-cosine to 0, no decay of 1-D parameters, bias tables and the mask token).
+Values of LayneH/GreenMIM at 16ebafe: scripts/run_mae_swin_base.sh (base learning rate 1e-4, weight decay, 256
+images per GPU, epochs, warm-up) on the 8 GPUs of README.md; main_pretrain.py (AdamW's betas, cosine to 0, no
+decay of 1-D parameters, bias tables and the mask token).
 """
 
 optim_wrapper = dict(
