@@ -11,6 +11,4 @@ _base_ = [
     "../_base_/mmpretrain_runtime.py",
 ]
 
-model = dict(
-    backbone=dict(_delete_=True, type="mixmae_bench.MixMAESwin", arch="base"), decoder=dict(depth=8)
-)
+model = dict(backbone=dict(_delete_=True, type="mixmae_bench.MixMAESwin", arch="base"), decoder=dict(depth=8))

@@ -1,7 +1,8 @@
 """Windows with a fixed number of slots, for attention on GPUs.
 
 Shapes depend on the sizes of map and window only. A mask enters as values: segment IDs of slots, gathered on
-the device of the mask. Nothing is copied to the host, so the host never waits for the device.
+the device of the mask. Nothing is copied to the host, so the host never waits for the device. The exception
+are windows of visible tokens (`grouped_windows`).
 
 Along an axis, windows are those of the partition into segments (`windows.Partition`). Slots beyond the border
 of the map are padding. If the first and last windows of a shifted axis fit into one window, they share one,

@@ -6,9 +6,9 @@ discard are therefore never computed: between the two images of a mixture (which
 and between the two parts of a shifted window that wraps around. There is no padding: if the window size does
 not divide the map, windows at the border are smaller.
 
-A partition depends only on sizes and segment IDs, which are shared by the batch. Inside a stage, tokens are
-sequences (B, L, C) in the order of their segments, as all operations but attention are per token. Segments of
-equal length are adjacent. They form a bucket and are computed together.
+A partition depends only on sizes, segment IDs and coordinates of visible tokens; the batch shares them.
+Inside a stage, tokens are sequences (B, L, C) in the order of their segments, as all operations but attention
+are per token. Segments of equal length are adjacent. They form a bucket and are computed together.
 """
 
 import math
