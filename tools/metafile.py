@@ -18,6 +18,7 @@ PAPERS = {
     "MixMAE": "https://arxiv.org/abs/2205.13137",
     "SimMIM": "https://arxiv.org/abs/2111.09886",
     "UM-MAE": "https://arxiv.org/abs/2205.10063",
+    "GreenMIM": "https://arxiv.org/abs/2205.13515",
     "MAE": "https://arxiv.org/abs/2111.06377",
     "timm": "https://github.com/huggingface/pytorch-image-models",
 }
