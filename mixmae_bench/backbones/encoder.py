@@ -69,7 +69,8 @@ class Encoder(Backbone):
         """
         if visible is not None and (segment_ids is not None or coords is not None):
             raise ValueError("visible excludes segment_ids and coords")
-        maps = list(self.stage_maps(tokens, segment_ids, coords, visible))
+        more = {} if visible is None else {"visible": visible}  # encoders written outside may not have it
+        maps = list(self.stage_maps(tokens, segment_ids, coords, **more))
         maps[-1] = self.norm(maps[-1])
         return maps
 
