@@ -93,7 +93,7 @@ def config_of(source: str) -> dict:
     """Return the config of a repository or folder.
 
     Raises:
-        UserError: If it does not exist, or cannot be downloaded.
+        UserError: If it does not exist, cannot be downloaded, or is not JSON.
     """
     if source.startswith(LOCAL):
         file = Path(source.removeprefix(LOCAL)).expanduser() / CONFIG
@@ -101,7 +101,12 @@ def config_of(source: str) -> dict:
             raise UserError(f"checkpoint {source}: {file} does not exist; check the path")
     else:
         file = _download(*_repository(source), (CONFIG,), source)
-    return json.loads(file.read_text("utf-8"))
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"checkpoint {source}: {file} is not JSON ({error}); write or download it again"
+        ) from error
 
 
 def _given_file(source: str) -> Path | None:
