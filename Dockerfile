@@ -18,8 +18,8 @@ RUN pip install --no-cache-dir uv==0.13.8 \
     && uv pip install --system --no-cache --torch-backend "$TORCH_BACKEND" \
          --constraint constraints.txt ".[onedl]"
 
-RUN useradd --create-home --uid 1000 bench && mkdir /work && chown bench /work
+RUN useradd --create-home --uid 1000 bench
 USER 1000
-WORKDIR /work
+WORKDIR /home/bench
 ENTRYPOINT ["mixmae-bench"]
 CMD ["doctor"]

@@ -13,7 +13,7 @@ KEYS = {
 """Keys of config dicts with a `type` of this package."""
 
 SETTINGS = {"max_unreadable": "max_corrupt_images"}
-"""Top-level keys of configs. No hash contains them."""
+"""Top-level keys of configs. The identity of a run does not depend on them."""
 
 OLD_KEYS = {new: old for old, new in KEYS.items()}
 

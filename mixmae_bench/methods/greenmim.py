@@ -14,9 +14,9 @@ from mixmae_bench.registry import MODELS
 
 @MODELS.register_module()
 class GreenMIM(Method):
-    """GreenMIM with a windowed encoder, written from the paper.
+    """GreenMIM with a windowed encoder; sources and differences are in docs/differences.md.
 
-    The images of a process's batch share one mask (h, w) on the grid of last-stage patches (section 3.2). The
+    The images of a process's batch share one mask (h, w) on the grid of last-stage patches. The
     visible patches are stacked into a map of one patch per row, in which every token keeps its original
     coordinates. A patch contains whole blocks of patch merging, so merging needs no change. Tokens attend to
     the visible tokens of their window of the whole image (`backbones/layers/grouped_windows.py`). The decoder

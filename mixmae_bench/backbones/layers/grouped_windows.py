@@ -1,4 +1,4 @@
-"""Dense windows of visible tokens: group window attention (arXiv 2205.13515, section 3.2).
+"""Dense windows of visible tokens: group window attention (arXiv 2205.13515).
 
 A mask leaves windows with different numbers of tokens. Several of them share a group of slots, and tokens of
 different windows have different segment IDs. The number of groups and of slots depends on the mask, which is

@@ -1,4 +1,4 @@
-"""Groups of windows with different numbers of visible tokens (arXiv 2205.13515, section 3.2).
+"""Groups of windows with different numbers of visible tokens (arXiv 2205.13515).
 
 A group has a fixed number of slots and contains all tokens of one or more windows. Attention is computed in
 groups and masked between windows, so its cost is (number of groups) * (slots per group)^2.
