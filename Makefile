@@ -6,7 +6,11 @@ STAMP := .venv/.installed
 # Where it is set, as in many containers, every process that is started compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup bench test faults lint clean
+# The site is built in an environment of its own, which sees the packages of .venv behind its own.
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
+
+.PHONY: setup bench test faults lint docs clean
 
 setup: $(STAMP)
 
@@ -35,6 +39,20 @@ faults: setup
 lint: setup
 	@$(BIN)/ruff check .
 
+$(DOCS_STAMP): constraints-docs.txt $(STAMP)
+	@echo "Setting up $(DOCS) (log: $(DOCS)/setup.log) ..."
+	@rm -rf $(DOCS) && $(BIN)/python -m venv --without-pip $(DOCS)
+	@VIRTUAL_ENV="$(CURDIR)/$(DOCS)" $(BIN)/uv pip install --requirement constraints-docs.txt \
+		> $(DOCS)/setup.log 2>&1 || { cat $(DOCS)/setup.log; exit 1; }
+	@packages=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+		&& own=$$($(DOCS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
+		&& echo "import site; site.addsitedir('$$packages')" > "$$own/project.pth"
+	@touch $(DOCS_STAMP)
+
+# The pages are in site/: open site/index.html. The search needs a server: python -m http.server -d site
+docs: setup $(DOCS_STAMP)
+	@OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
 # Results stay: `mixmae-bench clean SUITE` lists and removes what is stale in them.
 clean:
-	rm -rf .venv
+	rm -rf .venv $(DOCS) site

@@ -8,16 +8,17 @@ ROOT = Path(__file__).parent
 
 
 class BuildWithConfigs(build_py):
-    """Puts copies of `configs/` and `results/` into the wheel, in `.mim`, as OpenMMLab's packages do."""
+    """Puts configs, results and model index into the wheel, in `.mim`, as OpenMMLab's packages do."""
 
     def run(self) -> None:
         super().run()
         if self.editable_mode:
             return  # a checkout has them beside the package
+        inside = Path(self.build_lib, "mixmae_bench", ".mim")
         for name in ("configs", "results"):
-            target = Path(self.build_lib, "mixmae_bench", ".mim", name)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.rmtree(inside / name, ignore_errors=True)
+            shutil.copytree(ROOT / name, inside / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "model-index.yml", inside)
 
 
 # The maintained forks (default) and the original OpenMMLab packages install the same import
@@ -46,7 +47,32 @@ setup(
     description="Transfer benchmark for masked image modelling on hierarchical vision transformers",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The mixmae-bench authors",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=[
+        "masked image modelling",
+        "self-supervised learning",
+        "transfer learning",
+        "benchmark",
+        "Swin transformer",
+        "MixMAE",
+        "SimMIM",
+        "UM-MAE",
+        "OpenMMLab",
+        "timm",
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",  # all tests
+        "Programming Language :: Python :: 3.12",  # the tests on a GPU
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mixmae_bench", "mixmae_bench.*"]),
     package_data={"mixmae_bench.report": ["templates/*"]},
@@ -72,6 +98,9 @@ setup(
     extras_require={
         "onedl": ONEDL,
         "openmmlab": OPENMMLAB,
+        "gpu": ["triton>=3.2; platform_system == 'Linux'"],  # part of PyTorch's wheels for CUDA
+        "trackers": ["mlflow", "tensorboard", "wandb"],
+        "docs": ["mkdocs>=1.6", "mkdocs-material>=9.6", "nbconvert", "ipykernel"],  # see constraints-docs.txt
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "tensorboard"],
     },
     entry_points={"console_scripts": ["mixmae-bench=mixmae_bench.cli:main"]},

@@ -16,6 +16,8 @@ for part in $parts; do
             MIXMAE_BENCH_ATTENTION=$attention $python -m mixmae_bench verify "${RECORDINGS:-tests/reference}" \
                 --device cuda 2>&1 | tee "$out/verify-$attention.txt" | tail -n 3 || status=1
         done
+        $python -m mixmae_bench verify "${RECORDINGS:-tests/reference}" --device cuda --compile 2>&1 |
+            tee "$out/verify-compiled.txt" | tail -n 3 || status=1
         $python -m pytest -q -m gpu tests 2>&1 | tee "$out/gpu-tests.txt" | tail -n 15 || status=1
         ;;
     pretraining | dense) $python benchmarks/gpu.py "$out" "$part" || status=1 ;;

@@ -12,8 +12,9 @@ PACKAGE = Path(mixmae_bench.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("finetune", "publish"),
     ("validate", "verify", "suite", "report"),
-    ("cost", "convert"),
+    ("cost", "convert", "probes"),
     ("engine", "timm_models"),
     ("methods", "transfer"),
     ("backbones", "datasets", "results"),

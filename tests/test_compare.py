@@ -82,6 +82,17 @@ def test_a_record_is_compared_with_the_other_records_of_its_config_and_method(
     assert "reference runs of seeds 1, 2" in capsys.readouterr().out
 
 
+def test_the_record_of_a_finished_folder_is_no_reference_of_it(
+    runs: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = training(tmp_path, runs[0].losses)
+    assert main(["compare", folder, "digits"]) == 0
+    assert "reference runs of seeds 1, 2" in capsys.readouterr().out
+    append_record(tmp_path / "own.jsonl", runs[0])
+    assert main(["compare", folder, str(tmp_path / "own.jsonl")]) == 2
+    assert "own.jsonl has only the record of this training" in capsys.readouterr().err
+
+
 def test_metrics_are_compared_at_their_epochs(
     runs: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -402,15 +402,19 @@ def test_a_config_of_old_names_is_read_under_the_new_ones_and_says_so_once(
     monkeypatch.setattr(mixmae_bench.engine.config, "_told", set())
     new = load_config("um-mae_swin-t_16xb256-200e_in1k-256px")
     base = mixmae_bench.engine.config.find_config("um-mae_swin-t_16xb256-200e_in1k-256px")
-    path = config(f"_base_ = {str(base)!r}\nmodel = dict(cell=8, secondary_ratio=0.5, norm_pix=False)\n")
+    text = f"_base_ = {str(base)!r}\nmodel = dict(cell=8, secondary_ratio=0.5, norm_pix=False)\n"
+    path = config(f"{text}max_unreadable = 0.01\n")
     for _ in range(2):
         old = load_config(path)
         model = old.model
         assert (model.mask_patch_size, model.secondary_mask_ratio, model.norm_pix_loss) == (8, 0.5, False)
         assert not {"cell", "secondary_ratio", "norm_pix"} & model.keys()
+        assert old.max_corrupt_images == 0.01
+        assert "max_unreadable" not in old
     err = capsys.readouterr().err
     assert [line.partition(": ")[2] for line in err.splitlines()] == [
         "'cell' has been renamed to 'mask_patch_size'; both work",
+        "'max_unreadable' has been renamed to 'max_corrupt_images'; both work",
         "'norm_pix' has been renamed to 'norm_pix_loss'; both work",
         "'secondary_ratio' has been renamed to 'secondary_mask_ratio'; both work",
     ]
@@ -418,5 +422,5 @@ def test_a_config_of_old_names_is_read_under_the_new_ones_and_says_so_once(
     assert renamed.model.mask_patch_size == 16
     # By the hash that records have, a config is the same under old and new names.
     names = "mask_patch_size=8, secondary_mask_ratio=0.5, norm_pix_loss=False"
-    same = config(f"_base_ = {str(base)!r}\nmodel = dict({names})\n")
+    same = config(f"_base_ = {str(base)!r}\nmodel = dict({names})\nmax_corrupt_images = 0.01\n")
     assert content_hash(load_config(same)) == content_hash(old) != content_hash(new)

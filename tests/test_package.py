@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mixmae_bench.cli import COMMANDS, main
+from mixmae_bench.compat.openmmlab import MODULES
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -38,6 +41,7 @@ def test_a_wheel_holds_every_config_suite_and_result(installed: Path) -> None:
         own = {p.relative_to(ROOT) for p in (ROOT / name).rglob("*") if p.is_file() and p.suffix != ".pyc"}
         there = installed / "mixmae_bench" / ".mim"
         assert own == {p.relative_to(there) for p in (there / name).rglob("*") if p.is_file()}
+    assert (there / "model-index.yml").read_bytes() == (ROOT / "model-index.yml").read_bytes()
 
 
 def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Path, tmp_path: Path) -> None:
@@ -65,3 +69,53 @@ def test_a_reader_that_closes_the_pipe_ends_a_command_without_a_traceback(kind: 
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 1
+
+
+ARGUMENTS = {
+    "run": "digits",
+    "tune": "digits",
+    "status": "digits",
+    "clean": "digits",
+    "report": "digits",
+    "table": "imagenet",
+    "compare": "run reference",
+    "finetune": "detection --data folder --checkpoint file",
+    "push": "run folder",
+    "probe": "config",
+    "verify": "folder",
+    "convert": "file out",
+    "reconstruct": "config checkpoint",
+    "flops": "config",
+    "speed": "config",
+    "data": "check imagenet folder",
+    "export": "tensorboard records.jsonl",
+}
+"""Arguments of commands that need some."""
+
+
+def test_without_openmmlab_every_command_names_the_extra_at_once(tmp_path: Path) -> None:
+    lines = [f"{name} {ARGUMENTS.get(name, '')}" for name in COMMANDS]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({MODULES!r}))  # as if they were not installed
+from mixmae_bench.cli import main
+for line in {lines!r}:
+    assert main(line.split()) == 2, line
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    errors = done.stderr.splitlines()
+    assert len(errors) == len(lines)
+    assert all(e.startswith("error: ") and "pip install 'mixmae-bench[onedl]'" in e for e in errors)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_missing_module_is_named_and_help_needs_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mmseg", None)
+    assert main(["ls", "configs"]) == 2
+    assert "not installed: mmseg;" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])

@@ -32,6 +32,7 @@ METHODS = {
     "mixmae": dict(type="mixmae_bench.MixMAE", decoder=DECODER),
     "mixmae-raw": dict(type="mixmae_bench.MixMAE", decoder=DECODER, norm_pix_loss=False),
     "simmim": dict(type="mixmae_bench.SimMIM", mask_patch_size=8),
+    "greenmim": dict(type="mixmae_bench.GreenMIM", decoder=DECODER),
     "ummae": dict(type="mixmae_bench.UMMAE", decoder=DECODER, mask_patch_size=4),
     "um-simmim": dict(type="mixmae_bench.UMSimMIM", mask_patch_size=4),
 }
@@ -99,9 +100,12 @@ def test_the_reconstruction_shows_predictions_in_hidden_places_only(
     if name == "mixmae":  # every patch was hidden once
         assert changed.float().mean() > 0.99
         return
-    hidden = {"simmim": mask, "um-simmim": mask, "ummae": mask == REMOVED}.get(
-        name, torch.ones(3, 4, 4, dtype=torch.bool)
-    )
+    hidden = {
+        "simmim": mask,
+        "um-simmim": mask,
+        "ummae": mask == REMOVED,
+        "greenmim": mask.expand(3, -1, -1),
+    }.get(name, torch.ones(3, 4, 4, dtype=torch.bool))
     scale = 32 // hidden.shape[1]
     assert torch.equal(changed, hidden.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
 

@@ -161,8 +161,29 @@ def test_the_command_says_what_passed_and_exits_with_0(capsys: pytest.CaptureFix
     assert main(["verify", str(REFERENCE), "--only", "*_maskgen"]) == 0
     out = capsys.readouterr().out
     assert "2 of 2 cases pass on cpu" in out
-    assert out.startswith("note window attention on cpu is computed as 'segments'")
     assert "simmim_maskgen" in out
+    assert "window attention" not in out
+
+
+def test_the_command_says_for_every_case_in_which_form_window_attention_was_computed(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["verify", str(REFERENCE), "--only", "mixmae_ft_a"]
+    assert main(arguments) == 0
+    assert "mixmae_ft_a        window attention was computed as segments" in capsys.readouterr().out
+    monkeypatch.setenv("MIXMAE_BENCH_ATTENTION", "plain")
+    assert main(arguments) == 0
+    assert "mixmae_ft_a        window attention was computed as plain\n" in capsys.readouterr().out
+
+
+def test_the_command_compiles_every_block_if_it_is_told_to(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    assert main(["verify", str(REFERENCE), "--only", "mixmae_ft_a", "--compile"]) == 0
+    assert compiled == ["Block"] * 6
+    assert "1 of 1 cases pass" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

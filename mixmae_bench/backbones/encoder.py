@@ -54,19 +54,33 @@ class Encoder(Backbone):
         return token
 
     def encode(
-        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segment_ids: Tensor | None = None,
+        coords: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> list[Tensor]:
         """Encode tokens (B, h, w, C) as one map (B, h_i, w_i, C_i) per stage, with the last map normalised.
 
         The arguments are those of `stage_maps`.
+
+        Raises:
+            ValueError: If `visible` is given with `segment_ids` or `coords`.
         """
-        maps = list(self.stage_maps(tokens, segment_ids, coords))
+        if visible is not None and (segment_ids is not None or coords is not None):
+            raise ValueError("visible excludes segment_ids and coords")
+        more = {} if visible is None else {"visible": visible}  # encoders written outside may not have it
+        maps = list(self.stage_maps(tokens, segment_ids, coords, **more))
         maps[-1] = self.norm(maps[-1])
         return maps
 
     @abstractmethod
     def stage_maps(
-        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segment_ids: Tensor | None = None,
+        coords: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Yield one map (B, h_i, w_i, C_i) per stage, without norms.
 
@@ -76,6 +90,10 @@ class Encoder(Backbone):
                 attend to each other only if their segment IDs are equal. None: no restriction.
             coords: Original coordinates of packed tokens: (row, column) in tokens of the whole image,
                 int64 (B, h, w, 2). None if the map is a whole image.
+            visible: Original coordinates of tokens, shared by the batch: (row, column) in tokens of the whole
+                image, int64 (h, w, 2), on the CPU. Windows are those of the whole image, of which each
+                contains its visible tokens only. Every block of tokens that patch merging unites, also over
+                all stages, must be a block of the whole image. None if the map is a whole image.
         """
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from mixmae_bench.backbones.layers.init import xavier_init
 from mixmae_bench.backbones.layers.positions import is_sincos, sincos_table
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
-from mixmae_bench.backbones.official.layouts import MM_BLOCK, MM_EMBED, Layout, by, within
+from mixmae_bench.backbones.official.layouts import MM_BLOCK, MM_EMBED, Layout, Target, by, within
 from mixmae_bench.backbones.official.names import CLASSIFIER, HEAD, OUT_NORM, OUT_NORMS
 from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.backbones.swin import WindowTransformer
@@ -114,6 +114,18 @@ _MMPRETRAIN = by(
     (rf"layers\.\d+\.downsample\.|norm\.|{re.escape(OUT_NORMS)}|{APE}$", r"\g<0>"),
 )
 
+_TO_MM = (
+    (r"mlp\.fc1\.", "ffn.layers.0.0."),
+    (r"mlp\.fc2\.", "ffn.layers.1."),
+    (r"norm([12])\.", r"ln\1."),
+    (r"attn\.", "attn."),
+)
+_TO_MMPRETRAIN = by(
+    (r"patch_embed\.proj\.", "patch_embed.projection."),
+    *within(r"layers\.(\d+)\.blocks\.(\d+)\.", r"layers.\1.blocks.\2.", _TO_MM),
+    (rf"patch_embed\.norm\.|layers\.\d+\.downsample\.|norm\.|{APE}$", r"\g<0>"),
+)
+
 
 def mixmae_arguments(a: Arguments) -> dict:
     """Map the arguments of the official encoder to those of `MixMAESwin`."""
@@ -152,6 +164,17 @@ CHECKPOINT = BackboneCheckpoint(
     _settings,
     defaults=("norm_eps",),
     layouts=(Layout("mmpretrain MixMIM", _MMPRETRAIN, beside=None, unfolds=True),),
+    targets=(
+        # The model of `mixmae_bench.timm_models`: timm has none of its own.
+        Target("timm", lambda name, last: None if name.startswith(OUT_NORMS) else name, head="head."),
+        Target(
+            "mmpretrain",
+            lambda name, last: _TO_MMPRETRAIN(name),
+            prefix="backbone.",
+            unfolds=True,
+            indices=True,
+        ),
+    ),
     buffers=(INDEX,),  # windows do not shift
     make_buffers=bias_indices,
 )

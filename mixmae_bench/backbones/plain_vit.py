@@ -85,11 +85,16 @@ class PlainViT(Encoder):
         return self.patch_embed(images)
 
     def stage_maps(
-        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segment_ids: Tensor | None = None,
+        coords: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        if segment_ids is not None:
+        if segment_ids is not None or visible is not None:
             raise UserError(
-                "PlainViT does not support segment_ids; use it with UM-MAE, or use MixMAE with MixMAESwin"
+                "PlainViT does not support segment_ids or visible; use it with UM-MAE, or use MixMAE or "
+                "GreenMIM with MixMAESwin"
             )
         yield self.sequence(tokens, coords)[:, 1:].view(tokens.shape)
 

@@ -20,6 +20,7 @@ from mixmae_bench.backbones.layers.dense_windows import DenseWindows
 from mixmae_bench.backbones.layers.init import truncated_init
 from mixmae_bench.backbones.layers.positions import resize_geometric, resize_square_table, table_positions
 from mixmae_bench.backbones.layers.residual_norm import residual_norm
+from mixmae_bench.backbones.layers.token_coords import TokenCoords
 from mixmae_bench.backbones.layers.tracing import map_size
 from mixmae_bench.backbones.layers.windows import Partition, WindowAttention, run_blocks, spread
 from mixmae_bench.registry import MODELS
@@ -164,16 +165,23 @@ class WindowTransformer(Encoder):
         return self.patch_embed(images)
 
     def stage_maps(
-        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segment_ids: Tensor | None = None,
+        coords: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Iterator[Tensor]:
         if self.absolute_pos_embed is not None:
-            tokens = tokens + table_positions(self.absolute_pos_embed, self.grid, map_size(tokens), coords)
+            places = coords if visible is None else visible[None].to(tokens.device)
+            tokens = tokens + table_positions(self.absolute_pos_embed, self.grid, map_size(tokens), places)
+        own = None if visible is None else TokenCoords(visible, self.grid)
         for stage in self.layers:
             stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
-            tokens = run_blocks(stage.blocks, tokens, stage_segment_ids, with_cp=self.with_cp)
+            tokens = run_blocks(stage.blocks, tokens, stage_segment_ids, with_cp=self.with_cp, visible=own)
             yield tokens
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens)
+                own = None if own is None else own.merged()
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:
         resized = []

@@ -17,6 +17,7 @@ from mixmae_bench.backbones.official.layouts import (
     MM_EMBED,
     MM_FFN,
     Layout,
+    Target,
     by,
     head_fc,
     within,
@@ -70,6 +71,30 @@ def _timm(name: str) -> str:
     """Rename a parameter of timm's Swin. Since timm 0.9, a stage begins with its downsample."""
     name = re.sub(r"^layers\.(\d+)(?=\.downsample\.)", lambda m: f"layers.{int(m[1]) - 1}", name)
     return head_fc(name)
+
+
+_TO_MM = ((r"attn\.", "attn.w_msa."), (r"mlp\.fc1\.", "ffn.layers.0.0."), (r"mlp\.fc2\.", "ffn.layers.1."))
+_TO_MMPRETRAIN = by(
+    (r"patch_embed\.proj\.", "patch_embed.projection."),
+    *within(
+        r"layers\.(\d+)\.blocks\.(\d+)\.", r"stages.\1.blocks.\2.", (*_TO_MM, (r"norm([12])\.", r"norm\1."))
+    ),
+    (r"layers\.(\d+)\.downsample\.", r"stages.\1.downsample."),
+    (rf"patch_embed\.norm\.|{APE}$", r"\g<0>"),
+)
+
+
+def _to_mmpretrain(name: str, last: int) -> str:
+    """Return mmpretrain's name; its norms have the numbers of their stages."""
+    norms = re.sub(rf"^{re.escape(OUT_NORMS)}(\d+)\.", r"norm\1.", re.sub(r"^norm\.", f"norm{last}.", name))
+    return _TO_MMPRETRAIN(name) or norms
+
+
+def _to_timm(name: str, last: int) -> str | None:
+    """Return timm's name: a stage begins with its downsample; there are no position table and out norms."""
+    if name == APE or name.startswith(OUT_NORMS):
+        return None
+    return re.sub(r"^layers\.(\d+)(?=\.downsample\.)", lambda m: f"layers.{int(m[1]) + 1}", name)
 
 
 # Settings inferred from shapes.
@@ -231,6 +256,10 @@ CHECKPOINT = BackboneCheckpoint(
         Layout("mmpretrain Swin", _MMPRETRAIN, beside=None, unfolds=True),
         Layout("timm Swin", _timm),
         Layout("timm Swin before 0.9", head_fc),
+    ),
+    targets=(
+        Target("timm", _to_timm),
+        Target("mmpretrain", _to_mmpretrain, prefix="backbone.", unfolds=True, indices=True),
     ),
     buffers=(INDEX, MASK),
     make_buffers=_buffers,

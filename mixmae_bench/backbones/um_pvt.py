@@ -179,11 +179,16 @@ class UMPVT(Encoder):
         return self.patch_embed(images)
 
     def stage_maps(
-        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segment_ids: Tensor | None = None,
+        coords: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        if segment_ids is not None:
+        if segment_ids is not None or visible is not None:
             raise UserError(
-                "UMPVT attends to pooled keys and does not support segment_ids; use it with SimMIM or UM-MAE"
+                "UMPVT attends to pooled keys and does not support segment_ids or visible; use it with "
+                "SimMIM or UM-MAE"
             )
         size = map_size(tokens)
         table = table_positions(self.pos_embed, self.grid, size, coords)

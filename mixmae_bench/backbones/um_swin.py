@@ -23,6 +23,7 @@ from mixmae_bench.backbones.layers.forms import windows_are_whole
 from mixmae_bench.backbones.layers.init import um_mae_init
 from mixmae_bench.backbones.layers.packed_windows import Packed
 from mixmae_bench.backbones.layers.residual_norm import residual_norm
+from mixmae_bench.backbones.layers.token_coords import TokenCoords
 from mixmae_bench.backbones.layers.windows import Partition, attend_in_segments, run_blocks, spread
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
@@ -295,20 +296,26 @@ class UMSwin(Encoder):
         return self.patch_embed.norm(token)
 
     def stage_maps(
-        self, tokens: Tensor, segment_ids: Tensor | None = None, coords: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segment_ids: Tensor | None = None,
+        coords: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Iterator[Tensor]:
         ends = list(accumulate(self.depths))
+        own = None if visible is None else TokenCoords(visible, self.grid)
         for stage, (start, end) in enumerate(pairwise([0, *ends])):
             blocks = self.blocks[start:end]
             if blocks[0].downsample is not None:
                 tokens = blocks[0].downsample(tokens)
                 # Coordinates of the top-left token of each 2x2 block, halved without rounding.
                 coords = None if coords is None else coords[:, ::2, ::2] / 2
+                own = None if own is None else own.merged()
             stage_segment_ids = None if segment_ids is None else spread(segment_ids, tokens.shape[1:3])
             of_windows = partial(relative_coords_in, coords=coords, dtype=tokens.dtype)
             patch = self.out_strides[-1] / (2 * self.out_strides[stage])  # of a mask, in tokens
             packed = None if coords is None else Packed(coords, patch)
-            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_windows, self.with_cp, packed)
+            tokens = run_blocks(blocks, tokens, stage_segment_ids, of_windows, self.with_cp, packed, own)
             yield tokens
 
     def resize_tables(self, state: dict[str, Tensor]) -> list[str]:

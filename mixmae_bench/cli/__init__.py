@@ -4,18 +4,22 @@ import argparse
 from importlib import import_module
 
 from mixmae_bench.cli.exits import exits_on_user_error
+from mixmae_bench.compat.openmmlab import require_family
 
 COMMANDS = (
     "run",
+    "finetune",
     "tune",
     "status",
     "clean",
     "report",
     "table",
     "compare",
+    "probe",
     "validate",
     "verify",
     "convert",
+    "push",
     "reconstruct",
     "flops",
     "speed",
@@ -28,9 +32,8 @@ COMMANDS = (
 its docstring is its line in --help."""
 
 
-@exits_on_user_error
-def main(argv: list[str] | None = None) -> int:
-    """Run `mixmae-bench`; return its exit status."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `mixmae-bench` with all commands."""
     parser = argparse.ArgumentParser(
         prog="mixmae-bench", description="Transfer benchmark for masked image modelling on hierarchical ViTs."
     )
@@ -40,5 +43,12 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(main=module.main)
-    args = parser.parse_args(argv)
+    return parser
+
+
+@exits_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    """Run `mixmae-bench`; return its exit status."""
+    args = make_parser().parse_args(argv)
+    require_family()
     return args.main(args)

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixmae_bench.cli.sources import find_sources
-from mixmae_bench.errors import UserError, did_you_mean
+from mixmae_bench.cli.sources import find_sources, recorded
 
 if TYPE_CHECKING:
     from mixmae_bench.results.comparison import Comparison
@@ -29,10 +28,9 @@ def main(args: argparse.Namespace) -> int:
     from mixmae_bench.results.comparison import compare, references_of, training_of
     from mixmae_bench.results.curves import TOLERANCE, read_training
 
-    own = None if Path(args.run).is_dir() else _recorded(args.run)
+    own = None if Path(args.run).is_dir() else recorded(args.run)
     training = read_training(Path(args.run)) if own is None else training_of(own)
-    records = [r for r in _references(args.reference) if r != own]
-    references = references_of(training, records, args.reference)
+    references = references_of(training, _references(args.reference), args.reference)
     found = compare(training, references)
     seeds = ", ".join(str(r.seed) for r in references)
     print(f"{training.name or args.run}: config {training.config}, reference runs of seeds {seeds}")
@@ -54,23 +52,6 @@ def _text(found: "Comparison") -> str:
     if found.left:
         return f"outside  {title(found.metric)}: from epoch {epoch:g} on: {numbers}"
     return f"inside   {title(found.metric)}: up to epoch {epoch:g} ({found.points} points): {numbers}"
-
-
-def _recorded(run: str) -> "Record":
-    """Return the record that RECORDS:METHOD/seedN/TASK names, or the only one of RECORDS."""
-    from mixmae_bench.results.comparison import name_of
-    from mixmae_bench.results.record import read_records
-
-    path, _, name = (run, "", "") if Path(run).is_file() else run.rpartition(":")
-    if not Path(path).is_file():
-        raise UserError(f"{run} is no folder of a training and no RECORDS:METHOD/seedN/TASK; check the path")
-    records = {name_of(record): record for record in read_records(Path(path))[0]}
-    if not name and len(records) == 1:
-        return next(iter(records.values()))
-    if name not in records:
-        near = did_you_mean(name, records)
-        raise UserError(f"{path} has no run '{name}'; give {path}:METHOD/seedN/TASK.{near}")
-    return records[name]
 
 
 def _references(name: str) -> list["Record"]:

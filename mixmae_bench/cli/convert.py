@@ -1,4 +1,4 @@
-"""convert checkpoints of other code bases to this one's names, or to the official names"""
+"""convert checkpoints of other code to this package's names, or to those of another package"""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", type=Path, help="checkpoint: official, mmpretrain, timm, or of a run of this package"
     )
     parser.add_argument("out", type=Path, help="file to write, .safetensors or .pth")
-    parser.add_argument("--to", choices=["official"], help="write the names of the method's official code")
+    parser.add_argument(
+        "--to",
+        choices=["official", "timm", "mmpretrain"],
+        help="write the names of the official code, or the encoder with those of timm or mmpretrain",
+    )
     parser.add_argument(
         "--fit", type=Path, metavar="CONFIG", help="resize position and bias tables to this config's backbone"
     )
@@ -23,6 +27,6 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from mixmae_bench.convert.run import convert
 
-    report = convert(args.file, args.out, args.to == "official", args.fit, args.img_size)
+    report = convert(args.file, args.out, args.to, args.fit, args.img_size)
     print("\n".join([*report.lines(), f"wrote {args.out}"]))
     return 0

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=SOURCE",
-        help="add a method that starts from timm:MODEL.TAG, timm:MODEL@FILE or hf-hub:REPO[@REVISION], in "
-        "the suite's generic tasks; repeat it for several",
+        help="add a method that starts from timm:MODEL.TAG, timm:MODEL@FILE, hf-hub:REPO[@REVISION] or "
+        "local-dir:FOLDER, in the suite's generic tasks; repeat it for several",
     )
     add_execution(parser)
     parser.add_argument(

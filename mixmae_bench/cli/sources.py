@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from mixmae_bench.results.outline import Outline
@@ -88,3 +88,24 @@ def the_one(sources: list[Source], name: str) -> Source:
 def _check(file: Path) -> None:
     if not file.is_file():
         raise UserError(f"records {file} do not exist; give the {RECORDS} of a run")
+
+
+def recorded(run: str) -> "Record":
+    """Return the record that RECORDS:METHOD/seedN/TASK names, or the only one of RECORDS.
+
+    Raises:
+        UserError: If there is no such file or record.
+    """
+    from mixmae_bench.results.comparison import name_of
+    from mixmae_bench.results.record import read_records
+
+    path, _, name = (run, "", "") if Path(run).is_file() else run.rpartition(":")
+    if not Path(path).is_file():
+        raise UserError(f"{run} is no folder of a training and no RECORDS:METHOD/seedN/TASK; check the path")
+    records = {name_of(record): record for record in read_records(Path(path))[0]}
+    if not name and len(records) == 1:
+        return next(iter(records.values()))
+    if name not in records:
+        near = did_you_mean(name, records)
+        raise UserError(f"{path} has no run '{name}'; give {path}:METHOD/seedN/TASK.{near}")
+    return records[name]

@@ -35,7 +35,7 @@ def read_suite_of(args: argparse.Namespace) -> tuple["Suite", Path]:
     seeds, methods = getattr(args, "seeds", None), getattr(args, "methods", None)
     suite = read_suite(
         args.suite,
-        None if seeds is None else _integers(seeds),
+        None if seeds is None else integers(seeds),
         methods.split(",") if methods else None,
         _named(getattr(args, "checkpoint", [])),
     )
@@ -141,7 +141,12 @@ def _named(checkpoints: list[str]) -> dict[str, str]:
     return sources
 
 
-def _integers(text: str) -> list[int]:
+def integers(text: str) -> list[int]:
+    """Return the seeds given as integers separated by commas.
+
+    Raises:
+        UserError: If they are not.
+    """
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

@@ -8,6 +8,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("folder", type=Path, help="folder with a manifest.json, such as tests/reference")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    parser.add_argument("--compile", action="store_true", help="compile the transformer blocks")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="cases to compare, such as 'mixmae_*'")
 
 
@@ -17,4 +18,4 @@ def main(args: argparse.Namespace) -> int:
 
     from mixmae_bench.verify.run import verify
 
-    return 1 if verify(args.folder, args.device, args.only, Console()) else 0
+    return 1 if verify(args.folder, args.device, args.only, Console(), args.compile) else 0

@@ -6,11 +6,29 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 
 from mixmae_bench.errors import UserError
 
 ORIGINAL = ("mmengine", "mmengine-lite", "mmcv", "mmcv-lite", "mmdet", "mmsegmentation", "mmpretrain")
 FORK = ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation", "onedl-mmpretrain")
+
+MODULES = ("mmengine", "mmcv", "mmdet", "mmseg", "mmpretrain")
+"""Modules of either family."""
+
+
+def require_family() -> None:
+    """Check that the modules of a family can be found, without importing them.
+
+    Raises:
+        UserError: If one cannot; the message names the extra to install.
+    """
+    missing = [name for name in MODULES if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"OpenMMLab packages are not installed: {', '.join(missing)}; install this project with the "
+            "extra [onedl], as in: pip install 'mixmae-bench[onedl]'"
+        )
 
 
 def installed(names: tuple[str, ...]) -> dict[str, str]:

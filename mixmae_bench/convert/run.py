@@ -14,12 +14,12 @@ from mixmae_bench import __version__
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.loading import read_weights
 from mixmae_bench.backbones.official.kinds import Kind
-from mixmae_bench.backbones.official.layouts import refold
+from mixmae_bench.backbones.official.layouts import refold, unfold
 from mixmae_bench.backbones.official.names import OUT_NORMS, official_name, our_name
 from mixmae_bench.backbones.official.shapes import under
 from mixmae_bench.compat.checkpoints import read_checkpoint
 from mixmae_bench.convert.fits import BROKEN, check, defaults, model_config, snippet
-from mixmae_bench.convert.recognise import Match, left_out, recognise, shorten
+from mixmae_bench.convert.recognise import OFFICIAL, OURS, Match, left_out, recognise, shorten
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
@@ -66,7 +66,7 @@ class Report:
             ("resized", self.resized),
             ("dropped", self.dropped),
             ("left out, as they follow from sizes", self.recomputed),
-            ("added, as the official code requires them", self.added),
+            ("added, as that code requires them", self.added),
         ):
             if names:
                 lines.append(f"{what}: {shorten(names)}")
@@ -76,27 +76,38 @@ class Report:
         return lines
 
 
-def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size: int | None) -> Report:
-    """Convert a checkpoint to this package's names, or to the official ones.
+@dataclass(frozen=True)
+class Identified:
+    """A checkpoint of a registered kind.
+
+    Attributes:
+        kind: Its kind.
+        state: Its parameters with our names and order.
+        own_names: Whether they have these names in the file already.
+        config: Config of the model that they fit.
+        img_size: Side of the images in pixels, or None if it is unknown.
+        report: Report of the changes so far.
+    """
+
+    kind: Kind
+    state: dict[str, Tensor]
+    own_names: bool
+    config: dict
+    img_size: int | None
+    report: Report
+
+
+def identify(file: Path, fit: Path | None = None, img_size: int | None = None) -> Identified:
+    """Read a checkpoint of any registered kind, in any layout of its backbone.
 
     Args:
-        file: Checkpoint of a registered kind, in any layout of its backbone.
-        out: File to write, .safetensors or .pth.
-        to_official: Whether to write official names and buffers.
+        file: The checkpoint.
         fit: Config of a model; tables are resized to its backbone. None for no resizing.
-        img_size: Side of the images in pixels, for official shift masks; None to infer it from the file.
+        img_size: Side of the images in pixels; None to infer it from the file.
 
     Raises:
-        UserError: If the file is unknown or damaged, a tensor does not fit, or `out` cannot be written.
+        UserError: If the file is unknown or damaged, or a tensor does not fit.
     """
-    if out.suffix not in (".safetensors", ".pth"):
-        raise UserError(f"{out} must end in .safetensors or .pth")
-    if out.exists():
-        raise UserError(f"{out} exists; give another file, or remove it first")
-    if not out.parent.is_dir():
-        raise UserError(f"folder {out.parent} does not exist; create it first")
-    if img_size is not None and img_size < 1:
-        raise UserError(f"--img-size is {img_size}; give pixels per side")
     fit_config = None if fit is None else load_config(fit)  # its custom_imports may register kinds
     weights = read_weights(file)
     state = dict(weights.state)
@@ -130,17 +141,55 @@ def convert(file: Path, out: Path, to_official: bool, fit: Path | None, img_size
         where = f"does not fit {fit}" if fit else f"looks like {_found(match)}, but does not fit"
         raise UserError(f"checkpoint {file} {where}: {' '.join(str(error).split())}") from error
     report.fits, report.defaults = snippet(config), defaults(kind, config)
+    return Identified(kind, ours, match.layout is OURS, config, img_size, report)
 
-    if to_official:
+
+def convert(file: Path, out: Path, to: str | None, fit: Path | None, img_size: int | None) -> Report:
+    """Convert a checkpoint to this package's names, to the official ones, or to those of another package.
+
+    Args:
+        file: See `identify`.
+        out: File to write, .safetensors or .pth.
+        to: 'official' for official names and buffers, 'timm' or 'mmpretrain' for the encoder (and the head of
+            a classifier) with that package's names, None for ours.
+        fit: See `identify`.
+        img_size: See `identify`; official shift masks depend on it.
+
+    Raises:
+        UserError: See `identify`; or if `out` cannot be written.
+    """
+    if out.suffix not in (".safetensors", ".pth"):
+        raise UserError(f"{out} must end in .safetensors or .pth")
+    if out.exists():
+        raise UserError(f"{out} exists; give another file, or remove it first")
+    if not out.parent.is_dir():
+        raise UserError(f"folder {out.parent} does not exist; create it first")
+    if img_size is not None and img_size < 1:
+        raise UserError(f"--img-size is {img_size}; give pixels per side")
+    found = identify(file, fit, img_size)
+    kind = found.kind
+    if to == OFFICIAL.name:
         if not kind.published:
             raise UserError(
                 f"{file} is for {kind.fits} on {kind.backbone.name}, which {kind.source} does not have"
             )
-        _write(_for_official(ours, kind, img_size, report), out, "model", {})
+        _write(_for_official(found.state, kind, found.img_size, found.report), out, "model", {})
+    elif to:
+        _write(for_package(found, to), out, "state_dict", {})
     else:
-        meta = {"converted_from": report.found, "mixmae_bench": __version__, KIND: kind.name}
-        _write(ours, out, "state_dict", {**meta, IMG_SIZE: str(img_size)} if img_size else meta)
-    return report
+        write_own(found, out)
+    return found.report
+
+
+def write_own(found: Identified, out: Path) -> None:
+    """Write a checkpoint with our names, atomically.
+
+    Raises:
+        UserError: If `out` cannot be written.
+    """
+    meta = {"converted_from": found.report.found, "mixmae_bench": __version__, KIND: found.kind.name}
+    size = {IMG_SIZE: str(found.img_size)} if found.img_size else {}
+    _write(found.state, out, "state_dict", meta | size)
 
 
 def _found(match: Match) -> str:
@@ -187,6 +236,43 @@ def _for_official(
         **{name: tensor for name, tensor in official.items() if name not in norms},
         **{kind.prefix + name: tensor for name, tensor in buffers.items()},
     }
+
+
+def for_package(found: Identified, package: str) -> dict[str, Tensor]:
+    """Return the state dict of an encoder, and of a classifier's head, for a strict load by another package.
+
+    Raises:
+        UserError: If the package has no model of this backbone.
+    """
+    backbone, report = found.kind.backbone, found.report
+    target = next((target for target in backbone.targets if target.package == package), None)
+    if target is None:
+        known = ", ".join(["official", *(own.package for own in backbone.targets)])
+        raise UserError(f"{package} has no model of {backbone.name}; give one of --to {known}")
+    encoder = under("backbone.", found.state)
+    last = sum(".downsample." in name and name.endswith("norm.weight") for name in encoder)
+    state = {}
+    for name, tensor in encoder.items():
+        new = target.rename(name, last)
+        if new is None and not name.startswith(OUT_NORMS):
+            raise UserError(f"{package}'s model of {backbone.name} has no '{name}'; it cannot be converted")
+        if new is None:
+            report.dropped.append(name)
+        else:
+            state[target.prefix + new] = (
+                unfold(tensor) if target.unfolds and ".downsample." in name else tensor
+            )
+    for name, tensor in found.state.items():
+        if name.startswith("head.fc."):
+            state[target.head + name.removeprefix("head.fc.")] = tensor
+        elif not name.startswith("backbone."):
+            report.dropped.append(name)
+    if target.indices:
+        buffers = backbone.make_buffers(encoder, None)
+        indices = {target.rename(name, last): tensor for name, tensor in buffers.items()}
+        report.added = [target.prefix + name for name in indices]
+        state |= {target.prefix + name: tensor for name, tensor in indices.items()}
+    return state
 
 
 def _check_buffers(theirs: dict[str, Tensor], ours: dict[str, Tensor], match: Match) -> None:

@@ -71,11 +71,12 @@ def check_datasets(cfg: Config, processes: int | None = None) -> dict[str, int]:
 
 
 def allow_skips(cfg: Config) -> None:
-    """Let the training set's LoadImage and LoadSegMap skip corrupt images, up to `max_unreadable`.
+    """Let the training set's LoadImage and LoadSegMap skip corrupt images, up to `max_corrupt_images`.
 
     Args:
-        cfg: The config. Skipped files are listed in `unreadable.txt` in its `work_dir`. Its `max_unreadable`
-            is a fraction of the images (default 0.001); up to 10 files may always be skipped.
+        cfg: The config. Skipped files are listed in `corrupt-images.txt` in its `work_dir`. Its
+            `max_corrupt_images` is a fraction of the images (default 0.001); up to 10 files may always be
+            skipped.
 
     Raises:
         UserError: See `check_datasets`.
@@ -83,8 +84,8 @@ def allow_skips(cfg: Config) -> None:
     images = check_datasets(cfg).get("train_dataloader")
     if images is None:
         return
-    limit = max(LEAST, int(cfg.get("max_unreadable", SHARE) * images))
-    skips = dict(file=str(Path(cfg.work_dir) / "unreadable.txt"), limit=limit)
+    limit = max(LEAST, int(cfg.get("max_corrupt_images", SHARE) * images))
+    skips = dict(file=str(Path(cfg.work_dir) / "corrupt-images.txt"), limit=limit)
     for transform in dicts(cfg.train_dataloader.dataset):
         if transform.get("type") in SKIPPING:
             transform["skips"] = skips

@@ -12,7 +12,7 @@ LEAST = 10
 """Number of corrupt files that every training set may have."""
 
 SHARE = 0.001
-"""Fraction of a training set that may be corrupt; default of the config's `max_unreadable`."""
+"""Fraction of a training set that may be corrupt; default of the config's `max_corrupt_images`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CorruptImages:
         if len(known) > self.limit:
             raise UserError(
                 f"data: more than {self.limit} files cannot be used; see {file}, repair them, "
-                "or raise max_unreadable (a share of the training set) in the config"
+                "or raise max_corrupt_images (a share of the training set) in the config"
             )
 
 

@@ -38,12 +38,9 @@ def carve(cfg: Config, share: float, seed: int) -> Config:
         UserError: If training or validation has no data set or several, or an evaluator reads annotations of
             its own and cannot be restricted to the tuning images.
     """
-    train = _only_leaf(cfg, "train_dataloader")
-    val = _only_leaf(cfg, "val_dataloader")
+    train, shown = only_leaf(cfg, "train_dataloader"), as_validated(cfg)
     cfg = copy.deepcopy(cfg)
     split = dict(type=SPLIT, share=share, seed=seed)
-    shown = {key: value for key, value in train.items() if key not in OF_VALIDATION}
-    shown |= {key: val[key] for key in OF_VALIDATION if key in val}
     loader = cfg.train_dataloader
     loader.dataset = _around_leaf(loader.dataset, {**split, "part": TRAIN})
     cfg.val_dataloader.dataset = ConfigDict(**split, part=TUNING, dataset=shown)
@@ -119,7 +116,23 @@ def tuning_images(labels: Sequence, share: float, seed: int) -> set[int]:
     return {int(n) for numbers, count in zip(classes, counts, strict=True) for n in numbers[:count]}
 
 
-def _only_leaf(cfg: Config, loader: str) -> Mapping:
+def as_validated(cfg: Config) -> dict:
+    """Return the config of the training data set with the pipeline of validation.
+
+    Raises:
+        UserError: If training or validation has no data set or several.
+    """
+    train, val = only_leaf(cfg, "train_dataloader"), only_leaf(cfg, "val_dataloader")
+    shown = {key: value for key, value in train.items() if key not in OF_VALIDATION}
+    return shown | {key: val[key] for key in OF_VALIDATION if key in val}
+
+
+def only_leaf(cfg: Config, loader: str) -> Mapping:
+    """Return the config of the only data set of a loader.
+
+    Raises:
+        UserError: If it has none or several.
+    """
     found = [leaf.dataset for leaf in leaves(cfg) if leaf.loader == loader]
     if len(found) != 1:
         raise UserError(

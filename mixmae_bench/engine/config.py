@@ -17,9 +17,16 @@ from mixmae_bench.compat import openmmlab
 from mixmae_bench.datasets.digits import EMBEDDED, build_digits
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.channels import fill_channels
-from mixmae_bench.engine.old_names import KEYS, with_new_names, with_old_names
+from mixmae_bench.engine.old_names import (
+    KEYS,
+    SETTINGS,
+    settings_renamed,
+    with_new_names,
+    with_old_names,
+)
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.registry import MODELS
+from mixmae_bench.system.hub import model_of
 from mixmae_bench.system.shipped import find_config
 
 
@@ -47,12 +54,15 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
 
 def _with_new_names(cfg: Config) -> Config:
     """Rename outdated keys to their current names, with one message per process and key."""
-    content, old = with_new_names(cfg._cfg_dict.to_dict())
+    content, old_settings = settings_renamed(cfg._cfg_dict.to_dict())
+    content, old = with_new_names(content)
+    old |= old_settings
     if not old:
         return cfg
     for name in sorted(old - _told):
         print(
-            f"config {cfg.filename}: '{name}' has been renamed to '{KEYS[name]}'; both work", file=sys.stderr
+            f"config {cfg.filename}: '{name}' has been renamed to '{(KEYS | SETTINGS)[name]}'; both work",
+            file=sys.stderr,
         )
     _told.update(old)
     return Config(content, filename=cfg.filename)
@@ -79,6 +89,26 @@ def content_hash(cfg: Config) -> str:
     """Return the first 16 hex digits of the SHA-256 of a config's content, independent of its file name."""
     text = json.dumps(with_old_names(cfg.to_dict()), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def options_of_source(source: str) -> dict:
+    """Return the options of a config for any timm model that name the model of a checkpoint.
+
+    Args:
+        source: The checkpoint by a name of `system.hub`, such as 'timm:MODEL.TAG'.
+
+    Raises:
+        UserError: See `model_of`.
+    """
+    name, arguments = model_of(source)
+    return {"model.backbone.model": name, **({"model.backbone.model_args": arguments} if arguments else {})}
+
+
+def backbone_name(cfg: Config) -> str:
+    """Return the type and architecture of a config's backbone, such as 'MixMAESwin-base', for records."""
+    backbone = cfg.model.backbone
+    arch = backbone.get("arch") or backbone.get("model", "")
+    return f"{backbone.type.rpartition('.')[2]}-{arch}" if isinstance(arch, str) and arch else backbone.type
 
 
 def find_data(cfg: Config, by_option: bool = True) -> Config:

@@ -15,12 +15,17 @@ def graph_loss(model: nn.Module) -> None:
     """Let a method compute its training loss with CUDA graphs, which the first step records.
 
     Raises:
-        UserError: If the model is not a pretraining method: other models have shapes that depend on the data.
+        UserError: If the model is not a pretraining method, or the shapes of the method depend on the mask.
     """
     if not isinstance(model, Method):
         raise UserError(
             f"{type(model).__name__} is not a pretraining method, so its steps cannot be CUDA graphs; leave "
             "cuda_graph or +graph out"
+        )
+    if not model.fixed_shapes:
+        raise UserError(
+            f"the shapes of {type(model).__name__} depend on the mask, so its steps cannot be CUDA graphs; "
+            "leave cuda_graph or +graph out"
         )
     model.loss = GraphedLoss(model)
 

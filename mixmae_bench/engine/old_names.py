@@ -12,10 +12,18 @@ KEYS = {
 }
 """Keys of config dicts with a `type` of this package."""
 
+SETTINGS = {"max_unreadable": "max_corrupt_images"}
+"""Top-level keys of configs. The identity of a run does not depend on them."""
+
 OLD_KEYS = {new: old for old, new in KEYS.items()}
 
 TYPES: dict[str, str] = {}
 """Types of this package, without `mixmae_bench.`."""
+
+
+def settings_renamed(content: dict) -> tuple[dict, set[str]]:
+    """Return the content of a config with current top-level keys, and the set of replaced ones."""
+    return {SETTINGS.get(key, key): value for key, value in content.items()}, SETTINGS.keys() & content.keys()
 
 
 def with_new_names(node: object) -> tuple[object, set[str]]:

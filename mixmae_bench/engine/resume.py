@@ -1,6 +1,5 @@
 """Exact resume of killed runs, with checkpoints that a crash or a full disk cannot damage."""
 
-import math
 import os
 import random
 import re
@@ -56,7 +55,8 @@ def add_checkpoint_hooks(cfg: Config) -> None:
         # The random states of persistent workers cannot be saved; new workers are seeded per epoch.
         loader["persistent_workers"] = False
     if not cfg.optim_wrapper.get("clip_grad"):
-        cfg.optim_wrapper.clip_grad = dict(max_norm=math.inf)  # clips nothing, but logs the norm
+        # It clips nothing, but logs the norm. mmengine writes the config of a run, where `inf` is no Python.
+        cfg.optim_wrapper.clip_grad = dict(max_norm=sys.float_info.max)
     if (hooks.get("runtime_info") or {}).get("type", SCALARS) not in ("RuntimeInfoHook", SCALARS):
         raise UserError(
             f"config {cfg.filename}: default_hooks.runtime_info is {hooks.runtime_info.type}; remove it, or "

@@ -21,10 +21,12 @@ class Method(BaseModel, metaclass=ABCMeta):
         mask_patch_size: Side of a mask patch in pixels; set by subclasses.
         mixes_batch: Whether the images of a process's batch are mixed with each other. Results then depend on
             the batch size per process, in addition to the total batch size.
+        fixed_shapes: Whether the shapes of all tensors are the same for every mask, as CUDA graphs require.
     """
 
     mask_patch_size: int
     mixes_batch: bool = False
+    fixed_shapes: bool = True
 
     def __init__(self, backbone: dict, data_preprocessor: dict | None, init_cfg: dict | None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)

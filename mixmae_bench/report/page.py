@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from mixmae_bench.report import plots
 from mixmae_bench.report.columns import heading, latest
+from mixmae_bench.report.html import environment
 from mixmae_bench.report.joins import stem
 from mixmae_bench.report.make import PAPERS, Results, read_results, suite_records, table_of_suite
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.rows import Row, by_scores, by_tasks, make_rows
 from mixmae_bench.report.suite import flops, parameters
 from mixmae_bench.report.summary import summary
-from mixmae_bench.report.table import Table, links, number, numeric, split
+from mixmae_bench.report.table import Table, number, split
 from mixmae_bench.report.tuning import tuning_plot
 from mixmae_bench.report.verdicts import verdict_tables
 from mixmae_bench.results.metrics import METRICS
@@ -89,10 +89,8 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
     rows = make_rows(records, suite)
     found, unusable = matrices(records, [path.parent for path in files] or [work_dir])
     done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
-    loader = FileSystemLoader(Path(__file__).with_name("templates"))
-    spaces = dict(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **spaces)
-    return environment.get_template("report.html").render(
+    template = environment().get_template("report.html")
+    return template.render(
         suite=suite,
         complaints=complaints,
         summary=summary(found, records),
@@ -111,10 +109,6 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         work_dir=shlex.quote(str(work_dir)),
         meanings=[f"{heading(name)}: {metric.meaning}." for name, metric in METRICS.items()],
         near_tie=f"{NEAR_TIE:g}",
-        key=_key,
-        links=links,
-        value=_value,
-        numeric=numeric,
         svg=plots.svg,
         b64encode=b64encode,
     )
@@ -126,22 +120,8 @@ def _plots(rows: Sequence[Row]) -> dict[str, list[Figure]]:
     return {name: [f for part in parts[name] if (f := draw(part))] for name, draw in PLOTS.items()}
 
 
-def _key(title: str) -> str:
-    """Return a title as a URL fragment: 'top-1 ↑' becomes 'top1'."""
-    return re.sub(r"[^a-z0-9]", "", title.lower())
-
-
-def _value(cell: str) -> str:
-    """Return the sort value of a cell such as '20.9 M' or '73.21 ± 1.17'."""
-    found = re.match(r"([-+]?[\d,]*\.?\d+)(?: ([GM]))?", cell)
-    if not found:
-        return ""
-    scale = {"M": 1e6, "G": 1e9}.get(found[2] or "", 1)
-    return f"{float(found[1].replace(',', '')) * scale:.12g}"
-
-
 def _papers(records: Sequence[Record], results: Results) -> Figure | None:
-    return plots.imagenet_plot(results.published["imagenet"], results.counts, records)
+    return plots.published_plot(results.published["imagenet"], "top1", results.counts, records)
 
 
 def _followed(suite: Outline, results: Results) -> list[str]:

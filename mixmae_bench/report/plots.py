@@ -227,10 +227,10 @@ def _titles(rows: Sequence[Row]) -> list[str]:
     return [title for title in (rows[0].values if rows else ()) if any(row.values[title] for row in rows)]
 
 
-def imagenet_plot(
-    published: Sequence[Published], counts: Iterable[Count], records: Sequence[Record]
+def published_plot(
+    published: Sequence[Published], metric: str, counts: Iterable[Count], records: Sequence[Record]
 ) -> Figure | None:
-    """Plot published and measured top-1 on ImageNet-1K over FLOPs; return None without data.
+    """Plot published and measured values of a metric on one data set over FLOPs; return None without data.
 
     FLOPs are this code's if it has counted the model, else the published ones. Rows pretrained on more than
     ImageNet-1K are left out. Measured points and the Pareto front are labelled where there is room, other
@@ -243,8 +243,8 @@ def imagenet_plot(
         flops = count.flops / 1e9 if count else row.flops_g
         if not flops or row.pretrain_data not in (None, "IN1K"):
             continue
-        name, top1, here = f"{row.method} {backbone(row)}", row.values.get("top1"), measured(own, "top1")
-        points += [(flops, top1, f"{name} {top1}", False)] if top1 is not None else []
+        name, value, here = f"{row.method} {backbone(row)}", row.values.get(metric), measured(own, metric)
+        points += [(flops, value, f"{name} {value}", False)] if value is not None else []
         points += [(flops, here.mean, f"{name} {here} here", True)] if here else []
     if not points:
         return None
@@ -261,7 +261,7 @@ def imagenet_plot(
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.xaxis.set_minor_formatter("")
         axes.set_xlabel("FLOPs per image, G (a multiply-add is 1)")
-        axes.set_ylabel("top-1 accuracy on ImageNet-1K, %")
+        axes.set_ylabel(f"{name_of(metric)} on {published[0].dataset}, %")
         axes.margins(0.12)
         axes.legend(loc="lower right")
         points = sorted(set(points), key=lambda point: (not point[3], point[:2] not in front, point))

@@ -34,8 +34,9 @@ class Table:
         rows: One text per column; '' for an empty cell.
         notes: Lines below the table.
         sections: Sections of the last columns, in order. The columns before them name the rows.
-        links: Addresses of sources, by the cells of the column `SOURCE`.
+        links: Addresses by the cells of the column `linked`.
         optional: Columns that a narrow terminal leaves out, in this order.
+        linked: Column with the cells that link, such as those of sources.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Table:
     sections: list[Section] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     optional: list[str] = field(default_factory=list)
+    linked: str = SOURCE
 
 
 def split(table: Table) -> list[Table]:
@@ -90,18 +92,18 @@ def _markdown(table: Table) -> str:
 
 def links(table: Table) -> list[list[tuple[str, str]]]:
     """Return the rows, each cell with the address that it links to, or ''."""
-    urls = [table.links if column == SOURCE else {} for column in table.columns]
+    urls = [table.links if column == table.linked else {} for column in table.columns]
     return [[(cell, own.get(cell, "")) for cell, own in zip(row, urls, strict=True)] for row in table.rows]
 
 
 def to_csv(table: Table) -> str:
     """Return columns and rows as CSV (RFC 4180, but with LF line ends), without notes.
 
-    If cells link to sources, a last column has the addresses.
+    If cells link, a last column has the addresses.
     """
     rows = [table.columns, *table.rows]
     if table.links:
-        last = [f"{SOURCE} url", *("".join(url for _, url in cells) for cells in links(table))]
+        last = [f"{table.linked} url", *("".join(url for _, url in cells) for cells in links(table))]
         rows = [[*row, url] for row, url in zip(rows, last, strict=True)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import PurePosixPath
 
 from mixmae_bench.errors import UserError, did_you_mean
-from mixmae_bench.results.curves import Band, Training, bands, curves_of
+from mixmae_bench.results.curves import LOSS, Band, Training, bands, curves_of
 from mixmae_bench.results.record import Record
 
 
@@ -42,7 +42,8 @@ def training_of(record: Record) -> Training:
 def references_of(training: Training, records: Sequence[Record], where: str) -> list[Record]:
     """Return the records that a training is compared with: those of its config and its method.
 
-    The method of a training outside a suite is not known; it is then that of all records of its config.
+    The method of a training outside a suite is not known; it is then that of all records of its config. A
+    record with the losses of the training is its own and left out: it would widen the band.
 
     Args:
         training: The training.
@@ -50,7 +51,7 @@ def references_of(training: Training, records: Sequence[Record], where: str) -> 
         where: Description of the records, for messages.
 
     Raises:
-        UserError: If there is none, or if records of several methods fit.
+        UserError: If there is none but its own, or if records of several methods fit.
     """
     same = [r for r in records if PurePosixPath(r.config).stem == training.config]
     if not same:
@@ -70,7 +71,10 @@ def references_of(training: Training, records: Sequence[Record], where: str) -> 
             f"{where} has runs of config {training.config} by several methods ({', '.join(methods)}), and "
             "the training does not tell its own; give reference runs of one method"
         )
-    return found
+    others = [r for r in found if curves_of(r).get(LOSS) != training.curves.get(LOSS)]
+    if not others:
+        raise UserError(f"{where} has only the record of this training; give other reference runs")
+    return others
 
 
 def compare(training: Training, references: Sequence[Record]) -> list[Comparison]:

@@ -25,18 +25,20 @@ from mixmae_bench.cost.flops import count
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.catalog import CATALOG, published_images
 from mixmae_bench.datasets.leaves import leaves
+from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
+from mixmae_bench.results.measurements import Count
 from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.gpu_speed import GpuSpeed
 from mixmae_bench.suite.spec import Run, Suite
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Estimated cost of a run.
+class Training:
+    """Estimated cost of training a config.
 
     Attributes:
-        run: The run.
+        config: The config.
         flops: FLOPs of a forward pass per image.
         trained: Number of training images, repetitions included.
         evaluated: Number of evaluated images, repetitions included.
@@ -44,7 +46,7 @@ class Estimate:
         gpus: Number of GPUs that the config is written for.
     """
 
-    run: Run
+    config: Path
     flops: int
     trained: int
     evaluated: int
@@ -53,16 +55,36 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """FLOPs of the whole run."""
+        """FLOPs of the whole training."""
         return self.flops * (self.passes * self.trained + self.evaluated)
 
     def hours(self, speed: GpuSpeed) -> float:
-        """Return the GPU hours of the run."""
-        step = speed.step(self.run.config)
+        """Return the GPU hours of the training."""
+        step = speed.step(self.config)
         if step is None:
             return self.total / speed.flops_per_s / 3600
         evaluation = self.flops * self.evaluated / speed.flops_per_s
         return (self.trained / step.images_per_s + evaluation) / 3600
+
+
+@dataclass(frozen=True)
+class Estimate(Training):
+    """Estimated cost of a run of a suite."""
+
+    run: Run
+
+
+def of_count(config: Path, counted: Count) -> Training:
+    """Return the estimate of a config from the record of its FLOPs, without building the model.
+
+    A model with fewer trainable than other parameters has a frozen backbone.
+
+    Raises:
+        UserError: If the config cannot be read, or the size of its data set is unknown.
+    """
+    cfg = load_config(config)
+    passes = _passes(cfg, frozen=2 * counted.trainable < counted.params)
+    return Training(config, counted.flops, *_images(cfg), passes, gpus_of(cfg))
 
 
 def estimate(suite: Suite) -> Iterator[Estimate]:
@@ -80,7 +102,7 @@ def estimate(suite: Suite) -> Iterator[Estimate]:
         if text not in known:
             known[text] = _forward(cfg)
         flops, passes = known[text]
-        yield Estimate(run, flops, *_images(cfg), passes, gpus_of(cfg))
+        yield Estimate(run.config, flops, *_images(cfg), passes, gpus_of(cfg), run)
 
 
 def show_estimate(suite: Suite, speed: GpuSpeed, console: Console) -> None:
@@ -136,7 +158,7 @@ def _row(items: list[Estimate], speed: GpuSpeed) -> list[str]:
     """Return the cells of a row, summed over its runs, which differ in their settings only."""
     total = sum(item.total for item in items)
     hours, one = sum(item.hours(speed) for item in items), items[0]
-    step = speed.step(one.run.config)
+    step = speed.step(one.config)
     return [
         one.run.initialisation,
         _number(sum(item.trained for item in items) / 1e6),
@@ -156,7 +178,12 @@ def _forward(cfg: Config) -> tuple[int, int]:
         call = config_call(cfg, None, "meta")
         cost = count(call.model, *call.inputs, forward=call.forward, images=call.images)
     frozen = not any(p.requires_grad for p in call.model.backbone.parameters())
-    return cost.flops, 1 if frozen else 3 + bool(cfg.model.backbone.get("with_cp"))
+    return cost.flops, _passes(cfg, frozen)
+
+
+def _passes(cfg: Config, frozen: bool) -> int:
+    """Return the cost of a training step in forward passes."""
+    return 1 if frozen else 3 + bool(cfg.model.backbone.get("with_cp"))
 
 
 def _images(cfg: Config) -> tuple[int, int]:

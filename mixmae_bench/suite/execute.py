@@ -20,6 +20,7 @@ from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
 from mixmae_bench.datasets.identity import file_hash
+from mixmae_bench.engine.config import backbone_name
 from mixmae_bench.engine.curves import CurvesHook, catalogued, epoch_means
 from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
 from mixmae_bench.engine.outcomes import OutcomesHook, stderr
@@ -147,7 +148,7 @@ def _run(job: Job) -> Record:
         suite=job.suite,
         suite_version=job.suite_version,
         method=job.plan.run.method.name,
-        backbone=_backbone_name(cfg),
+        backbone=backbone_name(cfg),
         task=job.plan.run.task,
         dataset=job.dataset,
         seed=job.plan.run.seed,
@@ -259,12 +260,6 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
             "val_evaluator"
         )
     return found
-
-
-def _backbone_name(cfg: Config) -> str:
-    backbone = cfg.model.backbone
-    arch = backbone.get("arch") or backbone.get("model", "")
-    return f"{backbone.type.rpartition('.')[2]}-{arch}" if isinstance(arch, str) and arch else backbone.type
 
 
 def _cost(cfg: Config) -> tuple[Cost, tuple[int, int]]:

@@ -376,7 +376,8 @@ def _with_checkpoints(methods: dict, checkpoints: dict[str, str], path: Path) ->
             raise UserError(f"suite {path} has a method '{name}'; give the checkpoint another name")
         if not is_source(source):
             raise UserError(
-                f"checkpoint {name}={source}: give timm:MODEL.TAG, timm:MODEL@FILE or hf-hub:REPO[@REVISION]"
+                f"checkpoint {name}={source}: give timm:MODEL.TAG, timm:MODEL@FILE, hf-hub:REPO[@REVISION] "
+                "or local-dir:FOLDER"
             )
     return {**methods, **{name: {"checkpoint": source} for name, source in checkpoints.items()}}
 

@@ -67,8 +67,12 @@ def remove_leftovers(folder: Path, age: float) -> None:
                 file.unlink()
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, remedy: str = "give another with --work-dir") -> None:
     """Create a folder if it is missing, and test it by writing a small temporary file.
+
+    Args:
+        folder: The folder.
+        remedy: What to do if it fails, for the message.
 
     Raises:
         UserError: If the folder cannot be written to.
@@ -78,9 +82,7 @@ def check_writable(folder: Path) -> None:
         with TemporaryFile(dir=folder, buffering=0) as file:
             file.write(bytes(1 << 16))
     except OSError as error:
-        raise UserError(
-            f"folder {folder} cannot be written to: {error.strerror}; give another with --work-dir"
-        ) from error
+        raise UserError(f"folder {folder} cannot be written to: {error.strerror}; {remedy}") from error
 
 
 @contextmanager

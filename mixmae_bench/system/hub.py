@@ -1,14 +1,20 @@
-"""Weights by name: 'timm:MODEL.TAG', 'timm:MODEL@FILE' or 'hf-hub:REPO[@REVISION]'. Does not import torch."""
+"""Weights by name; does not import torch.
+
+A name is 'timm:MODEL.TAG', 'timm:MODEL@FILE', 'hf-hub:REPO[@REVISION]', or 'local-dir:FOLDER' for a folder
+with the files of a repository.
+"""
 
 import json
 from pathlib import Path
 
 from mixmae_bench.errors import UserError
 
-TIMM, HUB = "timm:", "hf-hub:"
+TIMM, HUB, LOCAL = "timm:", "hf-hub:", "local-dir:"
 FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of weights in a repository of the Hugging Face Hub, the preferred first."""
 
+CONFIG, BACKBONE = "config.json", "mixmae_bench"
+"""Name of a repository's config, and its key with the config of a backbone of this package."""
 
 OF_THE_TASK = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_rate")
 """Arguments of models that a repository may state, but the config of a task decides."""
@@ -16,7 +22,12 @@ OF_THE_TASK = ("num_classes", "img_size", "in_chans", "drop_rate", "drop_path_ra
 
 def is_source(checkpoint: object) -> bool:
     """Return whether a checkpoint is given by a name of this module instead of a path."""
-    return isinstance(checkpoint, str) and checkpoint.startswith((TIMM, HUB))
+    return isinstance(checkpoint, str) and checkpoint.startswith((TIMM, HUB, LOCAL))
+
+
+def is_local(checkpoint: str) -> bool:
+    """Return whether a checkpoint is a file, given by its path, as 'timm:MODEL@FILE' or by its folder."""
+    return not is_source(checkpoint) or _given_file(checkpoint) is not None
 
 
 def local_file(checkpoint: str | Path) -> Path:
@@ -34,9 +45,27 @@ def local_file(checkpoint: str | Path) -> Path:
     return _download(*_repository(checkpoint), FILES, checkpoint)
 
 
+def absolute(source: str) -> str:
+    """Return a name with the absolute path of its file or folder, if it has one."""
+    if not (path := _given_file(source)):
+        return source
+    if source.startswith(LOCAL):
+        return f"{LOCAL}{path.parent.resolve()}"
+    return f"{source.partition('@')[0]}@{path.resolve()}"
+
+
+def shareable(source: str) -> str:
+    """Return a name without folders of this machine."""
+    if not (path := _given_file(source)):
+        return source
+    if source.startswith(LOCAL):
+        return f"{LOCAL}{path.parent.name}"
+    return f"{source.partition('@')[0]}@{path.name}"
+
+
 def origin(checkpoint: str | Path) -> str | None:
     """Return 'hf-hub:REPO@COMMIT' of a downloaded checkpoint, or None for a file."""
-    if not is_source(checkpoint) or _given_file(checkpoint):
+    if is_local(checkpoint):
         return None
     # The cache's layout is documented: models--ORG--NAME/snapshots/COMMIT/FILE.
     return f"{HUB}{_repository(checkpoint)[0]}@{local_file(checkpoint).parent.name}"
@@ -50,7 +79,7 @@ def model_of(source: str) -> tuple[str, dict]:
     """
     if source.startswith(TIMM):
         return source.removeprefix(TIMM).partition("@")[0], {}
-    config = json.loads(_download(*_repository(source), ("config.json",), source).read_text("utf-8"))
+    config = config_of(source)
     if "architecture" not in config:
         raise UserError(
             f"checkpoint {source}: its config.json names no model of timm ('architecture'); give "
@@ -60,7 +89,29 @@ def model_of(source: str) -> tuple[str, dict]:
     return config["architecture"], {k: v for k, v in arguments.items() if k not in OF_THE_TASK}
 
 
+def config_of(source: str) -> dict:
+    """Return the config of a repository or folder.
+
+    Raises:
+        UserError: If it does not exist, cannot be downloaded, or is not JSON.
+    """
+    if source.startswith(LOCAL):
+        file = Path(source.removeprefix(LOCAL)).expanduser() / CONFIG
+        if not file.is_file():
+            raise UserError(f"checkpoint {source}: {file} does not exist; check the path")
+    else:
+        file = _download(*_repository(source), (CONFIG,), source)
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"checkpoint {source}: {file} is not JSON ({error}); write or download it again"
+        ) from error
+
+
 def _given_file(source: str) -> Path | None:
+    if source.startswith(LOCAL):
+        return Path(source.removeprefix(LOCAL)).expanduser() / FILES[0]
     name, _, file = source.partition("@")
     return Path(file).expanduser() if file and name.startswith(TIMM) else None
 

@@ -11,6 +11,31 @@ from torch.nn.functional import normalize
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 
+TEMPERATURE = 0.07
+"""Temperature of the weights, as in DINO."""
+
+
+def nearest(queries: Tensor, bank: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest neighbours by cosine similarity, the nearest first; all, if there are fewer.
+
+    Args:
+        queries: L2-normalised features (B, C).
+        bank: L2-normalised features (N, C).
+        labels: Labels of the bank (N,).
+        k: Number of neighbours.
+
+    Returns:
+        Similarities and labels of the neighbours, each (B, k).
+    """
+    similar, places = (queries @ bank.T).topk(min(k, len(bank)))
+    return similar, labels[places]
+
+
+def vote(similar: Tensor, labels: Tensor, num_classes: int, temperature: float) -> Tensor:
+    """Return scores (B, num_classes), which sum to 1, from the output (B, k) of `nearest`."""
+    votes = (similar / temperature).softmax(-1)
+    return votes.new_zeros(len(votes), num_classes).scatter_add_(1, labels, votes)
+
 
 @MODELS.register_module()
 class KNNClassifier(ImageClassifier):
@@ -29,7 +54,9 @@ class KNNClassifier(ImageClassifier):
         UserError: If there are several processes.
     """
 
-    def __init__(self, num_classes: int, k: int = 20, temperature: float = 0.07, **kwargs: object) -> None:
+    def __init__(
+        self, num_classes: int, k: int = 20, temperature: float = TEMPERATURE, **kwargs: object
+    ) -> None:
         if get_world_size() > 1:
             raise UserError(
                 "KNNClassifier keeps all features in one process and does not support several; start it "
@@ -63,10 +90,8 @@ class KNNClassifier(ImageClassifier):
             raise UserError("KNNClassifier has no features of training images; train and test in one run")
         if len(self._features) > 1:
             self._features, self._labels = [torch.cat(self._features)], [torch.cat(self._labels)]
-        similar, nearest = (self._embed(inputs) @ self._features[0].T).topk(min(self.k, len(self._labels[0])))
-        votes = (similar / self.temperature).softmax(-1)
-        scores = votes.new_zeros(len(inputs), self.num_classes)
-        scores.scatter_add_(1, self._labels[0][nearest], votes)
+        similar, labels = nearest(self._embed(inputs), self._features[0], self._labels[0], self.k)
+        scores = vote(similar, labels, self.num_classes, self.temperature)
         samples = data_samples or [DataSample() for _ in inputs]
         return [
             sample.set_pred_score(score).set_pred_label(score.argmax())

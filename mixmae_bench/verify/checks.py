@@ -19,6 +19,7 @@ from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.windows import spread
 from mixmae_bench.backbones.official.kinds import Kind
 from mixmae_bench.backbones.official.names import our_name
+from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.errors import UserError
 from mixmae_bench.methods.masks import (
     random_mask,
@@ -52,8 +53,13 @@ class Check:
         return self.error <= self.tolerance  # False for NaN
 
 
-def check_case(case: Case, device: str) -> Iterator[Check]:
+def check_case(case: Case, device: str, compiled: bool = False) -> Iterator[Check]:
     """Run all checks of a case.
+
+    Args:
+        case: The case.
+        device: Device that computes it.
+        compiled: Whether transformer blocks are compiled (see `engine.blocks.compile_blocks`).
 
     Raises:
         NotBuilt: If this package does not support the case.
@@ -64,7 +70,7 @@ def check_case(case: Case, device: str) -> Iterator[Check]:
     if case.kind not in KINDS:
         raise NotBuilt(f"cases of kind '{case.kind}' are not supported")
     slack = 1.0 if device == "cpu" else 10.0
-    for check in KINDS[case.kind](case, device):
+    for check in KINDS[case.kind](case, device, compiled):
         yield Check(check.tensor, check.error, check.tolerance * slack)
 
 
@@ -82,12 +88,18 @@ def compare(name: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Check:
     return Check(name, errors.max().item() if errors.numel() else 0.0, tolerance)
 
 
-def _pretrain(case: Case, device: str) -> Iterator[Check]:
+def _place(model: nn.Module, device: str, compiled: bool) -> None:
+    model.to(device)
+    if compiled:
+        compile_blocks(model)
+
+
+def _pretrain(case: Case, device: str, compiled: bool) -> Iterator[Check]:
     model, kind = build(case)
     if not isinstance(model, Method):
         raise UserError(f"{case.lookup('official', 'file')} is not the file of a pretraining method")
     yield from _load(model, case, kind)
-    model.to(device)
+    _place(model, device, compiled)
     images, mask = _images(case, model.backbone).to(device), None
     seen = _record_stages(model.backbone)
     if isinstance(model, MixMAE):
@@ -165,12 +177,12 @@ def _packed_order(side: int) -> Tensor:
     return torch.arange(side**2).view(side // 2, 2, side // 2, 2).transpose(1, 2).flatten()
 
 
-def _finetune(case: Case, device: str) -> Iterator[Check]:
+def _finetune(case: Case, device: str, compiled: bool) -> Iterator[Check]:
     model, kind = build(case)
     if not isinstance(model, Classifier):
         raise UserError(f"{case.lookup('official', 'file')} is not the file of a classifier")
     yield from _load(model, case, kind)
-    model.to(device)
+    _place(model, device, compiled)
     seen = _record_stages(model.backbone)
     outputs = {**model(_images(case, model.backbone).to(device)), **seen}
     for name, theirs in case.group("out").items():
@@ -182,7 +194,7 @@ def _finetune(case: Case, device: str) -> Iterator[Check]:
     yield from _gradients(model, case, kind)
 
 
-def _interpolation(case: Case, device: str) -> Iterator[Check]:
+def _interpolation(case: Case, device: str, compiled: bool) -> Iterator[Check]:
     """Replace tables in the recorded weights by those of pretraining, and check the encoder's resizing."""
     model, kind = build(case)
     state = renamed(case, kind)
@@ -195,7 +207,7 @@ def _interpolation(case: Case, device: str) -> Iterator[Check]:
         if not kind.is_buffer(kind.prefix + name.removeprefix("backbone.")):
             yield compare(name, tables[name.removeprefix("backbone.")], theirs, TABLES)
     model.load_state_dict({k: tables.get(k.removeprefix("backbone."), v) for k, v in state.items()})
-    model.to(device)
+    _place(model, device, compiled)
     seen = _record_stages(model.backbone)
     with torch.no_grad():
         outputs = {**model(_images(case, model.backbone).to(device)), **seen}
@@ -204,7 +216,7 @@ def _interpolation(case: Case, device: str) -> Iterator[Check]:
             yield compare(f"out/{name}", outputs[name], theirs, LOGITS if name == "logits" else MAPS)
 
 
-def _mask_generator(case: Case, device: str) -> Iterator[Check]:
+def _mask_generator(case: Case, device: str, compiled: bool) -> Iterator[Check]:
     """Check the first masks of every recorded setting, drawn from numpy's legacy generator."""
     for i, info in enumerate(case.lookup("statistics")):
         theirs = case.tensors[f"out/first{i}"].int()

@@ -8,14 +8,14 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from mixmae_bench.backbones.layers.forms import chosen_form
+from mixmae_bench.backbones.layers.forms import forms_used
 from mixmae_bench.errors import UserError
 from mixmae_bench.verify.case import Case, NotBuilt, read_cases
 from mixmae_bench.verify.checks import check_case, not_compared
 from mixmae_bench.verify.groups import check_groups
 
 
-def verify(folder: Path, device: str, only: str, console: Console) -> int:
+def verify(folder: Path, device: str, only: str, console: Console, compiled: bool = False) -> int:
     """Check all cases of a folder with names that match the pattern `only`; return the number of failures.
 
     Raises:
@@ -26,24 +26,24 @@ def verify(folder: Path, device: str, only: str, console: Console) -> int:
     cases = [case for case in read_cases(folder) if fnmatch(case.name, only)]
     if not cases:
         raise UserError(f"no case of {folder} matches --only '{only}'")
-    form = f"window attention on {device} is computed as '{chosen_form(torch.device(device))}'"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    console.print(Text.assemble(NOTE, f" {form} (docs/speed.md)"))
-    failed = sum(not _verify_case(case, device, console) for case in cases)
+    failed = sum(not _verify_case(case, device, compiled, console) for case in cases)
     console.print(f"{len(cases) - failed} of {len(cases)} cases pass on {device}")
     return failed
 
 
-def _verify_case(case: Case, device: str, console: Console) -> bool:
+def _verify_case(case: Case, device: str, compiled: bool, console: Console) -> bool:
     """Check one case and print a row per check; errors are printed as a row as well."""
-
     good, compared = True, set()
     try:
-        for check in chain(check_case(case, device), check_groups(case)):
-            good &= check.passed
-            compared.add(check.tensor.split(" ")[0])
-            numbers = f"{check.error:9.2e} (at most {check.tolerance:.2e})"
-            _row(console, PASS if check.passed else FAIL, case, f"{check.tensor:58} {numbers}")
+        with forms_used() as forms:
+            for check in chain(check_case(case, device, compiled), check_groups(case)):
+                good &= check.passed
+                compared.add(check.tensor.split(" ")[0])
+                numbers = f"{check.error:9.2e} (at most {check.tolerance:.2e})"
+                _row(console, PASS if check.passed else FAIL, case, f"{check.tensor:58} {numbers}")
+        if forms:
+            _row(console, NOTE, case, f"window attention was computed as {', '.join(sorted(forms))}")
         for name in not_compared(case, compared):
             _row(console, NOTE, case, f"{name} is not compared: this package does not compute it")
     except NotBuilt as error:

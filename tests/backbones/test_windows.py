@@ -201,7 +201,8 @@ def test_arranged_tokens_lie_segment_by_segment_and_go_back(
         ):
             assert part.shape == (1, bucket.count, bucket.length, 1)
             assert (part == part[:, :, :1]).all()
-            offsets = relative_coords(spots[0, :, :, 0], width)
+            index = spots[0, :, :, 0]
+            offsets = relative_coords(torch.stack([index // width, index % width], dim=-1))
             assert torch.equal(bucket.relative_coords.expand_as(offsets), offsets)
         assert sorted(cut.order.tolist()) == list(range(height * width))
 

@@ -276,6 +276,11 @@ METHODS = {
         mask_patch_size=4,
         decoder=DECODER,
     ),
+    "groups of visible tokens": dict(
+        type="mixmae_bench.GreenMIM",
+        backbone=dict(type="mixmae_bench.Swin", arch=SWIN, window_size=3, img_size=32),
+        decoder=DECODER,
+    ),
 }
 
 

@@ -77,7 +77,7 @@ from mixmae_bench.backbones.loading import load_backbone
 from mixmae_bench.registry import MODELS
 
 load_backbone(MODELS.build(config), sys.argv[1])
-convert(Path(sys.argv[1]), Path(sys.argv[2]) / "out.pth", False, None, None)
+convert(Path(sys.argv[1]), Path(sys.argv[2]) / "out.pth", None, None, None)
 load_config(sys.argv[3])
 """,
 }

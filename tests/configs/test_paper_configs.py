@@ -134,6 +134,8 @@ PRETRAINING = {  # lr, epochs of warm-up, millions of parameters of the backbone
     "um-mae_swin-l_32xb128-800e_in1k-256px": (2.4e-3, 40, 194.9),
     "simmim_mixmae-swin-b-w14_16xb128-300e_in1k": (1.2e-3, 40, 87.3),
     "um-mae_mixmae-swin-b-w14_16xb128-300e_in1k-256px": (1.2e-3, 40, 87.4),
+    "greenmim_mixmae-swin-b-w14_16xb128-300e_in1k": (1.2e-3, 40, 87.3),
+    "greenmim_swin-b-w7_8xb256-800e_in1k": (8e-4, 40, 86.7),
 }
 
 

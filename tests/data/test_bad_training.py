@@ -56,7 +56,7 @@ def test_training_goes_on_without_the_unreadable_and_lists_them(
     (folder / "data/train/3/1.png").write_bytes(b"")
     assert train() == 0
     path = folder / "data/train/3/1.png"
-    assert (folder / "work/unreadable.txt").read_text() == f"{path}: the file is empty\n"
+    assert (folder / "work/corrupt-images.txt").read_text() == f"{path}: the file is empty\n"
     assert f"skipped {path}" in capfd.readouterr().out
 
 

@@ -126,9 +126,9 @@ def test_only_the_training_set_may_skip_and_by_its_size(share: float, limit: int
     cfg.train_dataloader.dataset = dict(type="RepeatDataset", dataset=cfg.train_dataloader.dataset)
     cfg.val_dataloader = dict(dataset=dict(ADE20K, data_root=str(tmp_path)))
     if share:
-        cfg.max_unreadable = share
+        cfg.max_corrupt_images = share
     allow_skips(cfg)
-    skips = dict(file=str(tmp_path / "unreadable.txt"), limit=limit)
+    skips = dict(file=str(tmp_path / "corrupt-images.txt"), limit=limit)
     assert [step["skips"] for step in cfg.train_dataloader.dataset.dataset.pipeline] == [skips] * 2
     assert all("skips" not in step for step in cfg.val_dataloader.dataset.pipeline)
 

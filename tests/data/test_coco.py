@@ -118,7 +118,7 @@ def test_what_would_be_left_out_or_fail_later_is_refused(
     write_coco(tmp_path, "wrong.json", scenes, change)
     files = dict(train="ok.json", val="ok.json") | {where: "wrong.json"}
     if name == "missing file" and where == "train":
-        assert check_datasets(coco_config(tmp_path, **files))  # skipped and listed, as `max_unreadable` says
+        assert check_datasets(coco_config(tmp_path, **files))  # skipped and listed
         files["load"] = "LoadImageFromFile"
     with pytest.raises(UserError, match=said) as caught:
         check_datasets(coco_config(tmp_path, **files))

@@ -123,7 +123,7 @@ def images(folder: Path, good: int, bad: int, limit: int) -> Images:
     for number in range(good + bad):
         content = encoded(Image.fromarray(PIXELS)) if number < good else b""
         (folder / f"{number:03d}.png").write_bytes(content)
-    loader = LoadImage(skips=dict(file=str(folder.parent / "unreadable.txt"), limit=limit))
+    loader = LoadImage(skips=dict(file=str(folder.parent / "corrupt-images.txt"), limit=limit))
     return Images(data_root=str(folder), pipeline=[loader, lambda results: results["img"]])
 
 
@@ -132,7 +132,7 @@ def test_training_skips_counts_and_lists_what_workers_cannot_read(tmp_path: Path
     loader = torch.utils.data.DataLoader(dataset, batch_size=3, num_workers=2)
     for _ in range(2):
         assert sum(len(batch) for batch in loader) == 9
-    lines = (tmp_path / "unreadable.txt").read_text().splitlines()
+    lines = (tmp_path / "corrupt-images.txt").read_text().splitlines()
     assert sorted(set(lines)) == [
         f"{tmp_path}/images/{number:03d}.png: the file is empty" for number in (6, 7, 8)
     ]
@@ -140,7 +140,7 @@ def test_training_skips_counts_and_lists_what_workers_cannot_read(tmp_path: Path
 
 def test_past_the_limit_training_stops_and_names_the_list(tmp_path: Path) -> None:
     dataset = images(tmp_path / "images", good=6, bad=3, limit=2)
-    with pytest.raises(UserError, match=rf"more than 2 files .*{tmp_path}/unreadable.txt"):
+    with pytest.raises(UserError, match=rf"more than 2 files .*{tmp_path}/corrupt-images.txt"):
         [dataset[number] for number in range(9)]
 
 
@@ -190,6 +190,6 @@ def test_a_wrong_seg_map_is_named_or_skipped(content: bytes | None, message: str
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match=rf"{path} cannot be used: .*{message}"):
         LoadSegMap(150)(dict(sample))
-    skips = dict(file=str(tmp_path / "unreadable.txt"), limit=1)
+    skips = dict(file=str(tmp_path / "corrupt-images.txt"), limit=1)
     assert LoadSegMap(150, skips=skips)(dict(sample)) is None
-    assert (tmp_path / "unreadable.txt").read_text().startswith(f"{path}: ")
+    assert (tmp_path / "corrupt-images.txt").read_text().startswith(f"{path}: ")

@@ -134,7 +134,7 @@ def test_lists_that_mmpretrain_reads_wrongly_are_refused(
             {"default_scope": "mmpretrain", loader: dict(dataset=dataset)}, cfg_text=" ", filename="my.py"
         )
         if said == "none.png" and loader == "train_dataloader" and load != "LoadImageFromFile":
-            assert check_datasets(cfg)  # skipped and listed, as `max_unreadable` says
+            assert check_datasets(cfg)  # skipped and listed, as `max_corrupt_images` says
             continue
         with pytest.raises(UserError, match=said) as caught:
             check_datasets(cfg)

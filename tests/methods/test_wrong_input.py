@@ -27,6 +27,7 @@ DECODER = dict(dim=16, depth=1, num_heads=2)
 FITTING = {
     "MixMAE": dict(backbone=SWIN, decoder=DECODER),
     "SimMIM": dict(backbone=SWIN, mask_patch_size=8),
+    "GreenMIM": dict(backbone=SWIN, decoder=DECODER, mask_ratio=0.5),
     "UMMAE": dict(backbone=SWIN, decoder=DECODER, mask_patch_size=4),
     "UMMAEViT": dict(backbone=VIT, decoder=DECODER, mask_patch_size=4),
     "UMSimMIM": dict(backbone=SWIN, mask_patch_size=4),
@@ -62,7 +63,7 @@ def test_what_fits_is_taken(method: str) -> None:
     assert make(method)(torch.randn(2, 3, 16, 16), mode="loss")["loss"].isfinite()
 
 
-@pytest.mark.parametrize("method", ["MixMAE", "SimMIM", "UMSimMIM"])
+@pytest.mark.parametrize("method", ["MixMAE", "SimMIM", "UMSimMIM", "GreenMIM"])
 @pytest.mark.parametrize("ratio", [0, 1, -0.1, 1.5, math.nan, math.inf])
 def test_a_mask_ratio_outside_0_and_1(method: str, ratio: float) -> None:
     assert f"mask_ratio of {method} is {ratio}; give a number between 0 and 1" in refused(

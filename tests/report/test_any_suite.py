@@ -205,6 +205,6 @@ def test_the_page_of_a_wide_suite_has_a_table_per_metric(tmp_path: Path) -> None
     for own in made_up_records(few):
         append_record(tmp_path / "records.jsonl", replace(own, losses=[], curves={}))
     text = report(few, tmp_path)
-    assert re.findall(r'<table id="sort[^"]*"', text)
+    assert re.findall(r'<table class="sortable" id="sort[^"]*"', text)
     assert "made-up-4" in text
     assert "in1k published" in text

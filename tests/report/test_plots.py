@@ -16,9 +16,9 @@ from mixmae_bench.report.plots import (
     cost_plot,
     curves_plot,
     flops_plot,
-    imagenet_plot,
     pareto,
     png,
+    published_plot,
     svg,
     text_box,
     transfer_plot,
@@ -86,13 +86,13 @@ def test_labels_do_not_meet(plot, records) -> None:
 def test_a_published_value_stands_at_the_flops_of_its_own_image_size() -> None:
     results = read_results()
     rows = [r for r in results.published["imagenet"] if (r.method, r.backbone) == ("SparK", "ConvNeXt-L")]
-    points = imagenet_plot(rows, results.counts, []).axes[0].lines[0].get_xydata()
+    points = published_plot(rows, "top1", results.counts, []).axes[0].lines[0].get_xydata()
     assert points == pytest.approx(np.array([[34.4, 85.4], [101.0, 86.0]]), rel=0.002)
 
 
 def test_labels_of_the_published_values_do_not_meet() -> None:
     results = read_results()
-    figure = imagenet_plot(results.published["imagenet"], results.counts, results.records)
+    figure = published_plot(results.published["imagenet"], "top1", results.counts, results.records)
     assert_no_labels_meet(figure)
     assert "Pareto front" in [t.get_text() for t in texts(figure)]
 

@@ -9,9 +9,11 @@ from mmengine.config import Config
 from mixmae_bench.cli import main
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
-from mixmae_bench.suite.estimate import _images, estimate
+from mixmae_bench.report.make import read_results
+from mixmae_bench.suite.estimate import _images, estimate, of_count
 from mixmae_bench.suite.gpu_speed import gpu_speed
 from mixmae_bench.suite.spec import read_suite
+from mixmae_bench.system.shipped import find_config
 
 ROOT = Path(__file__).parents[2]
 OFFICIAL = json.loads((ROOT / "tests" / "reference" / "sizes.json").read_text())["models"]
@@ -119,3 +121,21 @@ def test_measured_speeds_and_memory_are_used_where_a_config_has_a_record(
 def test_a_speed_without_a_dry_run_is_refused(capsys: pytest.CaptureFixture) -> None:
     assert main(["run", str(ROOT / "configs" / "suites" / "digits.yaml"), "--flops-per-s", "1e14"]) == 2
     assert "--flops-per-s requires --dry-run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "mixmae_swin-b-w14_8xb128-100e_in1k",
+        "mixmae_swin-b-w14_8xb2048-linear-90e_in1k",  # a frozen backbone
+        "mixmae_swin-h-w14_32xb32-100e_in1k",  # activations are recomputed
+    ],
+)
+def test_the_record_of_a_config_gives_the_estimate_of_its_model(config: str, tmp_path: Path) -> None:
+    path = find_config(config)
+    suite = suite_of(tmp_path, f"methods: {{scratch: {{tasks: {{in1k: {path}}}}}}}")
+    (built,) = estimate(read_suite(suite))
+    recorded = of_count(path, next(c for c in read_results().counts if c.model.endswith(f"/{config}.py")))
+    for name in ("total", "trained", "evaluated", "passes", "gpus"):
+        assert getattr(recorded, name) == getattr(built, name)
+    assert recorded.hours(gpu_speed()) == built.hours(gpu_speed())

@@ -136,3 +136,9 @@ def test_two_checkpoints_of_one_name_are_one_line(capsys: pytest.CaptureFixture[
     twice = ["--checkpoint", "net=timm:resnet18", "--checkpoint", "net=timm:resnet50"]
     assert main(["run", "transfer", "--dry-run", *twice]) == 2
     assert "--checkpoint names 'net' twice; give every checkpoint another name" in capsys.readouterr().err
+
+
+def test_a_damaged_config_of_a_repository_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18"')
+    with pytest.raises(UserError, match=r"config\.json is not JSON .*; write or download it again"):
+        hub.config_of(f"local-dir:{tmp_path}")

@@ -97,7 +97,7 @@ def key(cfg: Config, data: dict[str, str] = DATA, processes: int = 1, rescale: b
         {"optim_wrapper.optimizer.fused": False},
         {"find_unused_parameters": True},
         {"train_pipeline": [dict(type="Unused")]},
-        {"max_unreadable": 0.1},
+        {"max_corrupt_images": 0.1},
         {"model.type": "mixmae_bench.methods.simmim.SimMIM"},
         {"optim_wrapper.optimizer.weight_decay": 0.05, "train_cfg.max_epochs": 10.0},
         {"strategy": dict(type="mixmae_bench.FullyShardedStrategy"), "runner_type": "FlexibleRunner"},

@@ -16,11 +16,13 @@ from torch.autograd.function import FunctionCtx
 
 @dataclass(frozen=True, eq=False)
 class SharedLookup:
-    """The rows of a table for the biases of windows with equal relative coordinates.
+    """The rows of a table for the biases of windows; all images share them.
 
     Attributes:
-        rows: Row for every query and key, int64 (n, m); columns n to m - 1 are padding (`Geometry.keys`).
-        positions: Positions (query * n + key) of every row, int64 (rows, c); n * n where there are fewer.
+        rows: Row for every query and key, int64 (w, n, m); w is 1 if all windows have equal relative
+            coordinates, else k. Columns n to m - 1 are padding (`Geometry.keys`).
+        positions: Positions ((window * n + query) * n + key) of every row, int64 (rows, c); w * n * n where
+            there are fewer.
     """
 
     rows: Tensor
@@ -95,18 +97,18 @@ class _SharedBias(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:
         ctx.save_for_backward(positions)
-        ctx.dtype = table.dtype
-        n, m = rows.shape
-        bias = table.to(dtype).T.index_select(1, rows.flatten()).view(1, -1, n, m)
+        ctx.dtype, ctx.shared = table.dtype, len(rows) == 1
+        bias = table.to(dtype).T.index_select(1, rows.flatten()).view(-1, *rows.shape).transpose(0, 1)
         if different is not None:
             bias = torch.where(different, torch.finfo(dtype).min, bias)
-        return bias[..., :n]
+        return bias[..., : rows.shape[1]]
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (positions,) = ctx.saved_tensors
-        sums = grad.sum(0, dtype=torch.promote_types(grad.dtype, torch.float32)).flatten(1)
-        return _sum_rows(sums, positions, ctx.dtype), None, None, None, None
+        dtype = torch.promote_types(grad.dtype, torch.float32)
+        grad = grad.sum(0, keepdim=True, dtype=dtype) if ctx.shared else grad.to(dtype)
+        return _sum_rows(grad.transpose(0, 1).flatten(1), positions, ctx.dtype), None, None, None, None
 
 
 class _PackedBias(torch.autograd.Function):

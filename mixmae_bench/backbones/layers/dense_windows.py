@@ -1,7 +1,8 @@
 """Windows with a fixed number of slots, for attention on GPUs.
 
 Shapes depend on the sizes of map and window only. A mask enters as values: segment IDs of slots, gathered on
-the device of the mask. Nothing is copied to the host, so the host never waits for the device.
+the device of the mask. Nothing is copied to the host, so the host never waits for the device. The exception
+are windows of visible tokens (`grouped_windows`).
 
 Along an axis, windows are those of the partition into segments (`windows.Partition`). Slots beyond the border
 of the map are padding. If the first and last windows of a shifted axis fit into one window, they share one,
@@ -44,7 +45,7 @@ class DenseWindows:
             Otherwise they are part of the heads, and a bias of batch size 1 contains the mask of each window.
         different: Queries and keys with different IDs, bool (k, 1, n, m), or None if all are equal; see
             `SharedLookup`.
-        lookup: Rows of the bias table.
+        lookup: Rows of the bias table; None for groups (`grouped_windows`) in the fused kernel.
         fused: Whether the fused kernel is used.
     """
 
@@ -56,7 +57,7 @@ class DenseWindows:
     order: "Order"
     in_batch: bool
     different: Tensor | None
-    lookup: SharedLookup | PackedLookup
+    lookup: SharedLookup | PackedLookup | None
     fused: bool
 
     def bias(self, table: Tensor, dtype: torch.dtype) -> Tensor:
@@ -147,9 +148,9 @@ def _geometry(size: tuple[int, int], window_size: int, shifted: bool, device: to
         bool((regions == 0).all()),
         padding,
         slots.to(device),
-        _order(tokens, missing, device),
-        _order(tokens.T, missing.T, device),
-        torch.arange(-(-n // ALIGNMENT) * ALIGNMENT).clamp(max=n - 1).to(device),
+        order_of(tokens, missing, device),
+        order_of(tokens.T, missing.T, device),
+        aligned(n).to(device),
     )
 
 
@@ -175,7 +176,13 @@ def axis_windows(n: int, window_size: int, shifted: bool) -> tuple[Tensor, Tenso
     return tokens.masked_fill((tokens < 0) | (tokens >= n), -1), parts
 
 
-def _order(tokens: Tensor, missing: Tensor, device: torch.device) -> Order:
+def aligned(n: int) -> Tensor:
+    """Return the slot of every column of biases of n slots, int64 (m,); see `Geometry.keys`."""
+    return torch.arange(-(-n // ALIGNMENT) * ALIGNMENT).clamp(max=n - 1)
+
+
+def order_of(tokens: Tensor, missing: Tensor, device: torch.device) -> Order:
+    """Return the order of slots, given their tokens and whether they are padding, both (k, n) or (n, k)."""
     tokens, missing = tokens.flatten(), missing.flatten()
     place = torch.empty(int((~missing).sum()), dtype=torch.int64)
     place[tokens[~missing]] = torch.arange(len(tokens))[~missing]
@@ -248,6 +255,6 @@ def _shared_lookup(window: tuple[int, int], table_window: int, device: torch.dev
         codes = shape.slots[:, 0].long() * side + shape.slots[:, 1]
         rows = codes[:, None] - by_key(shape, codes) + (table_window - 1) * (side + 1)
         positions = inverse(rows[:, : len(codes)].flatten(), side**2)
-        return SharedLookup(rows.to(device), positions.to(device))
+        return SharedLookup(rows[None].to(device), positions.to(device))
 
     return outside_modes(make)

@@ -22,6 +22,7 @@ VARIABLE = "MIXMAE_BENCH_ATTENTION"
 FORMS = ("auto", "plain", "kernel", "segments")
 
 _forced: str | None = None
+_used: set[str] | None = None
 _whole_windows = False
 
 
@@ -61,6 +62,24 @@ def chosen_form(device: torch.device, kernel_wins: bool = False) -> str:
     return "kernel" if kernel_wins else "plain"
 
 
+@contextmanager
+def forms_used() -> Iterator[set[str]]:
+    """Yield a set to which the forms are added that window attention uses inside this context."""
+    global _used
+    before, _used = _used, set()
+    try:
+        yield _used
+    finally:
+        _used = before
+
+
+def use(form: str) -> str:
+    """Return the form, and add it to the set of `forms_used`."""
+    if _used is not None:
+        _used.add(form)
+    return form
+
+
 def _checked(form: str, source: str) -> str:
     if form not in FORMS:
         raise UserError(f"{source} is '{form}'; give one of {', '.join(FORMS)}")
@@ -73,7 +92,8 @@ def whole_windows() -> Iterator[None]:
 
     The official implementations compute all logits of a window and mask some of them, and UM-MAE's computes
     equal biases again for every window. Inside this context, a forward pass performs the same operations, so
-    FLOPs are comparable to theirs, for every form of attention. Outputs are not meaningful.
+    FLOPs are comparable to theirs, for every form of attention. Outputs are not meaningful. Windows of
+    visible tokens (GreenMIM) are computed in groups, with masked logits.
     """
     global _whole_windows
     before, _whole_windows = _whole_windows, True

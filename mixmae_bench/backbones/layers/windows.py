@@ -6,9 +6,9 @@ discard are therefore never computed: between the two images of a mixture (which
 and between the two parts of a shifted window that wraps around. There is no padding: if the window size does
 not divide the map, windows at the border are smaller.
 
-A partition depends only on sizes and segment IDs, which are shared by the batch. Inside a stage, tokens are
-sequences (B, L, C) in the order of their segments, as all operations but attention are per token. Segments of
-equal length are adjacent. They form a bucket and are computed together.
+A partition depends only on sizes, segment IDs and coordinates of visible tokens; the batch shares them.
+Inside a stage, tokens are sequences (B, L, C) in the order of their segments, as all operations but attention
+are per token. Segments of equal length are adjacent. They form a bucket and are computed together.
 """
 
 import math
@@ -25,8 +25,10 @@ from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.dense_attention import window_attention
 from mixmae_bench.backbones.layers.dense_windows import DenseWindows, dense_windows, outside_modes
 from mixmae_bench.backbones.layers.formats import compute_dtype
-from mixmae_bench.backbones.layers.forms import chosen_form, windows_are_whole
+from mixmae_bench.backbones.layers.forms import chosen_form, use, windows_are_whole
+from mixmae_bench.backbones.layers.grouped_windows import grouped_windows
 from mixmae_bench.backbones.layers.packed_windows import Packed, packed_windows
+from mixmae_bench.backbones.layers.token_coords import TokenCoords
 from mixmae_bench.backbones.layers.tracing import is_traced, map_size
 from mixmae_bench.backbones.layers.window_kernel import kernel_wins
 
@@ -53,17 +55,16 @@ class Bucket:
 class Partition:
     """A partition of a map of tokens into segments.
 
-    A map smaller than the window is one window (as clamped in the official code, M1 and S1). Windows are
-    shifted by half a window along axes with more than one window (S1). The first and last windows are then
-    smaller; the official code rolls these two into one window and masks attention between them.
+    Windows are those of `TokenCoords`. The official code rolls the first and last windows of a shifted axis
+    into one window and masks attention between them.
 
     Args:
-        size: The map's (H, W).
+        tokens: Coordinates of the tokens (H, W).
         window_size: Side of a window in tokens.
         shifted: Whether windows are shifted.
         segment_ids: Integer map (H, W), from 0, or None if all tokens have the same ID.
         device: Device of the tokens.
-        share: Whether a bucket stores relative coordinates once, for segments of the same shape.
+        share: Whether a bucket stores relative coordinates once, for rectangles of the same shape.
 
     Attributes:
         size: The map's (H, W).
@@ -75,16 +76,16 @@ class Partition:
 
     def __init__(
         self,
-        size: tuple[int, int],
+        tokens: TokenCoords,
         window_size: int,
         shifted: bool,
         segment_ids: Tensor | None,
         device: torch.device,
         share: bool,
     ) -> None:
-        self.size = size
-        rows, cols = (_window_of(n, window_size, shifted) for n in size)
-        window = rows[:, None] * (cols[-1] + 1) + cols
+        coords = tokens.coords.flatten(0, 1)
+        self.size = map_size(tokens.coords[None])
+        window = tokens.windows(window_size, shifted)
         if segment_ids is not None:
             window = window * (segment_ids.max() + 1) + segment_ids
         self.segments = window.unique(return_inverse=True)[1]
@@ -93,15 +94,15 @@ class Partition:
         lengths = self.segments.flatten().bincount().tolist()
         alike: dict[tuple[int, int], list[Tensor]] = {}
         for segment in index.split(lengths):
-            # Rectangles of the same shape have the same relative coordinates. With IDs, shapes are irregular.
-            height = int(segment[-1] // size[1] - segment[0] // size[1]) if segment_ids is None else 0
+            # Rectangles of the same shape have the same relative coordinates.
+            height = int(coords[segment[-1], 0] - coords[segment[0], 0]) if share else 0
             alike.setdefault((len(segment), height), []).append(segment)
         stacks = [torch.stack(segments) for segments in alike.values()]
         self.order = torch.cat([stack.flatten() for stack in stacks]).to(device)
         self.place = self.order.argsort()
         self.buckets = []
         for stack in stacks:
-            relative = relative_coords(stack[:1] if share else stack, size[1])
+            relative = relative_coords(coords[stack[:1] if share else stack])
             self.buckets.append(Bucket(*stack.shape, relative.to(device)))
 
     def arrange(self, maps: Tensor) -> Tensor:
@@ -123,38 +124,36 @@ class Partition:
 
 @torch.compiler.disable  # depends on values; every new mask would cause a recompilation
 def partition_map(
-    size: tuple[int, int], window_size: int, shifted: bool, segment_ids: Tensor | None, device: torch.device
+    size: tuple[int, int],
+    window_size: int,
+    shifted: bool,
+    segment_ids: Tensor | None,
+    device: torch.device,
+    visible: TokenCoords | None = None,
 ) -> Partition:
-    """Return the `Partition` of a map for the same arguments; cached if there are no segment IDs."""
+    """Return the `Partition` of a map (H, W), or of visible tokens (H, W) of a larger map.
+
+    The other arguments are those of `Partition`. Partitions of maps without segment IDs are cached.
+    """
+    if visible is not None:
+        return Partition(visible, window_size, shifted, None, device, share=False)
     if windows_are_whole():
-        return Partition(size, window_size, False, None, device, share=False)
+        return Partition(TokenCoords.whole(size), window_size, False, None, device, share=False)
     if segment_ids is not None:
-        return Partition(size, window_size, shifted, segment_ids.cpu(), device, share=False)
+        ids = segment_ids.cpu()
+        return Partition(TokenCoords.whole(size), window_size, shifted, ids, device, share=False)
     return _ungrouped(size, window_size, shifted and max(size) > window_size, device)
 
 
 @lru_cache(maxsize=64)
 def _ungrouped(size: tuple[int, int], window_size: int, shifted: bool, device: torch.device) -> Partition:
-    return outside_modes(Partition, size, window_size, shifted, None, device, True)
+    return outside_modes(
+        lambda: Partition(TokenCoords.whole(size), window_size, shifted, None, device, share=True)
+    )
 
 
-def _window_of(n: int, window_size: int, shifted: bool) -> Tensor:
-    """Return the index of the window of every token along an axis: int64 (n,)."""
-    if n <= window_size:
-        return torch.zeros(n, dtype=torch.int64)
-    shift = window_size // 2 if shifted else 0
-    numbers = (torch.arange(n) - shift).div(window_size, rounding_mode="floor")
-    return numbers - numbers[0]
-
-
-def relative_coords(index: Tensor, width: int) -> Tensor:
-    """Return (row, column) of key minus query, (k, n, n, 2).
-
-    Args:
-        index: Row-major indices of the tokens, (k, n).
-        width: Number of columns of the map.
-    """
-    coords = torch.stack([index // width, index % width], dim=-1)
+def relative_coords(coords: Tensor) -> Tensor:
+    """Return (row, column) of key minus query, (k, n, n, 2), of coordinates (k, n, 2)."""
     return coords[:, None] - coords[:, :, None]
 
 
@@ -198,6 +197,7 @@ def run_blocks(
     of_windows: Callable[[Partition | DenseWindows], object] | None = None,
     with_cp: bool = False,
     packed: Packed | None = None,
+    visible: TokenCoords | None = None,
 ) -> Tensor:
     """Run window attention blocks at one resolution, in the form that `forms` chooses.
 
@@ -210,20 +210,24 @@ def run_blocks(
         of_windows: Computes values shared by blocks of the same windows, such as relative coordinates.
         with_cp: See `checkpointing.call`.
         packed: Coordinates of packed maps for `DenseWindows`, or None for the coordinates in the map.
+        visible: Coordinates of tokens (H, W) in a whole map; windows are those of the whole map. Excludes
+            `segment_ids` and `packed`. None if the maps are whole.
 
     Returns:
         (B, H, W, C).
     """
-    form = _form(blocks, maps)
+    form = _form(blocks, maps, visible)
     if form == "segments":
-        return _run_in_segments(blocks, maps, segment_ids, of_windows, with_cp)
+        return _run_in_segments(blocks, maps, segment_ids, of_windows, with_cp, visible)
     size = map_size(maps)
     found: dict[tuple[int, bool], tuple] = {}
     tokens = maps.flatten(1, 2)
     for block in blocks:
         key = block.attn.window_size, block.attn.shifted
         if key not in found:
-            if packed is None:
+            if visible is not None:
+                windows = grouped_windows(visible, *key, maps.device, form == "kernel")
+            elif packed is None:
                 windows = dense_windows(size, *key, segment_ids, maps.device, form == "kernel")
             else:
                 windows = packed_windows(packed, *key, segment_ids, form == "kernel")
@@ -232,11 +236,14 @@ def run_blocks(
     return tokens.unflatten(1, size)
 
 
-def _form(blocks: Sequence[nn.Module], maps: Tensor) -> str:
+def _form(blocks: Sequence[nn.Module], maps: Tensor, visible: TokenCoords | None) -> str:
+    if visible is not None and windows_are_whole():
+        return use("plain")  # GreenMIM's official code computes the masked logits of groups
     attn = blocks[0].attn
-    slots = math.prod(min(side, attn.window_size) for side in map_size(maps))
+    size = map_size(maps) if visible is None else visible.size
+    slots = math.prod(min(side, attn.window_size) for side in size)
     head_dim = maps.shape[-1] // attn.num_heads
-    return chosen_form(maps.device, kernel_wins(maps.device, head_dim, slots, compute_dtype(maps)))
+    return use(chosen_form(maps.device, kernel_wins(maps.device, head_dim, slots, compute_dtype(maps))))
 
 
 def _run_in_segments(
@@ -245,6 +252,7 @@ def _run_in_segments(
     segment_ids: Tensor | None,
     of_windows: Callable[[Partition | DenseWindows], object] | None,
     with_cp: bool,
+    visible: TokenCoords | None,
 ) -> Tensor:
     """Compute `run_blocks` in segments; tokens are reordered only between different windows."""
     partitions: dict[tuple[int, bool], tuple[Partition, ...]] = {}
@@ -252,7 +260,7 @@ def _run_in_segments(
     for block in blocks:
         windows = block.attn.window_size, block.attn.shifted
         if windows not in partitions:
-            partition = partition_map(map_size(maps), *windows, segment_ids, maps.device)
+            partition = partition_map(map_size(maps), *windows, segment_ids, maps.device, visible)
             partitions[windows] = (partition,) if of_windows is None else (partition, of_windows(partition))
         partition, *shared = partitions[windows]
         if here is None:

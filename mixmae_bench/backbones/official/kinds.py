@@ -14,7 +14,7 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.official.arguments import Arguments
-from mixmae_bench.backbones.official.layouts import MM_HEAD, Layout, Rename
+from mixmae_bench.backbones.official.layouts import MM_HEAD, Layout, Rename, Target
 from mixmae_bench.backbones.official.names import OUT_NORMS, Rules
 from mixmae_bench.backbones.official.shapes import State, image_side
 from mixmae_bench.registry import MODELS
@@ -40,6 +40,7 @@ class BackboneCheckpoint:
             size, channels of the images and out indices.
         defaults: Names of the arguments that cannot be inferred; a config uses their published values.
         layouts: Parameter names in other packages.
+        targets: Packages that its checkpoints can be converted to, besides the official code.
         buffers: Patterns of the names of official buffers. They follow from sizes and are never loaded.
         make_buffers: Returns these buffers, from the parameters and the image size.
         sized: Whether `make_buffers` needs the image size to return all buffers.
@@ -52,6 +53,7 @@ class BackboneCheckpoint:
     settings: Callable[[State, int | None], dict]
     defaults: tuple[str, ...]
     layouts: tuple[Layout, ...] = ()
+    targets: tuple[Target, ...] = ()
     buffers: tuple[str, ...] = ()
     make_buffers: Callable[[State, int | None], dict[str, Tensor]] = no_buffers
     sized: bool = False

@@ -69,6 +69,34 @@ class Layout:
     unfolds: bool = False
 
 
+@dataclass(frozen=True)
+class Target:
+    """Names of a backbone in a package that checkpoints can be converted to.
+
+    Attributes:
+        package: Name of the package, 'timm' or 'mmpretrain'.
+        rename: Maps an official name inside the backbone, and the number of the last stage, to the package's
+            name, or to None if its model lacks the parameter.
+        prefix: Prefix of the backbone's names.
+        head: Prefix of the names of a classifier's head.
+        unfolds: See `Layout`.
+        indices: Whether its model saves the indices of bias tables.
+    """
+
+    package: str
+    rename: Callable[[str, int], str | None]
+    prefix: str = ""
+    head: str = "head.fc."
+    unfolds: bool = False
+    indices: bool = False
+
+
+def unfold(tensor: Tensor) -> Tensor:
+    """Reorder the inputs of patch merging (..., 4*C) from timm's order to mmcv's: the inverse of `refold`."""
+    channels = tensor.unflatten(-1, (2, 2, -1))
+    return channels.permute(*range(tensor.ndim - 1), -1, -2, -3).flatten(-3)
+
+
 def refold(tensor: Tensor) -> Tensor:
     """Reorder the inputs of patch merging (..., 4*C) from mmcv's order to timm's (M3).
 

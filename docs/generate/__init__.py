@@ -1,0 +1,1 @@
+"""Pages that are made at build time, as Markdown. Needs no mkdocs (see docs/hooks.py)."""
