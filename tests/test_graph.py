@@ -88,7 +88,7 @@ def test_gradients_of_several_batches_cannot_be_summed(tmp_path: Path) -> None:
 def test_other_models_and_cpus_are_refused() -> None:
     with pytest.raises(UserError, match="Linear is not a pretraining method"):
         graph_loss(nn.Linear(1, 1))
-    greenmim = load_call(str(PRETRAIN / "greenmim_mixmae-swin-small_1xb64-20e_digits.py"), None, "cpu").model
+    greenmim = load_call(str(PRETRAIN / "greenmim_mixmae-swin-small_1xb32-12e_digits.py"), None, "cpu").model
     with pytest.raises(UserError, match="the shapes of GreenMIM depend on the mask") as error:
         graph_loss(greenmim)
     assert "\n" not in str(error.value)

@@ -17,7 +17,7 @@ from mixmae_bench.probes.kinds import KINDS
 from mixmae_bench.registry import MODELS
 from mixmae_bench.results.probes import PROBES, read_probes
 
-CONFIG = Path(__file__).parents[2] / "configs/classification/mixmae-swin-small_1xb50-20e_digits.py"
+CONFIG = Path(__file__).parents[2] / "configs/classification/mixmae-swin-small_1xb50-40e_digits.py"
 ARCH = dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(4, 4))
 
 
@@ -141,7 +141,7 @@ MISTAKES = {
     "a folder": ([".", "--data", "digits"], "no intact checkpoint"),
     "a file": (["CONFIG", "--out", "."], "--out . is a folder; give a file"),
     "a pretraining config": (
-        ["mixmae_mixmae-swin-small_1xb64-20e_digits"],
+        ["mixmae_mixmae-swin-small_1xb32-12e_digits"],
         "has no 'val_dataloader.dataset'; give a classification config",
     ),
     "more shots than images": (

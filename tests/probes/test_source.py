@@ -13,7 +13,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.probes.frozen import Frozen
 from mixmae_bench.probes.source import Source, find_source
 
-DIGITS = "mixmae-swin-small_1xb50-20e_digits"
+DIGITS = "mixmae-swin-small_1xb50-40e_digits"
 KNN = "um-mae_swin-t_1xb256-knn_in1k"
 
 

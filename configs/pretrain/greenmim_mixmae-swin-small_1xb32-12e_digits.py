@@ -7,7 +7,7 @@ has MixMAE's size.
 
 _base_ = [
     "../_base_/datasets/digits_pretrain.py",
-    "../_base_/schedules/digits_pretrain_20e.py",
+    "../_base_/schedules/digits_pretrain_12e.py",
     "../_base_/digits_runtime.py",
 ]
 
