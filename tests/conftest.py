@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forks import FORKS, may_fork
 
 LONGEST_FIRST = (
     "test_end_to_end",
@@ -48,6 +49,13 @@ def default_scope() -> Iterator[None]:
     if registry := sys.modules.get("mmengine.registry"):
         registry.DefaultScope._instance_dict.clear()
         registry.DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork workers from this process where that works, except in tests marked `new_processes`."""
+    if not request.node.get_closest_marker("new_processes") and may_fork():
+        monkeypatch.setattr("mixmae_bench.system.worker.subprocess", FORKS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

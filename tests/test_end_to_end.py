@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import Fork, may_fork
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import mixmae_bench.suite.run
@@ -560,8 +561,25 @@ def test_another_content_of_a_checkpoint_changes_the_keys_of_what_starts_from_it
 # Killed in the middle.
 
 
+@dataclass(frozen=True)
+class Started:
+    """A command that runs in a process group of its own, and the files that it writes to."""
+
+    process: Fork | subprocess.Popen
+    out: Path
+    err: Path
+
+    @property
+    def group(self) -> int:
+        return self.process.pid
+
+    def end(self, seconds: float) -> tuple[int, str, str]:
+        """Wait for its end; return its exit status and what it printed."""
+        return self.process.wait(seconds), self.out.read_text(), self.err.read_text()
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+def start(tmp_path: Path) -> Iterator[Callable[[], Started]]:
     """Start a smaller suite in a process group of its own, always in the same folder."""
     suite = tmp_path / "suite.yaml"
     suite.write_text(
@@ -570,29 +588,34 @@ def start(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
         f"tasks: {{classification: {SMOKE / 'classification.py'}}}\n"
         "minutes: {pretraining: 0.1, classification: 0.1}\n"
     )
-    command = [COMMAND, "run", suite, "--methods", "mixmae", "--work-dir", tmp_path / "work"]
-    started = []
+    words = ["run", str(suite), "--methods", "mixmae", "--work-dir", str(tmp_path / "work")]
+    code = (
+        "import signal, sys\n"
+        # A shell's background job, as this test may be, has Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from mixmae_bench.cli import main\nsys.exit(main({words}))"
+    )
+    started: list[Started] = []
 
-    def begin() -> subprocess.Popen:
-        started.append(
-            subprocess.Popen(
-                [str(part) for part in command],
+    def begin() -> Started:
+        out, err = (tmp_path / f"{name}{len(started)}" for name in ("out", "err"))
+        with open(out, "w") as stdout, open(err, "w") as stderr:
+            process = (Fork if may_fork() else subprocess.Popen)(
+                [sys.executable, "-c", code],
                 cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
                 start_new_session=True,
-                # A shell's background job, as this test may be, has Ctrl-C ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
-        )
+        started.append(Started(process, out, err))
         return started[-1]
 
     yield begin
-    for process in started:
-        if group_lives(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    for one in started:
+        if group_lives(one.group):
+            os.killpg(one.group, signal.SIGKILL)
+        one.process.wait()
 
 
 def group_lives(group: int) -> bool:
@@ -613,51 +636,47 @@ def group_lives(group: int) -> bool:
     return False
 
 
-def wait_until(
-    condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: int = 240
-) -> None:
+def wait_until(condition: Callable[[], bool], started: Started | None = None, seconds: int = 240) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "waited in vain"
-        if process is not None:
-            assert process.poll() is None, process.communicate()
+        assert started is None or started.process.poll() is None, started.end(0)
         time.sleep(0.05)
 
 
 def test_a_suite_that_is_stopped_and_killed_leaves_no_process_and_goes_on_where_it_was(
-    start: Callable[[], subprocess.Popen], tmp_path: Path, records: dict[str, Record]
+    start: Callable[[], Started], tmp_path: Path, records: dict[str, Record]
 ) -> None:
-    """Takes over a minute: a suite is started three times, in new processes that import everything."""
     folder = tmp_path / "work"
     file = folder / "records.jsonl"
 
     # Ctrl-C while pretraining is in its worker: one line, status 2.
-    process = start()
-    wait_until((folder / "mixmae/seed3/pretraining/log.txt").is_file, process)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 2
+    first = start()
+    wait_until((folder / "mixmae/seed3/pretraining/log.txt").is_file, first)
+    os.killpg(first.group, signal.SIGINT)
+    status, out, err = first.end(60)
+    assert status == 2
     assert err == "error: stopped; repeat the command to resume\n"
     assert "Traceback" not in out
-    wait_until(lambda: not group_lives(process.pid), seconds=30)
+    wait_until(lambda: not group_lives(first.group), seconds=30)
     assert not file.exists()
 
     # A kill of the suite's process alone, once the first run is recorded.
-    process = start()
-    wait_until(lambda: file.is_file() and file.read_bytes().endswith(b"\n"), process)
-    process.kill()
-    process.wait()
-    wait_until(lambda: not group_lives(process.pid), seconds=30)
+    second = start()
+    wait_until(lambda: file.is_file() and file.read_bytes().endswith(b"\n"), second)
+    second.process.kill()
+    second.process.wait()
+    wait_until(lambda: not group_lives(second.group), seconds=30)
     assert list(by_run(file)) == ["mixmae/seed3/pretraining"]
-    first = file.read_bytes()
+    before = file.read_bytes()
     checkpoint = (folder / "mixmae/seed3/pretraining/epoch_2.pth").stat()
 
-    process = start()
-    out, err = process.communicate(timeout=400)
-    assert (process.returncode, err) == (0, "")
+    third = start()
+    status, out, err = third.end(400)
+    assert (status, err) == (0, "")
     assert out.startswith("suite killed: 2 runs, 1 done, 1 to run; folder ")
-    wait_until(lambda: not group_lives(process.pid), seconds=30)
-    assert file.read_bytes().startswith(first)
+    wait_until(lambda: not group_lives(third.group), seconds=30)
+    assert file.read_bytes().startswith(before)
     assert (folder / "mixmae/seed3/pretraining/epoch_2.pth").stat().st_mtime_ns == checkpoint.st_mtime_ns
     now = by_run(file)
     assert sorted(now) == [f"mixmae/seed3/{t}" for t in ("classification", "pretraining")]

@@ -93,20 +93,23 @@ ARGUMENTS = {
 """Arguments of commands that need some."""
 
 
-def test_without_openmmlab_every_command_names_the_extra_at_once(tmp_path: Path) -> None:
+def test_without_openmmlab_every_command_and_tool_names_the_extra_at_once(tmp_path: Path) -> None:
     lines = [f"{name} {ARGUMENTS.get(name, '')}" for name in COMMANDS]
     code = f"""
+import runpy
 import sys
 sys.modules.update(dict.fromkeys({MODULES!r}))  # as if they were not installed
 from mixmae_bench.cli import main
 for line in {lines!r}:
     assert main(line.split()) == 2, line
+for tool in ("train", "test"):
+    assert runpy.run_path(f"{ROOT}/tools/{{tool}}.py")["main"]() == 2
 assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     errors = done.stderr.splitlines()
-    assert len(errors) == len(lines)
+    assert len(errors) == len(lines) + 2
     assert all(e.startswith("error: ") and "pip install 'mixmae-bench[onedl]'" in e for e in errors)
     assert list(tmp_path.iterdir()) == []
 

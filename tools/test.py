@@ -2,20 +2,23 @@
 
 import sys
 
-from mixmae_bench.backbones.loading import load_model
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.cli.tools import existing, parser, read_config
-from mixmae_bench.compat.checkpoints import safe_loaders
-from mixmae_bench.datasets.checks import check_datasets
-from mixmae_bench.engine.config import check_model, find_data
-from mixmae_bench.engine.distributed import destroy_process_group, unwrapped
-from mixmae_bench.engine.prepare import build, dead_loaders_named
-from mixmae_bench.errors import UserError
-from mixmae_bench.system.files import check_writable
+from mixmae_bench.compat.openmmlab import require_family
 
 
 @exits_on_user_error
 def main() -> int:
+    require_family()  # before the imports, which need it
+    from mixmae_bench.backbones.loading import load_model
+    from mixmae_bench.cli.tools import existing, parser, read_config
+    from mixmae_bench.compat.checkpoints import safe_loaders
+    from mixmae_bench.datasets.checks import check_datasets
+    from mixmae_bench.engine.config import check_model, find_data
+    from mixmae_bench.engine.distributed import destroy_process_group, unwrapped
+    from mixmae_bench.engine.prepare import build, dead_loaders_named
+    from mixmae_bench.errors import UserError
+    from mixmae_bench.system.files import check_writable
+
     options = parser(__doc__)
     options.add_argument("checkpoint", help="checkpoint of the whole model, as written by training")
     args = options.parse_args()

@@ -4,16 +4,19 @@ import sys
 from pathlib import Path
 
 from mixmae_bench.cli import exits_on_user_error
-from mixmae_bench.cli.tools import existing, parser, read_config, use_amp
-from mixmae_bench.engine.batch import SCALE, processes
-from mixmae_bench.engine.distributed import destroy_process_group
-from mixmae_bench.engine.prepare import prepare, train
-from mixmae_bench.engine.trackers import check_trackers
-from mixmae_bench.system.files import check_writable
+from mixmae_bench.compat.openmmlab import require_family
 
 
 @exits_on_user_error
 def main() -> int:
+    require_family()  # before the imports, which need it
+    from mixmae_bench.cli.tools import existing, parser, read_config, use_amp
+    from mixmae_bench.engine.batch import SCALE, processes
+    from mixmae_bench.engine.distributed import destroy_process_group
+    from mixmae_bench.engine.prepare import prepare, train
+    from mixmae_bench.engine.trackers import check_trackers
+    from mixmae_bench.system.files import check_writable
+
     options = parser(__doc__)
     options.add_argument(
         "--resume", nargs="?", const="auto", help="resume from the latest checkpoint, or from the given one"

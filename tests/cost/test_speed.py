@@ -1,10 +1,7 @@
 """Timing models in turn: what is measured, by real processes on models of a moment."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -134,24 +131,21 @@ class Fatal(nn.Module):
 """
 
 
-def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_timed(tmp_path: Path) -> None:
-    # Processes import all frameworks, which takes seconds each: all ways to fail in one run.
+def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "fatal.py").write_text(FATAL, encoding="utf-8")
     for at in ("constructor", "second step", "memory", "never"):
         config = f"custom_imports = dict(imports=['fatal'])\nmodel = dict(type='fatal.Fatal', at={at!r})\n"
         (tmp_path / f"{at.replace(' ', '_')}.py").write_text(config, encoding="utf-8")
     models = ["constructor.py", "memory.py", "never.py", "second_step.py"]
     options = ["--batch", "2", "--shape", "8", "8", "--steps", "3", "--warm-up", "1", "--device", "cpu"]
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; from mixmae_bench.cli import main; sys.exit(main())", "speed"]
-        + [*(f"{model}@float32" for model in models), *options, "--record", "speed.jsonl"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr == ""  # no traceback, and no warning of what a killed process left
-    failed = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
+    words = [*(f"{model}@float32" for model in models), *options, "--record", "speed.jsonl"]
+    assert main(["speed", *words]) == 1
+    out, err = capfd.readouterr()
+    assert err == ""  # no traceback, and no warning of what a killed process left
+    failed = [line for line in out.splitlines() if line.startswith("failed: ")]
     first, second, third = (line.removeprefix("failed: ") for line in failed)
     killed = "its process was killed by signal 9 (out of memory?); time it alone, or with a smaller --batch"
     assert first == f"constructor.py@float32: {killed}"
@@ -159,7 +153,7 @@ def test_models_that_fail_or_take_their_process_down_are_named_and_the_others_ti
     assert third == f"second_step.py@float32: {killed}"
     (line,) = Path("speed.jsonl").read_text().splitlines()
     assert (json.loads(line)["model"], json.loads(line)["steps"]) == ("never.py", 3)
-    assert "1  never, 8x8 px" in done.stdout
+    assert "1  never, 8x8 px" in out
 
 
 @pytest.mark.parametrize(
