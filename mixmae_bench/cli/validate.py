@@ -37,11 +37,11 @@ def find_configs(targets: list[str]) -> list[Path]:
         UserError: If a target does not exist or has no config.
     """
     from mixmae_bench.suite.spec import read_suite
-    from mixmae_bench.system.shipped import BASES, find_config, names, shipped
+    from mixmae_bench.system.shipped import BASES, find_config, is_suite, shipped
 
     configs: list[Path] = []
     for target in map(str, targets or [shipped("configs")]):
-        if target.endswith(".yaml") or (target in names("suites") and not Path(target).exists()):
+        if is_suite(target):
             configs += [run.config for run in read_suite(target).runs()]
         elif Path(target).is_dir():
             configs += sorted(p for p in Path(target).rglob("*.py") if BASES not in p.parts)

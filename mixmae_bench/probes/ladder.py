@@ -26,6 +26,9 @@ from mixmae_bench.system.environment import code_hash, code_version, hardware, p
 COMPUTED_BY = [f"mixmae_bench.probes.{name}" for name in ("attentive", "heads", "kinds", "ladder", "splits")]
 """Modules that determine the outcome for given features, besides the sources that `code_hash` covers."""
 
+OWNER = ("suite", "suite_version", "method")
+"""Fields of the record that name the owner of the weights."""
+
 Progress = Callable[[int, int, str], None]
 """Function of the number of finished probes, their total number, and a text about the last one."""
 
@@ -78,10 +81,11 @@ def climb(
     epochs: int,
     out: Path | None,
     progress: Progress,
+    owner: tuple[str | None, int | None, str | None] = (None, None, None),
 ) -> list[ProbeRecord]:
     """Measure every probe on every stage with every seed, and append the records to a file.
 
-    A probe with a record of the same key in the file is not measured again.
+    A probe with a record of the same key and owner in the file is not measured again.
 
     Args:
         frozen: The frozen backbone and the data.
@@ -91,16 +95,18 @@ def climb(
         epochs: Epochs of trained heads.
         out: File of the records, or None.
         progress: See `Progress`.
+        owner: Suite that the weights are from, its version and method, if any.
 
     Raises:
         UserError: If a stage is unknown, a class has too few images, or see `Frozen.probed`.
     """
     stages = stages_of(stages, frozen.stages)
     _check_shots(frozen, probes, seeds)
-    known = {record.key: record for record in read_probes(out)[0]} if out else {}
+    lines = read_probes(out)[0] if out else []
+    known = {record.key: record for record in lines if record.owner == owner}
     steps = [Step(*own, seed, epochs) for seed in seeds for own in _product(probes, stages)]
     tokens = any(KINDS[probe].tokens for probe in probes)
-    about = {**frozen.about, **_environment()}
+    about = {**frozen.about, **_environment(), **dict(zip(OWNER, owner, strict=True))}
     records = []
     for number, step in enumerate(steps, 1):
         probed = frozen.probed(step.seed, tokens)

@@ -15,6 +15,7 @@ from mixmae_bench.report.suite import Context, suite_table
 from mixmae_bench.report.table import Table, markdown_body
 from mixmae_bench.results.measurements import COUNT_SCHEMA, Count, Speed, read_speeds
 from mixmae_bench.results.outline import PRETRAINING, Outline
+from mixmae_bench.results.probes import probes_of_suite
 from mixmae_bench.results.published import Published, read_published
 from mixmae_bench.results.record import Record, read_lines, read_records
 from mixmae_bench.results.tuning import is_tuning
@@ -205,6 +206,7 @@ def _text(value: object) -> str:
 def results_page(results: Results) -> str:
     """Return the text of results/README.md: every table except 'records', and verdicts of the suites."""
     # Imported here: the statistics need numpy and scipy, single tables do not.
+    from mixmae_bench.report.probes import suite_probe_tables
     from mixmae_bench.report.verdicts import verdicts_markdown
 
     text = HEAD
@@ -215,4 +217,7 @@ def results_page(results: Results) -> str:
         if name in SUITES:
             records = [r for r in results.records if r.suite == name]
             text += verdicts_markdown(records, results.folders, "###")
+            probes = probes_of_suite(results.folders, name, results.outlines[name].version)
+            for table in suite_probe_tables(probes, _of_suite(results.outlines[name], records)):
+                text += f"\n### {table.title}\n\n{markdown_body(table)}"
     return text

@@ -15,6 +15,7 @@ from mixmae_bench.report.html import environment
 from mixmae_bench.report.joins import stem
 from mixmae_bench.report.make import PAPERS, Results, read_results, suite_records, table_of_suite
 from mixmae_bench.report.papers import paper_table
+from mixmae_bench.report.probes import suite_probe_tables
 from mixmae_bench.report.rows import Row, by_scores, by_tasks, make_rows
 from mixmae_bench.report.suite import flops, parameters
 from mixmae_bench.report.summary import summary
@@ -23,6 +24,7 @@ from mixmae_bench.report.tuning import tuning_plot
 from mixmae_bench.report.verdicts import verdict_tables
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.results.outline import PRETRAINING, Outline
+from mixmae_bench.results.probes import probes_of_suite
 from mixmae_bench.results.record import Record
 from mixmae_bench.results.tuning import NEAR_TIE
 from mixmae_bench.results.verdicts import matrices
@@ -87,7 +89,9 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
     results = read_results()
     followed = _followed(suite, results)
     rows = make_rows(records, suite)
-    found, unusable = matrices(records, [path.parent for path in files] or [work_dir])
+    folders = [path.parent for path in files] or [work_dir]
+    found, unusable = matrices(records, folders)
+    probes = probes_of_suite(folders, suite.name, suite.version)
     done = {f"{r.method}/seed{r.seed}/{r.task}" for r in records}
     template = environment().get_template("report.html")
     return template.render(
@@ -99,6 +103,7 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         verdicts=verdict_tables(found, unusable),
         papers=_papers(records, results) if "imagenet" in followed else None,
         published=[paper_table(PAPERS[n], results.published[n], results.counts, records) for n in followed],
+        probes=suite_probe_tables(probes, records),
         tuning=tuning_plot(suite, work_dir),
         pictures=_pictures(suite, work_dir),
         outcomes=_outcomes(records),

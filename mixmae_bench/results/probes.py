@@ -25,6 +25,9 @@ PROBES = {
 }
 """Meaning of every probe by name, in the order of tables."""
 
+FILE = "probes.jsonl"
+"""File of the probes of a suite, beside its records."""
+
 ALL, LAST = "all", "last"
 """Names for all stages together, and for the last stage."""
 
@@ -69,6 +72,9 @@ class ProbeRecord:
         checkpoint_source: The checkpoint as given, or None.
         checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
         weights: SHA-256 (16 digits) of the weights of the backbone.
+        suite: Name of the suite that the weights are from, or None outside a suite.
+        suite_version: Its version.
+        method: Its method.
         train_features: Key of the cached features of the training images.
         val_features: Key of the cached features of the validation images.
         image_shape: Height and width of the images.
@@ -125,11 +131,25 @@ class ProbeRecord:
     code_hash: str
     packages: dict[str, str]
     hardware: dict[str, str | int | None]
+    suite: str | None = None
+    suite_version: int | None = None
+    method: str | None = None
+
+    @property
+    def owner(self) -> tuple[str | None, int | None, str | None]:
+        """Suite, its version and method, each None outside a suite."""
+        return self.suite, self.suite_version, self.method
 
 
 def read_probes(path: Path) -> tuple[list[ProbeRecord], list[str]]:
     """Read all records of a file; see `read_lines`."""
     return read_lines(path, ProbeRecord, PROBE_SCHEMA)
+
+
+def probes_of_suite(folders: Iterable[Path], suite: str, version: int) -> list[ProbeRecord]:
+    """Return the probes of a suite's version in the files `FILE` of some folders."""
+    records = [record for folder in folders for record in read_probes(folder / FILE)[0]]
+    return [record for record in records if record.owner[:2] == (suite, version)]
 
 
 def stage_names(records: Iterable[ProbeRecord]) -> list[str]:

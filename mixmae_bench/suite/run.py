@@ -25,12 +25,12 @@ from mixmae_bench.suite.executor import Executor
 from mixmae_bench.suite.identity import summary
 from mixmae_bench.suite.job import Job, final_checkpoint, has_checkpoint
 from mixmae_bench.suite.plan import Plan, plan
-from mixmae_bench.suite.progress import progress
+from mixmae_bench.suite.progress import failure, progress
 from mixmae_bench.suite.recipes import with_recipes
 from mixmae_bench.suite.scheduler import DONE, FAILED, RUNNING, ScheduledRun, Scheduler
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import CHECKPOINT, Run, Suite
-from mixmae_bench.suite.stale import aside_name, check_lost_work, is_stale, what_changed
+from mixmae_bench.suite.stale import aside_name, check_lost_work, has_diverged, is_stale, what_changed
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.system.files import check_writable
 from mixmae_bench.transfer.audit import try_checkpoint
@@ -64,7 +64,7 @@ def run_suite(
         console: Console for the progress bar and the table.
         executor: Executor of the runs (default: one local process per run).
         rerun: Whether to repeat finished runs that other runs start from, if their identity has changed or
-            their checkpoint is missing.
+            their checkpoint is missing, and runs of the tuning that diverged.
         tuning: Whether to execute the runs of the tuning instead of those of the results.
 
     Returns:
@@ -85,7 +85,8 @@ def run_suite(
     runs = suite.tuning_runs() if tuning else with_recipes(suite, rescale, executor.processes).runs()
     plans = plan(suite, rescale, executor.processes, {record.key for record in found}, runs)
     done = _done(plans, found, work_dir, console)
-    todo = {name: planned for name, planned in plans.items() if name not in done}
+    diverged = _diverged(plans, work_dir) if tuning and not rerun else {}
+    todo = {name: planned for name, planned in plans.items() if name not in {*done, *diverged}}
     if not rerun:
         check_lost_work(plans, todo, found, work_dir)
     check_runs([planned.run for planned in todo.values()], rescale, executor.processes)
@@ -100,13 +101,13 @@ def run_suite(
         if is_stale(folder, planned):
             changed = summary(what_changed(planned, folder, found))
             console.print(f"stale  {name}  {changed}; kept as {aside_name(folder)}", style="yellow", **PLAIN)
-    failed = {}
+    failed = diverged
     if todo:
 
         def job_of(planned: Plan, slot: Slot) -> Job:
             return _job(suite, planned, work_dir, slot.threads, rescale, trackers)
 
-        failed = _run_all(suite, todo, work_dir, jobs, job_of, console, executor)
+        failed |= _run_all(suite, todo, work_dir, jobs, job_of, console, executor)
     keys = {planned.key for planned in plans.values()}
     return [record for record in read_all_records(work_dir)[0] if record.key in keys], failed
 
@@ -156,6 +157,16 @@ def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: 
         if parent in done and name not in done and final_checkpoint(work_dir / parent) is None:
             done.discard(parent)
     return done
+
+
+def _diverged(plans: dict[str, Plan], work_dir: Path) -> dict[str, str]:
+    """Return the reason of every run that has ended with a NaN or infinite loss: it would do so again."""
+    folders = {name: work_dir / name for name in plans}
+    return {
+        name: failure(folder)
+        for name, folder in folders.items()
+        if has_diverged(folder) and not is_stale(folder, plans[name])
+    }
 
 
 def _run_all(

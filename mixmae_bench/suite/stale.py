@@ -9,13 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mixmae_bench.engine.finite import NotFiniteError
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.record import Record
 from mixmae_bench.results.tuning import is_tuning
 from mixmae_bench.suite.identity import changes, summary
 from mixmae_bench.suite.job import final_checkpoint
 from mixmae_bench.suite.plan import Plan
-from mixmae_bench.suite.progress import progress
+from mixmae_bench.suite.progress import failure, progress
 from mixmae_bench.suite.spec import PRETRAINING, Suite
 from mixmae_bench.system.files import write_atomically
 
@@ -55,6 +56,11 @@ def is_stale(folder: Path, planned: Plan) -> bool:
     if note := read_note(folder):
         return note.key not in (planned.key, planned.older_key)
     return any(folder.glob("*.pth")) or (folder / "log.txt").is_file()
+
+
+def has_diverged(folder: Path) -> bool:
+    """Return whether the last attempt of a run ended with a NaN or infinite loss."""
+    return (failure(folder) or "").startswith(NotFiniteError.__name__)
 
 
 def set_aside(folder: Path) -> Path:

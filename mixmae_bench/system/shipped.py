@@ -49,6 +49,11 @@ def find_suite(name: str | Path) -> Path:
     return _find(Path(name), "suite", ".yaml")
 
 
+def is_suite(name: str) -> bool:
+    """Return whether an argument that may also be a config or a folder is a suite, by its file or name."""
+    return name.endswith(".yaml") or (name in names("suites") and not Path(name).exists())
+
+
 def _find(path: Path, kind: str, suffix: str) -> Path:
     if path.is_file():
         return path

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from report_records import record
 
 from mixmae_bench.cli import main
 from mixmae_bench.probes import cache, ladder
@@ -16,6 +18,7 @@ from mixmae_bench.probes.heads import build_head
 from mixmae_bench.probes.kinds import KINDS
 from mixmae_bench.registry import MODELS
 from mixmae_bench.results.probes import PROBES, read_probes
+from mixmae_bench.results.record import append_record
 
 CONFIG = Path(__file__).parents[2] / "configs/classification/mixmae-swin-small_1xb50-40e_digits.py"
 ARCH = dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=(4, 4))
@@ -28,15 +31,15 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name, kind in KINDS.items():
         monkeypatch.setitem(KINDS, name, dataclasses.replace(kind, grid=kind.grid[2:4]))
-    return write_config(tmp_path / "config.py", range(0, 1000, 5), range(0, 800, 10))
+    return write_config(tmp_path / "config.py", [i for i in range(500) if i % 5 < 2], [*range(0, 800, 10)])
 
 
-def write_config(path: Path, train: range, val: range) -> Path:
+def write_config(path: Path, train: list[int], val: list[int]) -> Path:
     path.write_text(
         f"_base_ = {str(CONFIG)!r}\n"
         f"model = dict(backbone=dict(arch=dict({ARCH}, _delete_=True)), head=dict(in_channels=16))\n"
-        f"train_dataloader = dict(dataset=dict(indices={list(train)}))\n"
-        f"val_dataloader = dict(dataset=dict(indices={list(val)}))\n"
+        f"train_dataloader = dict(dataset=dict(indices={train}))\n"
+        f"val_dataloader = dict(dataset=dict(indices={val}))\n"
     )
     return path
 
@@ -122,7 +125,59 @@ def test_a_checkpoint_and_the_folder_of_a_run_are_the_same_weights(config: Path)
     for name in ("weights", "checkpoint", "metrics", "initialisation", "checkpoint_filled"):
         assert records[0][name] == records[1][name] == records[2][name]
     assert records[0]["checkpoint_filled"] == 100.0
-    assert (records[0]["initialisation"], records[0]["train_samples"]) == ("checkpoint", 1000)
+    assert (records[0]["initialisation"], records[0]["train_samples"]) == ("checkpoint", 500)
+
+
+def write_suite(config: Path) -> Path:
+    path = config.parent / "suite.yaml"
+    path.write_text(
+        "name: s\nversion: 4\ndataset: digits\nseeds: [0]\nmethods:\n  scratch:\n"
+        f"  simmim: {{pretrain: {config}}}\n  file: {{checkpoint: file.pth}}\n"
+        f"tasks: {{classification: {config}}}\n"
+    )
+    checkpoint(config.parent / "file.pth")
+    return path
+
+
+def test_the_initial_weights_of_a_suite_are_probed_and_its_tables_show_them(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, work = write_suite(config), config.parent / "work_dirs/s"
+    folder = work / "simmim/seed0/pretraining"
+    folder.mkdir(parents=True)
+    checkpoint(folder / "epoch_1.pth")
+    (folder / "last_checkpoint").write_text("epoch_1.pth")
+    methods = ("scratch", "simmim", "file")
+    for number, method in enumerate(methods):
+        done = dict(suite="s", suite_version=4, seed=0)
+        if method == "simmim":
+            append_record(work / "records.jsonl", replace(record(method, 0, loss=1.0), **done))
+        append_record(work / "records.jsonl", replace(record(method, 0, top1=50.0 + number), **done))
+    command = ["probe", str(suite), "--probes", "knn,logistic-1shot", "--stages", "last,all"]
+    assert main(command) == 0
+    printed, told = capsys.readouterr()
+    assert "2/3 simmim, seed 0\n" in told
+    found = {(r.method, r.probe, r.stage): r for r in read_probes(work / "probes.jsonl")[0]}
+    assert len(found) == 12
+    assert {r.owner for r in found.values()} == {("s", 4, method) for method in methods}
+    assert {m: found[m, "knn", "2"].initialisation for m in methods} == {
+        "scratch": "random",
+        "simmim": "checkpoint",
+        "file": "checkpoint",
+    }
+    # The two checkpoints have the same content.
+    assert found["simmim", "knn", "all"].metrics == found["file", "knn", "all"].metrics
+    (line,) = [own for own in printed.splitlines() if own.split()[:1] == ["scratch"] and "all stages" in own]
+    assert f"{found['scratch', 'knn', 'all'].metrics['top1']:.2f}" in line
+
+    before = (work / "probes.jsonl").read_bytes()
+    assert main(command) == 0
+    assert ((work / "probes.jsonl").read_bytes(), capsys.readouterr().out) == (before, printed)
+    assert main(["report", str(suite)]) == 0
+    page = (work / "report.html").read_text()
+    assert "Probes on digits" in page
+    assert "What predicts fine-tuning" in page
+    assert "3 methods, 3 pairs of runs" in page
 
 
 MISTAKES = {
@@ -144,6 +199,12 @@ MISTAKES = {
         ["mixmae_mixmae-swin-small_1xb32-12e_digits"],
         "has no 'val_dataloader.dataset'; give a classification config",
     ),
+    "a checkpoint of a suite": (["suite.yaml", "--checkpoint", "a.pth"], "cannot be given with a suite"),
+    "a suite that has not pretrained": (
+        ["suite.yaml"],
+        "work_dirs/s/simmim/seed0/pretraining has no record of finished pretraining; run the suite",
+    ),
+    "a folder of no suite": (["CONFIG", "--work-dir", "w"], "--work-dir belongs to a suite"),
     "more shots than images": (
         ["CONFIG", "--probes", "logistic-10shot", "--data", "tiny"],
         "class '0' has 2 training images outside of the split for hyperparameters, and 10 shots need 10",
@@ -158,8 +219,10 @@ def test_a_mistake_is_one_line_before_any_feature_is_computed(
     arguments, message = MISTAKES[what]
     if "other.pth" in arguments:
         checkpoint(config.parent / "other.pth", arch=dict(ARCH, embed_dim=16))
+    if "suite.yaml" in arguments:
+        write_suite(config)
     if "tiny" in arguments:
-        write_config(config, range(30), range(30))
+        write_config(config, [*range(30)], [*range(30)])
         make_tiny(config.parent / "tiny")
     assert main(["probe", *(str(config) if own == "CONFIG" else own for own in arguments)]) == 2
     out, err = capsys.readouterr()

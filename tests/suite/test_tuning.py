@@ -22,8 +22,9 @@ from mixmae_bench.results.tuning import NEAR_TIE, at_border, best, is_tuning
 from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.execute import run_job
 from mixmae_bench.suite.executor import Submitted
-from mixmae_bench.suite.job import Job
+from mixmae_bench.suite.job import Job, reason
 from mixmae_bench.suite.plan import plan
+from mixmae_bench.suite.progress import note_failure
 from mixmae_bench.suite.run import _job, run_suite
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import Suite, read_suite
@@ -197,7 +198,13 @@ class Pretended:
 
         def result() -> Record:
             run = job.plan.run
-            value = self.top1(run.method.name, **dict(run.settings))
+            try:
+                value = self.top1(run.method.name, **dict(run.settings))
+            except NotFiniteError as error:
+                job.folder.mkdir(parents=True)
+                write_note(job.folder, job.plan)
+                note_failure(job.folder, reason(error))
+                raise
             record = dataclasses.replace(
                 SAMPLE,
                 **{
@@ -361,19 +368,22 @@ def test_a_tuning_run_of_another_config_is_kept_beside_the_new_one(
     assert f"{name}.stale-" in capsys.readouterr().out
 
 
-def test_a_point_that_diverges_is_not_chosen(tmp_path: Path, console: Console) -> None:
+def test_a_point_that_diverges_is_not_chosen_and_not_repeated(tmp_path: Path, console: Console) -> None:
     def value(method: str, **settings: float) -> float:
         if settings.get("layer_decay") == 1.0:
             raise NotFiniteError("training stopped: loss nan")
         return top1(method, **settings)
 
     suite = read_suite(suite_file(tmp_path))
-    tune(suite, tmp_path, console, value)
+    assert len(tune(suite, tmp_path, console, value).jobs) == 9
     recipes = yaml.safe_load(suite.recipes.read_text())["recipes"]
     assert recipes["scratch"]["classification"]["settings"] == {"layer_decay": 0.7, "epochs": 4}
     assert (
         "diverged  scratch/seed1/classification@layer_decay=1,epochs=2: never chosen" in console.export_text()
     )
+    before = suite.recipes.read_text()
+    assert tune(suite, tmp_path, console, value).jobs == []
+    assert suite.recipes.read_text() == before
 
 
 def test_no_recipe_is_written_while_a_point_is_missing(tmp_path: Path, console: Console) -> None:

@@ -1,0 +1,62 @@
+"""Initial weights of a suite's methods, for probes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixmae_bench.engine.config import load_config
+from mixmae_bench.errors import UserError
+from mixmae_bench.results.outline import PRETRAINING
+from mixmae_bench.results.record import read_records
+from mixmae_bench.suite.spec import Method, Suite
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Initial weights of the transfers of a method with one seed.
+
+    Attributes:
+        method: Name of the method.
+        seed: Seed of the suite.
+        config: Classification config with backbone and data.
+        checkpoint: Checkpoint file, name of `system.hub`, or folder of the pretraining; None for random
+            weights.
+    """
+
+    method: str
+    seed: int
+    config: Path
+    checkpoint: str | None
+
+
+def initial_weights(suite: Suite, work_dir: Path) -> list[Weights]:
+    """Return the initial weights of every method and seed of a suite.
+
+    Args:
+        suite: The suite.
+        work_dir: Folder of its results, with finished pretraining.
+
+    Raises:
+        UserError: If a method has no classification task, or a pretraining has no record.
+    """
+    records, _ = read_records(work_dir / "records.jsonl")
+    done = {(r.method, r.seed) for r in records if r.task == PRETRAINING and r.suite == suite.name}
+    found = []
+    for method in suite.methods.values():
+        config = _classification(method, suite.path)
+        for seed in suite.seeds:
+            folder = work_dir / method.name / f"seed{seed}" / PRETRAINING
+            if method.pretrain and (method.name, seed) not in done:
+                raise UserError(
+                    f"{folder} has no record of finished pretraining; run the suite with seed {seed} first"
+                )
+            checkpoint = folder if method.pretrain else method.checkpoint
+            found.append(Weights(method.name, seed, config, checkpoint and str(checkpoint)))
+    return found
+
+
+def _classification(method: Method, path: Path) -> Path:
+    """Return the config of a method's first task that trains an image classifier."""
+    for task in method.tasks:
+        if load_config(task.config).model.get("type") == "ImageClassifier":
+            return task.config
+    raise UserError(f"suite {path}: method '{method.name}' has no classification task to probe with")
