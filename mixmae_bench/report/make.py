@@ -81,7 +81,7 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
 
     Args:
         outlines: Suites by name; their methods and tasks without a record are empty cells.
-        files: Files of records to read instead of results/measured.
+        files: Files of records to read instead of those of this package (see `measured_files`).
 
     Raises:
         UserError: If a file of published values is invalid, or one of `files` does not exist.
@@ -104,8 +104,10 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
 
 
 def measured_files() -> tuple[Path, ...]:
-    """Return the files of records of this package."""
-    return tuple(sorted((shipped("results") / "measured").rglob("records.jsonl")))
+    """Return the files of records of this package, those of submissions included."""
+    results = shipped("results")
+    measured = sorted((results / "measured").rglob("records.jsonl"))
+    return (*measured, *sorted(results.glob("submissions/*/records.jsonl")))
 
 
 def _read(

@@ -16,6 +16,9 @@ from mixmae_bench.system.hub import is_source
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
 
+NAME = re.compile(r"\w[\w.+-]*")
+"""Pattern of the names of suites, methods and tasks, which become names of folders."""
+
 RANDOM, CHECKPOINT = "random", "checkpoint"
 """Initial weights of a run that does not start from another run."""
 
@@ -439,8 +442,7 @@ def _read_tasks(entries: dict, where: str, path: Path) -> tuple[Task, ...]:
 
 
 def _check_name(what: str, name: object, path: Path) -> None:
-    # The name becomes a folder name.
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(f"suite {path}: a {what}'s name may have letters, digits and .+-_, not {name!r}")
 
 
