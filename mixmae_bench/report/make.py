@@ -75,6 +75,13 @@ class Results:
     outlines: Mapping[str, Outline]
     folders: list[Path]
 
+    @property
+    def runs(self) -> list[Record]:
+        """Records without those of tuning runs, and of other versions of the suites in `outlines`."""
+        versions = {outline.name: outline.version for outline in self.outlines.values()}
+        own = (r for r in self.records if versions.get(r.suite, r.suite_version) == r.suite_version)
+        return [r for r in own if not is_tuning(r)]
+
 
 def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[Path] = ()) -> Results:
     """Read the published and measured results of this package.
@@ -130,15 +137,14 @@ def make_table(name: str, results: Results, wanted: Wanted | None = None) -> Tab
         UserError: If the name is unknown, or `wanted` fits no row or is given for another table than one of
             published values.
     """
-    runs = [r for r in results.records if not is_tuning(r)]
     if wanted and name not in results.published:
         known = ", ".join(results.published)
         raise UserError(f"--{next(iter(wanted))} selects rows of published values; give one of: {known}")
     if name in PAPERS:
         rows = select(results.published[name], wanted or {})
-        return paper_table(PAPERS[name], rows, results.counts, runs)
+        return paper_table(PAPERS[name], rows, results.counts, results.runs)
     if name == "pretraining-cost":
-        own = [r for r in runs if r.task == PRETRAINING]
+        own = [r for r in results.runs if r.task == PRETRAINING]
         chosen = select([*results.published[name], *own], wanted or {})
         rows = [row for row in chosen if isinstance(row, Published)]
         return pretraining_table(rows, results.counts, [row for row in chosen if isinstance(row, Record)])
@@ -215,6 +221,6 @@ def results_page(results: Results) -> str:
             table = make_table(name, results)
             text += f"\n## {table.title}\n\n{markdown_body(table)}"
         if name in SUITES:
-            records = [r for r in results.records if r.suite == name]
+            records = _of_suite(results.outlines[name], results.records)
             text += verdicts_markdown(records, results.folders, "###")
     return text

@@ -72,8 +72,8 @@ class Record:
         pretrained_by: Config of the pretraining that made a given checkpoint, relative to the suite, which
             states it.
         checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
-        final_checkpoint: SHA-256 (16 digits) of the last checkpoint: the `checkpoint` of the runs that start from
-            this one.
+        final_checkpoint: SHA-256 (16 digits) of the last checkpoint, or None. Runs that start from this one
+            have it as `checkpoint`.
         epochs: Epochs of the training, or None if it is counted in iterations.
         iterations: Iterations of the training, in batches per process.
         lr: Learning rate of the optimiser, before layer decay and schedule.
