@@ -18,7 +18,7 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
     (files.readable, files.outcomes),
     (grid.one_method,),
     (grid.suite,),
-    (grid.seeds, grid.complete, grid.finite, grid.precision),
+    (grid.seeds, grid.complete, grid.new, grid.finite, grid.precision),
     (
         *(recipe.key, recipe.recipe, recipe.config, recipe.seed, recipe.tuned, recipe.batch, recipe.data),
         *(recipe.initial_weights, recipe.checkpoint),

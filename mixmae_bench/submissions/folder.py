@@ -34,7 +34,7 @@ RUN_FILES = (CONFIG, NOTE, CURVES, LOG)
 MOST_BYTES = 2_000_000
 """Largest size of a submission."""
 
-MOST_UNPACKED = 256 * 2**20
+MOST_UNPACKED = 64 * 2**20
 """Largest size in bytes of one of its files after decompression."""
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from mixmae_bench.report.make import measured_files
+from mixmae_bench.results.record import Record, read_records
 from mixmae_bench.results.tuning import is_tuning
 from mixmae_bench.submissions.folder import Submission
 
@@ -48,6 +50,15 @@ def complete(submission: Submission) -> Iterator[str]:
     yield from (f"{name} is no run of the suite" for name in sorted(found - planned))
 
 
+def new(submission: Submission) -> Iterator[str]:
+    """No other run of the same method, task and seed is in the tables already; they show one of each."""
+    known = {_place(r): (r.started, file) for file in measured_files() for r in read_records(file)[0]}
+    for run in submission.runs:
+        started, file = known.get(_place(run.record), (run.record.started, None))
+        if started != run.record.started:
+            yield f"{run.name} is in {file} already; submit other seeds"
+
+
 def finite(submission: Submission) -> Iterator[str]:
     """All numbers of the records are finite."""
     for run in submission.runs:
@@ -61,6 +72,10 @@ def precision(submission: Submission) -> Iterator[str]:
     for run in submission.runs:
         if run.record.precision not in PRECISIONS:
             yield f"{run.name}: precision is {run.record.precision!r}, not one of {', '.join(PRECISIONS)}"
+
+
+def _place(record: Record) -> tuple[str, int, str, str, int]:
+    return record.suite, record.suite_version, record.method, record.task, record.seed
 
 
 def _floats(node: object) -> Iterator[float]:

@@ -37,6 +37,7 @@ def errors(submission: Submission) -> Iterator[str]:
 def images(submission: Submission) -> Iterator[str]:
     """The metrics are over all images of the data set, each once, and over the same ones for all seeds."""
     for runs in submission.groups().values():
+        first = next((run for run in runs if run.outcomes), runs[0])
         for run in runs:
             total, loaded = _images(submission, run)
             if loaded is not None and run.record.num_samples != loaded:
@@ -49,8 +50,8 @@ def images(submission: Submission) -> Iterator[str]:
             wanted = total if is_ap else loaded
             if wanted is not None and not len(names) == len(set(names)) == wanted:
                 yield f"{run.name}: outcomes of {len(set(names))} images, but the data set has {wanted}"
-            elif names != runs[0].outcomes.images:
-                yield f"{run.name}: outcomes of other images than seed {runs[0].record.seed}"
+            elif names != first.outcomes.images:
+                yield f"{run.name}: outcomes of other images than seed {first.record.seed}"
 
 
 def _images(submission: Submission, run: SubmittedRun) -> tuple[int | None, int | None]:
