@@ -21,6 +21,7 @@ from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count,
 from mixmae_bench.results.published import Other, Published, Source
 from mixmae_bench.results.record import Record, append_record
 from mixmae_bench.suite.spec import shipped_outlines
+from mixmae_bench.system.shipped import shipped
 
 TEACHERS = ("CLIP-B teacher", "CLIP-L teacher")
 PAPER = Source("paper", "paper", "arXiv 1", "https://arxiv.org/abs/1")
@@ -237,6 +238,8 @@ def test_every_table_is_the_same_bytes_when_made_twice_in_every_format() -> None
 def test_records_of_submissions_are_in_the_tables_and_those_of_another_version_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/published").symlink_to(shipped("results") / "published")
     monkeypatch.setattr(make, "shipped", lambda name: tmp_path / name)
     outlines = {"digits": shipped_outlines()["digits"]}
     version = outlines["digits"].version
