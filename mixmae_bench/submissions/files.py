@@ -7,7 +7,11 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.results.outcomes import FOLDER
 from mixmae_bench.results.tuning import TUNING_FILE
 from mixmae_bench.submissions.folder import MOST_BYTES, Submission, size_of
+from mixmae_bench.suite.progress import FAILED
 from mixmae_bench.suite.spec import NAME
+
+POINT = re.compile(rf"[^/]+/seed\d+/[^/]+@[^/]+/{FAILED}")
+"""Path of the note of a point of the tuning's grid that diverged."""
 
 KEY = re.compile("[0-9a-f]{16}")
 
@@ -53,7 +57,9 @@ def files(submission: Submission) -> Iterator[str]:
     found = set(size_of(submission.root))
     wanted = set(submission.wanted_files())
     yield from (f"{name} is missing" for name in sorted(wanted - found))
-    yield from (f"{name} belongs to no record; remove it" for name in sorted(found - wanted - {TUNING_FILE}))
+    for name in sorted(found - wanted - {TUNING_FILE}):
+        if not POINT.fullmatch(name):
+            yield f"{name} belongs to no record; remove it"
 
 
 def readable(submission: Submission) -> Iterator[str]:

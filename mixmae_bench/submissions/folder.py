@@ -2,7 +2,8 @@
 
 A submission is a folder with `records.jsonl`, `outcomes/KEY.npz` of every transfer and, in
 `METHOD/seedN/TASK`, what every run left: its config (`config.json`), identity (`identity.json`), curves
-(`curves.json`) and compressed log (`log.txt.xz`). A suite that tunes has `tuning.jsonl` too.
+(`curves.json`) and compressed log (`log.txt.xz`). A suite that tunes has `tuning.jsonl` too, and
+`METHOD/seedN/TASK@POINT/failed` of every point that diverged.
 """
 
 import json
@@ -15,14 +16,16 @@ from zipfile import BadZipFile, ZipFile
 
 from mmengine.config import Config
 
+from mixmae_bench.engine.finite import NotFiniteError
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.comparison import name_of
 from mixmae_bench.results.curves import FILE as CURVES
 from mixmae_bench.results.curves import Training, read_training
 from mixmae_bench.results.outcomes import Outcomes, read_outcomes
 from mixmae_bench.results.record import Record, read_records
-from mixmae_bench.results.tuning import RESULTS_FILE, TUNING_FILE
+from mixmae_bench.results.tuning import RESULTS_FILE, TUNING_FILE, label
 from mixmae_bench.suite.configs import config_of
+from mixmae_bench.suite.progress import failure
 from mixmae_bench.suite.spec import Run, Suite, read_suite
 from mixmae_bench.suite.stale import NOTE
 from mixmae_bench.system.shipped import names
@@ -190,6 +193,11 @@ class Submission:
             self._configs[run.recipe] = config_of(run)
         return self._configs[run.recipe]
 
+    def diverged(self, task: str, point: dict[str, float]) -> bool:
+        """Return whether the training of a point of the tuning's grid ended with a NaN or infinite loss."""
+        seed = self.suite.tuning.split.seed
+        return has_diverged(self.root / f"{self.records[0].method}/seed{seed}/{task}@{label(point)}")
+
     def groups(self) -> dict[str, list[SubmittedRun]]:
         """Return the runs of all seeds by task."""
         found: dict[str, list[SubmittedRun]] = {}
@@ -204,6 +212,11 @@ class Submission:
             yield from (f"{run.name}/{file}" for file in RUN_FILES)
             if run.record.outcomes is not None:
                 yield run.record.outcomes
+
+
+def has_diverged(run: Path) -> bool:
+    """Return whether the last attempt of the run in a folder ended with a NaN or infinite loss."""
+    return (failure(run) or "").startswith(NotFiniteError.__name__)
 
 
 def size_of(folder: Path) -> dict[str, int]:

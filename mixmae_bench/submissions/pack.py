@@ -15,8 +15,9 @@ from mixmae_bench.results.curves import FILE as CURVES
 from mixmae_bench.results.record import SCHEMA, Record, read_records
 from mixmae_bench.results.tuning import RESULTS_FILE, TUNING_FILE, label
 from mixmae_bench.submissions.check import check
-from mixmae_bench.submissions.folder import CONFIG, LOG
-from mixmae_bench.suite.stale import NOTE, read_note
+from mixmae_bench.submissions.folder import CONFIG, LOG, has_diverged
+from mixmae_bench.suite.progress import FAILED
+from mixmae_bench.suite.stale import MARK, NOTE, read_note
 from mixmae_bench.system.files import write_atomically
 
 
@@ -53,6 +54,10 @@ def submit(run: Path, out: Path, suite_file: Path | None = None) -> list[str]:
                 _write_records(folder / TUNING_FILE, tuning)
             for record in records:
                 _copy_run(record, work_dir, folder)
+            for point in _diverged(work_dir / method):
+                target = folder / point.relative_to(work_dir)
+                target.mkdir(parents=True)
+                shutil.copyfile(point / FAILED, target / FAILED)
             broken = check(folder, suite_file)
             if not broken:
                 folder.rename(out)
@@ -85,6 +90,12 @@ def _current(work_dir: Path, file: str, method: str) -> list[Record]:
         if note and note.key == record.key:
             found[_folder(record, work_dir)] = record
     return list(found.values())
+
+
+def _diverged(method: Path) -> list[Path]:
+    """Return the folders of the points of the tuning that diverged."""
+    points = sorted(path for path in method.glob("seed*/*@*") if MARK not in path.name)
+    return [point for point in points if has_diverged(point)]
 
 
 def _folder(record: Record, work_dir: Path) -> Path:

@@ -72,7 +72,8 @@ def tuned(submission: Submission) -> Iterator[str]:
         if tuning and task != PRETRAINING:
             points = [dict(point) for point in tuning.grids[task]]
             found = [_tuning_record(submission, task, point) for point in points]
-            if missing := [label(p) for p, r in zip(points, found, strict=True) if r is None]:
+            lacking = [point for point, record in zip(points, found, strict=True) if record is None]
+            if missing := [label(p) for p in lacking if not submission.diverged(task, p)]:
                 yield f"{task}: tuning.jsonl has no record of {summary(missing)}"
                 continue
             chosen = best([record for record in found if record]).settings

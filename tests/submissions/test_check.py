@@ -19,6 +19,7 @@ from mixmae_bench.results.outcomes import Classified, make_outcomes, read_outcom
 from mixmae_bench.submissions import grid, recipe, training
 from mixmae_bench.submissions.check import RULES, check
 from mixmae_bench.suite.identity import key_of
+from mixmae_bench.suite.progress import note_failure
 
 PRETRAINING, TRANSFER, OTHER = (
     "mixmae/seed0/pretraining",
@@ -491,6 +492,16 @@ def test_tuned_settings_are_the_best_of_the_whole_grid(
 ) -> None:
     suite = tuned_suite(copy, suite_file, points)
     assert check(copy.folder, suite) == ([line] if line else [])
+
+
+def test_a_point_of_the_grid_may_have_diverged(copy: Copy, suite_file: Path) -> None:
+    suite = tuned_suite(copy, suite_file, {1.0: 70.0, 2.0: 0.0})
+    folder = copy.folder / "mixmae/seed0/classification@lr=0.008"
+    folder.mkdir()
+    note_failure(folder, "RuntimeError: out of memory")
+    assert len(check(copy.folder, suite)) == 1
+    note_failure(folder, "NotFiniteError: loss is nan in iteration 3")
+    assert check(copy.folder, suite) == []
 
 
 def by_iterations(shown: int, interval: int = 10) -> list[str]:

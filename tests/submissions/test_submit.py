@@ -13,6 +13,8 @@ from mixmae_bench.results.curves import read_training
 from mixmae_bench.results.outcomes import read_outcomes
 from mixmae_bench.results.record import Record, append_record, read_records
 from mixmae_bench.submissions.check import check
+from mixmae_bench.submissions.pack import submit
+from mixmae_bench.suite.progress import note_failure
 
 RUNS = [f"mixmae/seed{seed}/{task}" for seed in (0, 1) for task in ("classification", "pretraining")]
 
@@ -128,6 +130,24 @@ def test_a_folder_outside_a_work_folder_is_one_line(
     assert "is in no work folder of a suite" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "own")]) == 2
     assert "is no folder" in capsys.readouterr().err
+
+
+def test_points_of_the_tuning_that_diverged_are_packed_and_other_failures_are_not(
+    copied: Path, suite_file: Path, tmp_path: Path
+) -> None:
+    reasons = {
+        "classification@lr=1": "NotFiniteError: loss is nan",
+        "classification@lr=2": "OSError: no",
+        "classification@lr=1.stale-20260101-0123456789abcdef": "NotFiniteError: loss is nan",
+    }
+    for name, reason in reasons.items():
+        (copied / "mixmae/seed0" / name).mkdir()
+        note_failure(copied / "mixmae/seed0" / name, reason)
+    out = tmp_path / "own"
+    assert submit(copied / "mixmae", out, suite_file) == []
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*@*")] == [
+        "mixmae/seed0/classification@lr=1"
+    ]
 
 
 def test_records_of_an_older_schema_are_written_in_the_newest(
