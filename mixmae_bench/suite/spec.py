@@ -251,6 +251,9 @@ class _SuiteFile(BaseModel, strict=True):
     recipes: str = Field(
         None, description="{!r} is not a path; give one relative to the suite, to be written"
     )
+    changes: dict[int, str] = Field(
+        {}, description="changes must map versions to texts, such as {{2: longer schedule}}, not {!r}"
+    )
 
 
 class _MethodFile(BaseModel, strict=True):
@@ -296,6 +299,8 @@ def read_suite(
     file = typed(_SuiteFile, content, f"suite {path}")
     if len(set(file.seeds)) != len(file.seeds):
         raise UserError(f"suite {path}: a seed is named twice in {file.seeds}")
+    if file.changes and max(file.changes) != file.version:
+        raise UserError(f"suite {path}: changes end with version {max(file.changes)}, not {file.version}")
     _check_name("suite", file.name, path)
     shared = file.tasks and _read_tasks(file.tasks, f"suite {path}", path)
     generic = file.generic and _read_tasks(file.generic, f"suite {path}, generic", path)
