@@ -12,7 +12,7 @@ PACKAGE = Path(mixmae_bench.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("finetune", "publish"),
+    ("finetune", "publish", "submissions"),
     ("validate", "verify", "suite", "report"),
     ("cost", "convert", "probes"),
     ("engine", "timm_models"),

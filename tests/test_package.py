@@ -81,6 +81,8 @@ ARGUMENTS = {
     "compare": "run reference",
     "finetune": "detection --data folder --checkpoint file",
     "push": "run folder",
+    "submit": "run --out folder",
+    "check": "folder",
     "probe": "config",
     "verify": "folder",
     "convert": "file out",

@@ -311,6 +311,7 @@ def test_real_lines_of_every_older_schema_are_read_with_all_that_they_hold() -> 
         (4, ["precision", "process_counts"]),
         (6, ["protocol", "settings", "tuning_share"]),
         (7, ["checkpoint_source"]),
+        (8, ["final_checkpoint"]),
     ],
 )
 def test_what_an_older_schema_did_not_record_is_absent_and_not_made_up(
@@ -321,7 +322,8 @@ def test_what_an_older_schema_did_not_record_is_absent_and_not_made_up(
             values = [getattr(record, name) for name in fields]
             assert all(value is None or value in ([], {}) for value in values), values
         else:
-            empty = {"precision", "tuning_share"} | ({"retries"} if record.schema > 6 else set())
+            empty = {"precision", "tuning_share", "checkpoint_source"}
+            empty |= {"retries"} if record.schema > 6 else set()
             assert all(getattr(record, name) is not None for name in set(fields) - empty)
 
 

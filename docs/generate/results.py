@@ -80,7 +80,7 @@ def _command(name: str) -> str:
 def _plots(name: str, results: Results) -> list[tuple[str, str]]:
     """Return the plots of a table: captions and SVG."""
     if name in PLOTTED:
-        figure = plots.published_plot(results.published[name], PLOTTED[name], results.counts, results.records)
+        figure = plots.published_plot(results.published[name], PLOTTED[name], results.counts, results.runs)
         caption = (
             "Published and measured values over FLOPs, with the Pareto front. FLOPs: of this code where it "
             "counts the model, else as published. Rows pretrained on more data than ImageNet-1K are left out."

@@ -20,6 +20,8 @@ COMMANDS = (
     "verify",
     "convert",
     "push",
+    "submit",
+    "check",
     "reconstruct",
     "flops",
     "speed",

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="files of records to use instead of results/measured or the suite's work folder",
+        help="files of records to use instead of those of this package or of the suite's work folder",
     )
     parser.add_argument(
         "--work-dir", type=Path, metavar="DIR", help="folder of a suite's results (default: work_dirs/NAME)"

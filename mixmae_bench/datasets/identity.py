@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,8 +46,7 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
     listings = {} if listings is None else listings
     if inside := wrapped(dataset):
         parts = [data_hash(part, listings) for part in inside.values()]
-        joined = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-        return parts[0] if "dataset" in inside else joined
+        return parts[0] if "dataset" in inside else join_hashes(parts)
     root = Path(dataset.get("data_root") or ".")
     split = dataset.get("split") or ""
     prefix = dataset.get("data_prefix") or ""
@@ -67,6 +66,11 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
     if annotations:
         return _remembered(request, lambda: _of_annotations(split, paths[0]))
     return _remembered(request, lambda: _of_names(split, paths, listings))
+
+
+def join_hashes(hashes: Iterable[str]) -> str:
+    """Return one hash of several, in their order."""
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
 
 
 def file_hash(path: Path) -> str:

@@ -76,13 +76,20 @@ class Results:
     outlines: Mapping[str, Outline]
     folders: list[Path]
 
+    @property
+    def runs(self) -> list[Record]:
+        """Records without those of tuning runs, and of other versions of the suites in `outlines`."""
+        versions = {outline.name: outline.version for outline in self.outlines.values()}
+        own = (r for r in self.records if versions.get(r.suite, r.suite_version) == r.suite_version)
+        return [r for r in own if not is_tuning(r)]
+
 
 def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[Path] = ()) -> Results:
     """Read the published and measured results of this package.
 
     Args:
         outlines: Suites by name; their methods and tasks without a record are empty cells.
-        files: Files of records to read instead of results/measured.
+        files: Files of records to read instead of those of this package (see `measured_files`).
 
     Raises:
         UserError: If a file of published values is invalid, or one of `files` does not exist.
@@ -105,8 +112,10 @@ def read_results(outlines: Mapping[str, Outline] | None = None, files: Sequence[
 
 
 def measured_files() -> tuple[Path, ...]:
-    """Return the files of records of this package."""
-    return tuple(sorted((shipped("results") / "measured").rglob("records.jsonl")))
+    """Return the files of records of this package, those of submissions included."""
+    results = shipped("results")
+    measured = sorted((results / "measured").rglob("records.jsonl"))
+    return (*measured, *sorted(results.glob("submissions/*/records.jsonl")))
 
 
 def _read(
@@ -129,15 +138,14 @@ def make_table(name: str, results: Results, wanted: Wanted | None = None) -> Tab
         UserError: If the name is unknown, or `wanted` fits no row or is given for another table than one of
             published values.
     """
-    runs = [r for r in results.records if not is_tuning(r)]
     if wanted and name not in results.published:
         known = ", ".join(results.published)
         raise UserError(f"--{next(iter(wanted))} selects rows of published values; give one of: {known}")
     if name in PAPERS:
         rows = select(results.published[name], wanted or {})
-        return paper_table(PAPERS[name], rows, results.counts, runs)
+        return paper_table(PAPERS[name], rows, results.counts, results.runs)
     if name == "pretraining-cost":
-        own = [r for r in runs if r.task == PRETRAINING]
+        own = [r for r in results.runs if r.task == PRETRAINING]
         chosen = select([*results.published[name], *own], wanted or {})
         rows = [row for row in chosen if isinstance(row, Published)]
         return pretraining_table(rows, results.counts, [row for row in chosen if isinstance(row, Record)])
@@ -215,7 +223,7 @@ def results_page(results: Results) -> str:
             table = make_table(name, results)
             text += f"\n## {table.title}\n\n{markdown_body(table)}"
         if name in SUITES:
-            records = [r for r in results.records if r.suite == name]
+            records = _of_suite(results.outlines[name], results.records)
             text += verdicts_markdown(records, results.folders, "###")
             probes = probes_of_suite(results.folders, name, results.outlines[name].version)
             for table in suite_probe_tables(probes, _of_suite(results.outlines[name], records)):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 8
+SCHEMA = 9
 """Version of the record's fields; increase it with every new field and every change of a field's meaning.
 
 A new field has a default that means "not recorded": None, or an empty list or dict. If a meaning changes, add
@@ -72,6 +72,8 @@ class Record:
         pretrained_by: Config of the pretraining that made a given checkpoint, relative to the suite, which
             states it.
         checkpoint_filled: Percentage of the backbone that the checkpoint filled, or None.
+        final_checkpoint: SHA-256 (16 digits) of the last checkpoint, or None. Runs that start from this one
+            have it as `checkpoint`.
         epochs: Epochs of the training, or None if it is counted in iterations.
         iterations: Iterations of the training, in batches per process.
         lr: Learning rate of the optimiser, before layer decay and schedule.
@@ -138,6 +140,7 @@ class Record:
     checkpoint_filled: float | None
     checkpoint_source: str | None = None
     pretrained_by: str | None = None
+    final_checkpoint: str | None = None
     epochs: int | None
     iterations: int | None = None
     lr: float | None = None

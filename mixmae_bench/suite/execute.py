@@ -143,6 +143,7 @@ def _run(job: Job) -> Record:
     if not is_main_process():
         return on_rank_0(lambda: None)  # returns rank 0's record; the function is called on rank 0 only
     outcomes = _outcomes(hook, runner, metrics) if runner.val_loop else None
+    last = final_checkpoint(job.folder)
     record = Record(
         schema=SCHEMA,
         suite=job.suite,
@@ -173,6 +174,7 @@ def _run(job: Job) -> Record:
         checkpoint=file_hash(checkpoint) if checkpoint else None,
         checkpoint_source=_source(job),
         pretrained_by=_relative(made_by, job) if made_by else None,
+        final_checkpoint=file_hash(last) if last else None,
         checkpoint_filled=model.backbone.audit["filled"] if checkpoint else None,
         epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
         iterations=runner.max_iters,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from mixmae_bench.datasets.identity import Listing, data_hash, file_hash
+from mixmae_bench.datasets.identity import Listing, data_hash, file_hash, join_hashes
 from mixmae_bench.engine.config import check_training, content_hash, find_data
 from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.identity import identity, key_of
@@ -124,7 +124,7 @@ def _content(
     }
     return _Content(
         config_hash,
-        hashlib.sha256(" ".join(data.values()).encode()).hexdigest()[:16],
+        join_hashes(data.values()),
         code_hash(imports),
         identity(cfg, data, processes(cfg), rescale),
     )

@@ -16,6 +16,9 @@ from mixmae_bench.system.files import write_atomically
 
 PROC = Path("/proc/self")
 
+FAILED = "failed"
+"""File in a run's folder with the reason why its last attempt failed."""
+
 SECONDS_BETWEEN_TOUCHES = 10.0
 
 OLD = 120.0
@@ -134,14 +137,14 @@ def _beside(folder: Path, kind: str) -> Path:
 def note_failure(folder: Path, reason: str | None) -> None:
     """Write the reason why a run failed to its folder, or remove it (None)."""
     if reason is None:
-        (folder / "failed").unlink(missing_ok=True)
+        (folder / FAILED).unlink(missing_ok=True)
     else:
-        write_atomically(folder / "failed", reason)
+        write_atomically(folder / FAILED, reason)
 
 
 def failure(folder: Path) -> str | None:
     """Return the reason why the last attempt of a run failed, or None."""
     try:
-        return (folder / "failed").read_text(encoding="utf-8")
+        return (folder / FAILED).read_text(encoding="utf-8")
     except OSError:
         return None

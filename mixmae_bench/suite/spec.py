@@ -16,6 +16,9 @@ from mixmae_bench.system.hub import is_source
 from mixmae_bench.system.shipped import find_suite, names
 from mixmae_bench.system.typed import read_yaml, typed
 
+NAME = re.compile(r"\w[\w.+-]*")
+"""Pattern of the names of suites, methods and tasks, which become names of folders."""
+
 RANDOM, CHECKPOINT = "random", "checkpoint"
 """Initial weights of a run that does not start from another run."""
 
@@ -248,6 +251,9 @@ class _SuiteFile(BaseModel, strict=True):
     recipes: str = Field(
         None, description="{!r} is not a path; give one relative to the suite, to be written"
     )
+    changes: dict[int, str] = Field(
+        {}, description="changes must map versions to texts, such as {{2: longer schedule}}, not {!r}"
+    )
 
 
 class _MethodFile(BaseModel, strict=True):
@@ -293,6 +299,8 @@ def read_suite(
     file = typed(_SuiteFile, content, f"suite {path}")
     if len(set(file.seeds)) != len(file.seeds):
         raise UserError(f"suite {path}: a seed is named twice in {file.seeds}")
+    if file.changes and max(file.changes) != file.version:
+        raise UserError(f"suite {path}: changes end with version {max(file.changes)}, not {file.version}")
     _check_name("suite", file.name, path)
     shared = file.tasks and _read_tasks(file.tasks, f"suite {path}", path)
     generic = file.generic and _read_tasks(file.generic, f"suite {path}, generic", path)
@@ -439,8 +447,7 @@ def _read_tasks(entries: dict, where: str, path: Path) -> tuple[Task, ...]:
 
 
 def _check_name(what: str, name: object, path: Path) -> None:
-    # The name becomes a folder name.
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(f"suite {path}: a {what}'s name may have letters, digits and .+-_, not {name!r}")
 
 

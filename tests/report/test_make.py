@@ -11,6 +11,7 @@ import pytest
 from report_records import record
 
 from mixmae_bench.cli import main
+from mixmae_bench.report import make
 from mixmae_bench.report.make import NAMES, make_table, read_results, results_page
 from mixmae_bench.report.papers import paper_table
 from mixmae_bench.report.speeds import speed_table
@@ -20,6 +21,7 @@ from mixmae_bench.results.measurements import COUNT_SCHEMA, SPEED_SCHEMA, Count,
 from mixmae_bench.results.published import Other, Published, Source
 from mixmae_bench.results.record import Record, append_record
 from mixmae_bench.suite.spec import shipped_outlines
+from mixmae_bench.system.shipped import shipped
 
 TEACHERS = ("CLIP-B teacher", "CLIP-L teacher")
 PAPER = Source("paper", "paper", "arXiv 1", "https://arxiv.org/abs/1")
@@ -231,6 +233,26 @@ def test_every_table_is_the_same_bytes_when_made_twice_in_every_format() -> None
     for name in NAMES:
         for text in FORMATS.values():
             assert text(make_table(name, once)) == text(make_table(name, again))
+
+
+def test_records_of_submissions_are_in_the_tables_and_those_of_another_version_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/published").symlink_to(shipped("results") / "published")
+    monkeypatch.setattr(make, "shipped", lambda name: tmp_path / name)
+    outlines = {"digits": shipped_outlines()["digits"]}
+    version = outlines["digits"].version
+    for folder, own, top1 in (("measured/digits", version - 1, 11.11), ("submissions/a", version, 22.22)):
+        for seed in (0, 1):
+            run = replace(record("mixmae", seed, top1=top1 + seed), suite="digits", suite_version=own)
+            append_record(tmp_path / "results" / folder / "records.jsonl", run)
+    results = read_results(outlines)
+    assert len(results.records) == 4
+    assert {r.suite_version for r in results.runs} == {version}
+    text = to_csv(make_table("digits", results))
+    assert "22.72 ± 0.50" in text
+    assert "11." not in text
 
 
 @pytest.mark.parametrize(
