@@ -82,6 +82,7 @@ ARGUMENTS = {
     "finetune": "detection --data folder --checkpoint file",
     "push": "run folder",
     "probe": "config",
+    "evaluate": "config --on imagenet-a",
     "verify": "folder",
     "convert": "file out",
     "reconstruct": "config checkpoint",
