@@ -14,7 +14,6 @@ from mixmae_bench.compat.checkpoints import safe_loaders
 from mixmae_bench.datasets.catalog.imagenet import ImageNet, wordnet_ids
 from mixmae_bench.datasets.tuning_split import only_leaf
 from mixmae_bench.engine.config import check_model, load_config
-from mixmae_bench.engine.gpu import speed_up
 from mixmae_bench.engine.run_folder import checkpoint_of, class_names, config_in
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
@@ -67,8 +66,7 @@ class Classifier:
             UserError: If the checkpoint does not fit, or its classes are not ImageNet-1K's.
         """
         check_classes(self.checkpoint)
-        if get_device() == "cuda":
-            speed_up(self.cfg)
+        torch.backends.cudnn.allow_tf32 = False  # as in the validation of a run
         with DefaultScope.overwrite_default_scope(self.scope), safe_loaders(), torch.random.fork_rng():
             model = MODELS.build(self.model)
         load_model(model, self.checkpoint)

@@ -265,6 +265,16 @@ def test_what_is_recorded_is_not_evaluated_again_and_all_sets_are_printed(
     (run / "robustness.jsonl").unlink()
 
 
+@pytest.mark.usefixtures("published")
+def test_the_precision_of_validation_is_used_and_recorded(run: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text(f"{CONFIG}val_cfg = dict(fp16=True)\n")
+    out = tmp_path / "out.jsonl"
+    command = ["evaluate", tmp_path / "half.py", "--checkpoint", run, "--on", "imagenet-v2", "--data", data]
+    assert main([*map(str, command), "--out", str(out)]) == 0
+    (found,) = read_robustness(out)[0]
+    assert found.precision == {"cpu": "bfloat16", "cuda": "float16"}[found.device]
+
+
 def find_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
