@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mixmae_bench.cli.progress import image_lines, tell
-from mixmae_bench.errors import UserError
+from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.system.collection import without_collection
 from mixmae_bench.system.files import check_writable
 
@@ -41,7 +41,9 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from mixmae_bench.report.robustness import robustness_table
     from mixmae_bench.report.text import text
+    from mixmae_bench.results.robustness import of_same_weights, read_robustness
 
+    names = set_names(args.on)
     out = args.out or (Path(args.config) / RECORDS if Path(args.config).is_dir() else None)
     if out and out.is_dir():
         raise UserError(f"--out {out} is a folder; give a file")
@@ -52,13 +54,11 @@ def main(args: argparse.Namespace) -> int:
         from mixmae_bench.compat.openmmlab import quiet
 
         with quiet():
-            from mixmae_bench.results.robustness import of_same_weights, read_robustness
             from mixmae_bench.robustness.classifier import find_classifier
             from mixmae_bench.robustness.run import evaluate
-            from mixmae_bench.robustness.sets import find_set, set_names
+            from mixmae_bench.robustness.sets import find_set
 
         MMLogger.get_current_instance().setLevel("WARNING")  # models log while they are built
-        names = set_names(args.on)
         classifier = find_classifier(args.config, args.checkpoint)
         model = classifier.load()
         sets = []
@@ -71,3 +71,18 @@ def main(args: argparse.Namespace) -> int:
     recorded = of_same_weights(read_robustness(out)[0], records[0]) if out else records
     print(text(robustness_table(recorded)), end="")
     return 0
+
+
+def set_names(given: str) -> list[str]:
+    """Return the names in an argument, without duplicates.
+
+    Raises:
+        UserError: If one is unknown.
+    """
+    from mixmae_bench.results.robustness import SETS
+
+    names = given.split(",")
+    for name in names:
+        if name not in SETS:
+            raise UserError(f"--on has '{name}'; known: {', '.join(SETS)}.{did_you_mean(name, SETS)}")
+    return list(dict.fromkeys(names))

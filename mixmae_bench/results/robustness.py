@@ -13,6 +13,12 @@ ROBUSTNESS_SCHEMA = 1
 """Version of the fields of `RobustnessRecord`."""
 
 
+RELABELLED, CORRUPTED = "imagenet-real", "imagenet-c"
+
+SETS = ("imagenet-v2", RELABELLED, "imagenet-a", "imagenet-r", "imagenet-sketch", CORRUPTED)
+"""Names of the data sets in the catalog."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RobustnessRecord:
     """The outcome of a classifier on one data set, one JSON line of `mixmae-bench evaluate --out`.

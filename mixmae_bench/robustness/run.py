@@ -20,11 +20,17 @@ from mixmae_bench.datasets.lists import labels_of
 from mixmae_bench.engine.config import backbone_name, content_hash
 from mixmae_bench.results.bootstrap import top1_error
 from mixmae_bench.results.record import append_record
-from mixmae_bench.results.robustness import ROBUSTNESS_SCHEMA, RobustnessRecord, read_robustness
+from mixmae_bench.results.robustness import (
+    CORRUPTED,
+    RELABELLED,
+    ROBUSTNESS_SCHEMA,
+    RobustnessRecord,
+    read_robustness,
+)
 from mixmae_bench.robustness.classifier import Classifier
 from mixmae_bench.robustness.corruption_error import ALEXNET_ERRORS, mce_alexnet, mean_error
 from mixmae_bench.robustness.measure import correct, predict
-from mixmae_bench.robustness.sets import CORRUPTED, RELABELLED, EvaluationSet, dataset_config
+from mixmae_bench.robustness.sets import EvaluationSet, dataset_config
 from mixmae_bench.system.environment import code_hash, code_version, hardware, packages
 
 COMPUTED_BY = [f"mixmae_bench.robustness.{name}" for name in ("corruption_error", "measure", "run")]

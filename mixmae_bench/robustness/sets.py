@@ -9,12 +9,7 @@ from mmengine.registry import DATASETS
 
 from mixmae_bench.datasets.catalog import CATALOG, Part, missing_paths
 from mixmae_bench.datasets.lists import labels_of
-from mixmae_bench.errors import UserError, did_you_mean
-
-RELABELLED, CORRUPTED = "imagenet-real", "imagenet-c"
-
-SETS = ("imagenet-v2", RELABELLED, "imagenet-a", "imagenet-r", "imagenet-sketch", CORRUPTED)
-"""Names in the catalog."""
+from mixmae_bench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,7 +17,7 @@ class EvaluationSet:
     """An evaluation set with complete data.
 
     Attributes:
-        name: Name in `SETS`.
+        name: Name in `results.robustness.SETS`.
         parts: The parts whose files exist, each with the config of its data set, without a pipeline.
     """
 
@@ -30,24 +25,11 @@ class EvaluationSet:
     parts: tuple[tuple[Part, dict], ...]
 
 
-def set_names(given: str) -> list[str]:
-    """Return the names in an argument, without duplicates.
-
-    Raises:
-        UserError: If one is unknown.
-    """
-    names = given.split(",")
-    for name in names:
-        if name not in SETS:
-            raise UserError(f"--on has '{name}'; known: {', '.join(SETS)}.{did_you_mean(name, SETS)}")
-    return list(dict.fromkeys(names))
-
-
 def find_set(name: str, data: Path | None = None) -> EvaluationSet:
     """Return an evaluation set after a check of its files, labels, and numbers of images and classes.
 
     Args:
-        name: Name in `SETS`.
+        name: Name in `results.robustness.SETS`.
         data: Folder that contains the folder NAME; None for `data`.
 
     Raises:

@@ -23,10 +23,9 @@ from mixmae_bench.datasets.catalog.imagenet_real import TINY_LABELS
 from mixmae_bench.datasets.catalog.imagenet_variants import V2_FOLDER, ImageNetA, ImageNetR
 from mixmae_bench.datasets.check_folder import check_data
 from mixmae_bench.registry import DATASETS, MODELS
-from mixmae_bench.results.robustness import RobustnessRecord, read_robustness
+from mixmae_bench.results.robustness import SETS, RobustnessRecord, read_robustness
 from mixmae_bench.robustness.classifier import find_classifier
 from mixmae_bench.robustness.corruption_error import mce_alexnet
-from mixmae_bench.robustness.sets import SETS
 
 COUNTS = {
     "imagenet-v2": (8, 4),
@@ -415,9 +414,9 @@ def test_wrong_data_are_one_line(
     name, damage, message = WRONG[what]
     shutil.copytree(data / name, tmp_path / name)
     damage(tmp_path / name)
-    error = mistaken([run, "--on", name, "--data", tmp_path], capsys)
-    assert message in error
-    assert not (run / "robustness.jsonl").exists()
+    out = tmp_path / "out.jsonl"
+    assert message in mistaken([run, "--on", name, "--data", tmp_path, "--out", out], capsys)
+    assert not out.exists()
 
 
 def test_data_of_another_size_than_published_are_one_line(
