@@ -14,7 +14,7 @@ LAYERS = (
     ("cli",),
     ("finetune", "publish", "submissions"),
     ("validate", "verify", "suite", "report"),
-    ("cost", "convert", "probes"),
+    ("cost", "convert", "probes", "robustness"),
     ("engine", "timm_models"),
     ("methods", "transfer"),
     ("backbones", "datasets", "results"),

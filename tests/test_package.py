@@ -84,6 +84,7 @@ ARGUMENTS = {
     "submit": "run --out folder",
     "check": "folder",
     "probe": "config",
+    "evaluate": "config --on imagenet-a",
     "verify": "folder",
     "convert": "file out",
     "reconstruct": "config checkpoint",

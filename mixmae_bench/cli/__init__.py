@@ -16,6 +16,7 @@ COMMANDS = (
     "table",
     "compare",
     "probe",
+    "evaluate",
     "validate",
     "verify",
     "convert",

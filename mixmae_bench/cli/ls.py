@@ -5,6 +5,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+MOST_PARTS = 10
+"""Parts of a data set that are listed one by one."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
@@ -59,7 +62,10 @@ def _datasets() -> Iterator[tuple[str, str]]:
     from mixmae_bench.datasets.catalog import CATALOG
 
     for name, entry in CATALOG.items():
-        yield name, ", ".join(f"{part.name} {part.images:,}" for part in entry.parts)
+        if len(entry.parts) > MOST_PARTS:
+            yield name, f"{len(entry.parts)} parts, {sum(part.images for part in entry.parts):,} in all"
+        else:
+            yield name, ", ".join(f"{part.name} {part.images:,}" for part in entry.parts)
 
 
 def _metrics() -> Iterator[tuple[str, str]]:

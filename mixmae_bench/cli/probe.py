@@ -1,12 +1,12 @@
 """measure a frozen backbone by k nearest neighbours, logistic regression, linear and attentive probes"""
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixmae_bench.cli.progress import image_lines, left, tell
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.system.collection import without_collection
 from mixmae_bench.system.files import check_writable
@@ -14,8 +14,8 @@ from mixmae_bench.system.files import check_writable
 if TYPE_CHECKING:
     from mixmae_bench.report.table import Table
 
-SECONDS_BETWEEN_LINES = 10.0
-"""Least time between two lines about features."""
+FEATURES = "features of {} images"
+"""Start of the lines about features."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def _of_one(args: argparse.Namespace, probes: list[str], seeds: list[int]) -> "T
     from mixmae_bench.probes.source import find_source
     from mixmae_bench.report.probes import probe_table
 
-    frozen = Frozen(find_source(args.config, args.data, args.checkpoint), _features_lines())
+    frozen = Frozen(find_source(args.config, args.data, args.checkpoint), image_lines(FEATURES))
     if args.out:
         check_writable(args.out.absolute().parent, "give another with --out")
     return probe_table(climb(frozen, probes, _stages(args), seeds, args.epochs, args.out, _probe_lines()))
@@ -120,7 +120,7 @@ def _of_suite(args: argparse.Namespace, probes: list[str]) -> "Table":
     sources = [find_source(str(own.config), None, own.checkpoint) for own in all_weights]
     for number, (own, source) in enumerate(zip(all_weights, sources, strict=True), 1):
         tell(f"{number}/{len(sources)} {own.method}, seed {own.seed}")
-        frozen = Frozen(source, _features_lines())
+        frozen = Frozen(source, image_lines(FEATURES))
         asked = (probes, _stages(args), [own.seed], args.epochs)
         records += climb(frozen, *asked, out, _probe_lines(), (suite.name, suite.version, own.method))
     return suite_probe_table(records)
@@ -145,35 +145,7 @@ def probes_of(given: str | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def tell(line: str) -> None:
-    """Print a line about the progress on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def _features_lines() -> Callable[[str, int, int], None]:
-    """Return a function that prints the number of images with features, now and then."""
-    clock: dict[str, float] = {}
-    last = {"line": 0.0}
-
-    def progress(name: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        clock.setdefault(name, now)
-        if done == total or now - last["line"] >= SECONDS_BETWEEN_LINES:
-            last["line"] = now
-            tell(f"features of {name} images: {done}/{total}{_left(now - clock[name], done, total)}")
-
-    return progress
-
-
 def _probe_lines() -> Callable[[int, int, str], None]:
     """Return a function that prints every finished probe."""
     begun = time.monotonic()
-    return lambda done, total, own: tell(
-        f"{done}/{total} {own}{_left(time.monotonic() - begun, done, total)}"
-    )
-
-
-def _left(seconds: float, done: int, total: int) -> str:
-    from mixmae_bench.report.summary import duration
-
-    return "" if done == total else f", {duration(seconds / done * (total - done))} left"
+    return lambda done, total, own: tell(f"{done}/{total} {own}{left(time.monotonic() - begun, done, total)}")

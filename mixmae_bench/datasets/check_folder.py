@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mixmae_bench.datasets.catalog import CATALOG, Part
+from mixmae_bench.datasets.catalog import CATALOG, Part, missing_paths
 from mixmae_bench.datasets.images import LoadImage
+from mixmae_bench.datasets.lists import labels_of
 from mixmae_bench.datasets.seg_maps import IGNORED, LoadSegMap
 from mixmae_bench.errors import UserError, did_you_mean
 from mixmae_bench.system.environment import cores
@@ -60,7 +61,11 @@ def check_data(name: str, folder: Path, quick: bool, listing: Path, console: Con
         )
     if not folder.is_dir():
         raise UserError(f"folder {folder} does not exist; check the path")
-    parts = [_check_part(part, folder, quick, console) for part in CATALOG[name].parts]
+    parts = [
+        _check_part(part, folder, quick, console)
+        for part in CATALOG[name].parts
+        if not (part.optional and missing_paths(part.layout_in(folder)))
+    ]
     console.print(_table(name, parts))
     problems = [f"{found.part.name}: {problem}" for found in parts for problem in found.problems]
     for problem in problems[:EXAMPLES]:
@@ -77,14 +82,13 @@ def check_data(name: str, folder: Path, quick: bool, listing: Path, console: Con
 
 def _check_part(part: Part, folder: Path, quick: bool, console: Console) -> Found:
     found = Found(part)
-    layouts = [dict(layout, data_root=str(folder)) for layout in part.layouts]
-    layout = next((one for one in layouts if not _missing(one)), None)
-    if layout is None:
-        found.problems += [f"{path}: No such file or folder" for path in _missing(layouts[0])]
+    layout = part.layout_in(folder)
+    if missing := missing_paths(layout):
+        found.problems += [f"{path}: No such file or folder" for path in missing]
         return found
     try:
         with contextlib.redirect_stdout(io.StringIO()), console.status(f"{part.name}: reading the lists"):
-            dataset = DATASETS.build(dict(layout, pipeline=[]))
+            dataset = DATASETS.build(dict(layout, pipeline=[], serialize_data=False))
     except UserError as error:
         found.problems.append(str(error).removeprefix("data: "))
         return found
@@ -99,7 +103,7 @@ def _check_part(part: Part, folder: Path, quick: bool, console: Console) -> Foun
     for problem, some in _looks(dataset, part, quick, console):
         labels |= some
         found.problems += [problem] if problem else []
-    seen_only_decoded = quick and dataset[0].get("seg_map_path")
+    seen_only_decoded = quick and found.images and dataset[0].get("seg_map_path")
     if part.classes is not None and not seen_only_decoded:
         found.classes = len(getattr(dataset, "cat_ids", labels))
     if found.images != part.images:
@@ -107,13 +111,6 @@ def _check_part(part: Part, folder: Path, quick: bool, console: Console) -> Foun
     if found.classes is not None and found.classes != part.classes:
         found.problems.insert(0, f"{found.classes:,} classes, {part.classes:,} are published")
     return found
-
-
-def _missing(layout: dict) -> list[Path]:
-    prefix = layout.get("data_prefix", "")
-    names = [layout.get("ann_file", ""), *(prefix.values() if isinstance(prefix, dict) else [prefix])]
-    paths = [Path(layout["data_root"], name) for name in names if name]
-    return [path for path in paths if not path.exists()]
 
 
 def _looks(
@@ -143,7 +140,7 @@ class _Note:
 
 
 def _look(item: dict, classes: int | None, quick: bool) -> tuple[str | None, set[int]]:
-    labels = {item["gt_label"]} if "gt_label" in item else set()
+    labels = labels_of(item)
     if "img" in item:  # CIFAR: already read by load_data_list
         return None, labels
     seg_map = item.get("seg_map_path")

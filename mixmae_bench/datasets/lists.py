@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from mixmae_bench.errors import UserError
@@ -59,3 +60,9 @@ def is_hidden(file: str) -> bool:
 def labelled(prefix: str, path: str, label: int) -> dict:
     """Return the item of an image in the format of mmpretrain's data sets."""
     return dict(img_path=os.path.join(prefix, path), gt_label=label)
+
+
+def labels_of(item: Mapping) -> set[int]:
+    """Return the labels of an item: none, one, or those of a multi-label data set."""
+    label = item.get("gt_label", ())
+    return {label} if isinstance(label, int) else set(label)

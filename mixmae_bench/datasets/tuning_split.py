@@ -135,9 +135,7 @@ def only_leaf(cfg: Config, loader: str) -> Mapping:
     """
     found = [leaf.dataset for leaf in leaves(cfg) if leaf.loader == loader]
     if len(found) != 1:
-        raise UserError(
-            f"config {cfg.filename}: {loader} has {len(found)} data sets; a tuning split is taken from one"
-        )
+        raise UserError(f"config {cfg.filename}: {loader} has {len(found)} data sets; give a config with one")
     return found[0]
 
 

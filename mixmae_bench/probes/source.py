@@ -18,7 +18,7 @@ from mixmae_bench.engine.config import (
     options_of_source,
     relocate,
 )
-from mixmae_bench.engine.resume import latest_intact
+from mixmae_bench.engine.run_folder import checkpoint_of, config_in
 from mixmae_bench.errors import UserError
 from mixmae_bench.system.hub import is_source
 from mixmae_bench.transfer.audit import pretrained
@@ -58,7 +58,7 @@ def find_source(name: str, data: str | None = None, checkpoint: str | None = Non
         UserError: If config, data or checkpoint are missing or do not fit.
     """
     folder = Path(name) if Path(name).is_dir() else None
-    path = _config_in(folder) if folder else name
+    path = config_in(folder) if folder else name
     cfg = load_config(path)
     for key in ("model.backbone", "train_dataloader.dataset", "val_dataloader.dataset"):
         part, _, inside = key.partition(".")
@@ -70,7 +70,7 @@ def find_source(name: str, data: str | None = None, checkpoint: str | None = Non
     if is_source(checkpoint) and type_name(cfg.model.backbone) == "TimmBackbone":
         cfg = load_config(path, options_of_source(checkpoint))
     check_model(cfg)
-    checkpoint = _file(checkpoint or folder or pretrained(cfg.model.backbone.get("init_cfg")))
+    checkpoint = checkpoint_of(checkpoint or folder or pretrained(cfg.model.backbone.get("init_cfg")))
     if data == DIGITS:
         cfg = _on_digits(cfg)
     dataset = _dataset_name(cfg)
@@ -79,25 +79,6 @@ def find_source(name: str, data: str | None = None, checkpoint: str | None = Non
     cfg = find_data(_as_probed(cfg), by_option=False)
     check_datasets(_data_only(cfg), processes=1)
     return Source(name, cfg, checkpoint, dataset)
-
-
-def _config_in(folder: Path) -> Path:
-    configs = sorted(folder.glob("*.py"))
-    if len(configs) != 1:
-        raise UserError(
-            f"folder {folder} has {len(configs)} configs (*.py); give the folder of a run, or a config"
-        )
-    return configs[0]
-
-
-def _file(checkpoint: str | Path | None) -> str | None:
-    """Return a checkpoint, in the folder of a run the latest intact one."""
-    if checkpoint is None or not Path(checkpoint).is_dir():
-        return checkpoint and str(checkpoint)
-    found = latest_intact(Path(checkpoint))
-    if found is None:
-        raise UserError(f"folder {checkpoint} has no intact checkpoint; give a file with --checkpoint")
-    return str(found)
 
 
 def _on_digits(cfg: Config) -> Config:

@@ -6,7 +6,7 @@ from tempfile import mkdtemp
 
 from mmengine.config import Config
 
-from mixmae_bench.compat.checkpoints import read_checkpoint
+from mixmae_bench.engine.run_folder import class_names
 from mixmae_bench.errors import UserError
 from mixmae_bench.publish.card import card
 from mixmae_bench.publish.weights import write_weights
@@ -54,7 +54,7 @@ def push(record: Record, run: Path, target: str) -> None:
 
 def _write(record: Record, checkpoint: Path, config: Path, folder: Path, name: str, target: str) -> None:
     cfg = _read(config)
-    model = write_weights(cfg, checkpoint, _classes(checkpoint), record.dataset, folder)
+    model = write_weights(cfg, checkpoint, class_names(checkpoint), record.dataset, folder)
     card(record, name, target, model).save(folder / "README.md")
 
 
@@ -65,12 +65,6 @@ def _read(config: Path) -> Config:
         return Config(Config.fromstring(text, ".py").to_dict(), filename=str(config))
     except Exception as error:  # a config is code and can raise anything
         raise UserError(f"config {config} cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _classes(checkpoint: Path) -> list[str]:
-    """Return the names of the classes that mmengine saves in a checkpoint, or an empty list."""
-    meta = read_checkpoint(checkpoint).get("meta") or {}
-    return list((meta.get("dataset_meta") or {}).get("classes") or ())
 
 
 def _token(target: str) -> str:

@@ -112,11 +112,21 @@ def report(suite: Outline, work_dir: Path, files: Sequence[Path] = ()) -> str:
         environments=_environments(records),
         path=shlex.quote(str(suite.path)) if suite.path else None,
         work_dir=shlex.quote(str(work_dir)),
-        meanings=[f"{heading(name)}: {metric.meaning}." for name, metric in METRICS.items()],
+        meanings=_meanings(records),
         near_tie=f"{NEAR_TIE:g}",
         svg=plots.svg,
         b64encode=b64encode,
     )
+
+
+def _meanings(records: Sequence[Record]) -> list[str]:
+    """Return the meanings of the metrics of transfers and of all others in the records."""
+    used = {name for record in records for name in record.metrics}
+    return [
+        f"{heading(name)}: {metric.meaning}."
+        for name, metric in METRICS.items()
+        if metric.of_transfer or name in used
+    ]
 
 
 def _plots(rows: Sequence[Row]) -> dict[str, list[Figure]]:

@@ -73,3 +73,22 @@ add_metric(
     Metric("mask_ap", "mask AP", "COCO mask AP (IoU 0.50:0.95), %", "coco/segm_mAP", 100, stderr="bootstrap")
 )
 add_metric(Metric("miou", "mIoU", "mean IoU over classes, %", "mIoU", stderr="bootstrap"))
+add_metric(Metric("top5", "top-5", "top-5 accuracy, %", stderr="binomial", of_transfer=False))
+add_metric(
+    Metric(
+        "mean_error",
+        "mean error",
+        "mean top-1 error over the 15 corruptions and 5 severities of ImageNet-C, %",
+        higher_is_better=False,
+        of_transfer=False,
+    )
+)
+add_metric(
+    Metric(
+        "mce_alexnet",
+        "mCE (AlexNet)",
+        "mean corruption error on ImageNet-C, with the errors of each corruption divided by AlexNet's, %",
+        higher_is_better=False,
+        of_transfer=False,
+    )
+)

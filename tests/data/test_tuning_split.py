@@ -226,7 +226,7 @@ def test_a_split_without_an_image_is_refused(tmp_path: Path) -> None:
 
 def test_several_training_sets_are_refused(tmp_path: Path) -> None:
     two = dict(type="ConcatDataset", datasets=[coco(tmp_path)] * 2)
-    with pytest.raises(UserError, match="train_dataloader has 2 data sets; a tuning split is taken from one"):
+    with pytest.raises(UserError, match="train_dataloader has 2 data sets; give a config with one"):
         carve(on(two), SHARE, 0)
 
 

@@ -15,10 +15,11 @@ from mixmae_bench.datasets.catalog.entry import (
     Part,
     add_dataset,
     make_tiny,
+    missing_paths,
     published_images,
 )
 
-__all__ = ["CATALOG", "DatasetEntry", "Part", "add_dataset", "make_tiny", "published_images"]
+__all__ = ["CATALOG", "DatasetEntry", "Part", "add_dataset", "make_tiny", "missing_paths", "published_images"]
 
 with quiet():
     for _module in iter_modules(__path__):

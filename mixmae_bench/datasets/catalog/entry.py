@@ -17,12 +17,19 @@ class Part:
         classes: Published number of classes, or None without labels.
         layouts: Configs of the data set class that reads it, without data_root, one per known layout of the
             files. The first layout with existing files is used.
+        optional: Whether the part may be missing.
     """
 
     name: str
     images: int
     classes: int | None
     layouts: tuple[dict, ...]
+    optional: bool = False
+
+    def layout_in(self, folder: Path) -> dict:
+        """Return the config of the first layout with existing files in a folder, or of the first layout."""
+        known = [dict(layout, data_root=str(folder)) for layout in self.layouts]
+        return next((layout for layout in known if not missing_paths(layout)), known[0])
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,14 @@ class DatasetEntry:
     parts: tuple[Part, ...]
     make_tiny: Callable[[Path, np.random.Generator], None] | None
     lists: Mapping[str, int] = field(default_factory=dict)
+
+
+def missing_paths(layout: Mapping) -> list[Path]:
+    """Return the folders and lists of a data set's config that do not exist."""
+    prefix = layout.get("data_prefix", "")
+    names = [layout.get("ann_file", ""), *(prefix.values() if isinstance(prefix, Mapping) else [prefix])]
+    paths = [Path(layout["data_root"], name) for name in names if name]
+    return [path for path in paths if not path.exists()]
 
 
 CATALOG: dict[str, DatasetEntry] = {}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ LISTS_OF_100 = {
 """Lists of ImageNet-100 (tools/imagenet100_lists.py): their split, and images per class of 100 classes."""
 
 
+@cache
+def wordnet_ids() -> tuple[str, ...]:
+    """Return the WordNet IDs of ImageNet-1K's classes in the order of the labels."""
+    return tuple(ImageNetInfo().label_names())
+
+
 @DATASETS.register_module()
 class ImageNet(CustomDataset):
     """ImageNet-1K. Labels follow from the WordNet ID, so they do not change if class folders are missing.
@@ -45,6 +52,7 @@ class ImageNet(CustomDataset):
     """
 
     METAINFO = _ImageNet.METAINFO
+    TITLE = "ImageNet-1K"
 
     def __init__(
         self, data_root: str = "", split: str = "", data_prefix: str = "", ann_file: str = "", **kwargs
@@ -54,6 +62,11 @@ class ImageNet(CustomDataset):
         if split and not ann_file and kwargs.get("with_label", True) and not any(_class_folders(folder)):
             ann_file = f"meta/{split}.txt"
         super().__init__(data_root=data_root, data_prefix=data_prefix, ann_file=ann_file, **kwargs)
+
+    @property
+    def label_of(self) -> dict[str, int]:
+        """Labels in ImageNet-1K's order by the names of class folders; other labels do not occur."""
+        return {name: label for label, name in enumerate(wordnet_ids())}
 
     def load_data_list(self) -> list[dict]:
         """Return `img_path` and `gt_label` of every image.
@@ -66,13 +79,15 @@ class ImageNet(CustomDataset):
             return [dict(img_path=os.path.join(self.img_prefix, name)) for name in names]
         if not self.with_label:
             return super().load_data_list()
-        label_of = {name: label for label, name in enumerate(ImageNetInfo().label_names())}
+        label_of = self.label_of
         if self.ann_file:
             return [self._listed(line, label_of) for line in read_lines(self.ann_file)]
         data = []
         for name in sorted(_class_folders(Path(self.img_prefix))):
             if name not in label_of:
-                raise UserError(f"data: {self.img_prefix}/{name} is no class of ImageNet-1K; move it away")
+                raise UserError(
+                    f"data: {Path(self.img_prefix, name)} is no class of {self.TITLE}; move it away"
+                )
             files = sorted(os.listdir(os.path.join(self.img_prefix, name)))
             data += [
                 labelled(self.img_prefix, f"{name}/{file}", label_of[name])
