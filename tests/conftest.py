@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from forks import FORKS, may_fork
+
+import mixmae_bench.system.worker
 
 LONGEST_FIRST = (
     "test_end_to_end",
@@ -32,8 +35,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude from garbage collection the millions of objects that the frameworks have made by now."""
+    """Exclude from garbage collection the millions of objects that the frameworks have made by now.
+
+    Workers are forks of this process where that works.
+    """
     gc.freeze()
+    if may_fork():
+        mixmae_bench.system.worker.subprocess = FORKS
 
 
 def pytest_unconfigure() -> None:
@@ -52,10 +60,10 @@ def default_scope() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork workers from this process where that works, except in tests marked `new_processes`."""
-    if not request.node.get_closest_marker("new_processes") and may_fork():
-        monkeypatch.setattr("mixmae_bench.system.worker.subprocess", FORKS)
+def new_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers be new processes in tests marked so."""
+    if request.node.get_closest_marker("new_processes"):
+        monkeypatch.setattr("mixmae_bench.system.worker.subprocess", subprocess)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

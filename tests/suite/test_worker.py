@@ -14,6 +14,8 @@ import pytest
 from mixmae_bench.errors import ProcessDied
 from mixmae_bench.system.worker import Worker, python_call
 
+pytestmark = pytest.mark.new_processes
+
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
