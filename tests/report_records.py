@@ -1,7 +1,9 @@
 """Records of made-up runs."""
 
 from mixmae_bench.results.record import SCHEMA, Record
+from mixmae_bench.suite.spec import read_suite
 
+VERSION = read_suite("digits").version
 TASKS = {
     "pretraining": ("loss",),
     "classification": ("top1",),
@@ -14,7 +16,7 @@ def record(method: str, seed: int, backbone: str = "MixMAESwin-small", **metrics
     return Record(
         schema=SCHEMA,
         suite="digits",
-        suite_version=2,
+        suite_version=VERSION,
         method=method,
         backbone=backbone,
         task=next(task for task, names in TASKS.items() if next(iter(metrics)) in names),

@@ -36,9 +36,9 @@ def load(name: str | Path, shape: tuple[int, int] | None = None, device: str = "
     [
         (PRETRAIN, (32, 32)),
         (CLASSIFICATION, (32, 32)),
-        (DETECTION, (64, 64)),
+        (DETECTION, (32, 32)),
         (PAPER_DETECTION, (800, 1280)),
-        (SEGMENTATION, (64, 64)),
+        (SEGMENTATION, (32, 32)),
         ("timm:vit_tiny_patch16_384", (384, 384)),
         ("mmpretrain:resnet18_8xb32_in1k", (224, 224)),
     ],
@@ -68,7 +68,7 @@ def test_pretraining_includes_the_decoder_on_two_sequences_per_image() -> None:
 
 
 def test_a_detector_counts_the_proposals_that_its_rpn_may_return() -> None:
-    call = load(DETECTION, (64, 64))
+    call = load(DETECTION, (32, 32))
     assert call.what == "50 proposals, 50 masks, without post-processing"
     boxes = 50 * (7 * 7 * 64 * 256 + 256 * 256 + 256 * (11 + 40))
     masks = 50 * (7 * 7 * 64 * 64 * (2 * 9 + 4) + 14 * 14 * 64 * 10)

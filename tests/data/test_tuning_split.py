@@ -262,7 +262,7 @@ def test_top1_is_that_of_the_tuning_images() -> None:
         sample.set_pred_score(torch.tensor(scores))
 
     found = evaluated(cfg, predict)["accuracy/top1"]
-    assert len(right) == 200
+    assert len(right) == 100
     assert found == pytest.approx(100 * np.mean(right))
 
 
@@ -288,7 +288,7 @@ def test_box_ap_is_that_of_the_tuning_images(tmp_path: Path) -> None:
     found = evaluated(cfg, predict)["coco/bbox_mAP"]
     content = json.loads(Path(cfg.val_evaluator.ann_file).read_text())
     ids = {box["image_id"] for box in boxes}
-    assert len(ids) == 80 < len(content["images"])
+    assert len(ids) == 20 < len(content["images"])
     for key, name in (("images", "id"), ("annotations", "image_id")):
         content[key] = [entry for entry in content[key] if entry[name] in ids]
     (tmp_path / "carved.json").write_text(json.dumps(content))
@@ -314,7 +314,7 @@ def test_miou_is_that_of_the_tuning_images() -> None:
     found = evaluated(cfg, predict)["mIoU"]
     both = np.diag(counts)
     ious = both / (counts.sum(0) + counts.sum(1) - both)
-    assert counts.sum() == 80 * 64 * 64
+    assert counts.sum() == 20 * 32 * 32
     assert found == pytest.approx(100 * ious.mean(), abs=0.006)  # mmseg rounds to two digits
 
 

@@ -60,7 +60,11 @@ CHANGES = {
     "detection": EVALUATION
     + """
 every = dict(sampler=dict(num=100_000))
-model = dict(backbone=dict(drop_path_rate=0.0), train_cfg=dict(rpn=every, rcnn=every))
+model = dict(
+    backbone=dict(drop_path_rate=0.0),
+    train_cfg=dict(rpn=every, rcnn=every),
+    test_cfg=dict(rcnn=dict(score_thr=0.0)),  # after four iterations, scores are low
+)
 """,
     "segmentation": EVALUATION
     + """
@@ -196,7 +200,7 @@ def check_outcomes(both: Outcomes, alone: Outcomes) -> None:
             assert part.margin == pytest.approx(other.margin, abs=1e-3)
         elif name == "miou":
             pixels = np.bincount(part.image, part.pixels, minlength=13)
-            assert pixels.tolist() == [64 * 64] * 13
+            assert pixels.tolist() == [32 * 32] * 13
             assert part.areas[1].sum(1) == pytest.approx(other.areas[1].sum(1), rel=1e-2)
         else:
             assert {*part.image.tolist()} == {*other.image.tolist()}

@@ -48,7 +48,7 @@ def test_any_timm_model_is_probed_on_the_digits_in_the_pipeline_of_the_config(tm
     source.cfg.val_dataloader.num_workers = source.cfg.train_dataloader.num_workers = 0
     source.cfg.val_dataloader.persistent_workers = source.cfg.train_dataloader.persistent_workers = False
     frozen = Frozen(source, lambda *_: None)
-    assert (frozen.stages, frozen.val.shape, len(frozen.train.labels)) == (1, (224, 224), 1000)
+    assert (frozen.stages, frozen.val.shape, len(frozen.train.labels)) == (1, (224, 224), 500)
 
 
 def test_the_checkpoint_of_the_config_is_the_default(tmp_path: Path) -> None:
