@@ -1,38 +1,55 @@
 """The committed results are those of the committed configs, and the README shows them."""
 
 import dataclasses
+from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mixmae_bench.engine.config import content_hash, load_config
+from mixmae_bench.engine.config import content_hash
 from mixmae_bench.report.make import read_results, results_page
 from mixmae_bench.report.suite import suite_table
 from mixmae_bench.report.table import markdown_body
 from mixmae_bench.results.record import read_records
+from mixmae_bench.results.tuning import best
+from mixmae_bench.suite.configs import config_of
+from mixmae_bench.suite.plan import one_process
+from mixmae_bench.suite.recipes import with_recipes
 from mixmae_bench.suite.spec import read_suite, shipped_outlines
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "results" / "measured" / "digits"
 
 
-def test_the_digits_results_cover_three_seeds_of_the_whole_suite() -> None:
+def test_the_digits_results_cover_five_seeds_of_the_whole_suite() -> None:
     records, complaints = read_records(DIGITS / "records.jsonl")
     assert complaints == []
-    suite = read_suite(ROOT / "configs" / "suites" / "digits.yaml", seeds=[0, 1, 2])
+    suite = read_suite(ROOT / "configs" / "suites" / "digits.yaml", seeds=[0, 1, 2, 3, 4])
     runs = {(run.method.name, run.task, run.seed) for run in suite.runs()}
     assert {(r.method, r.task, r.seed) for r in records} == runs
     assert {r.suite_version for r in records} == {suite.version}
 
 
 def test_the_digits_results_are_of_todays_configs() -> None:
+    """Those with the settings that the suite's tuning chose."""
     records, _ = read_records(DIGITS / "records.jsonl")
-    hashes = {record.config: record.config_hash for record in records}
-    assert hashes
-    for config, recorded in hashes.items():
-        assert content_hash(load_config(ROOT / "configs" / "suites" / config)) == recorded, (
-            f"{config} changed: run the suite again"
-        )
+    suite = with_recipes(read_suite("digits"), False, one_process)
+    for run in suite.runs():
+        hashes = {r.config_hash for r in records if (r.method, r.task) == (run.method.name, run.task)}
+        assert hashes == {content_hash(config_of(run))}, f"{run.config} changed: run the suite again"
+
+
+def test_the_digits_tuning_is_complete_and_its_choice_is_the_recipe() -> None:
+    tuned, complaints = read_records(DIGITS / "tuning.jsonl")
+    assert complaints == []
+    suite = read_suite("digits")
+    chosen = yaml.safe_load(suite.recipes.read_text(encoding="utf-8"))["recipes"]
+    for method, task in product(suite.methods, suite.tasks):
+        own = [r for r in tuned if (r.method, r.task) == (method, task)]
+        points = {tuple(sorted(r.settings.items())) for r in own}
+        assert points == {tuple(sorted(point)) for point in suite.tuning.grids[task]}
+        assert best(own).settings == chosen[method][task]["settings"]
 
 
 def test_the_tables_shown_are_those_of_the_records() -> None:

@@ -165,7 +165,7 @@ def seen(task: str, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     ]
     cfg.custom_hooks = [dict(type="EMAHook", momentum=EMA_MOMENTUM)]
     if task == "classification":
-        cfg.train_dataloader.dataset.indices = list(range(0, 1000, 63))  # of several classes
+        cfg.train_dataloader.dataset.indices = list(range(0, 500, 32))  # of several classes
         cfg.model.train_cfg = dict(augments=dict(type="Mixup", alpha=ALPHA))
         cfg.model.head.loss = dict(type="LabelSmoothLoss", label_smooth_val=SMOOTHING)
     with pytest.MonkeyPatch.context() as patch:
