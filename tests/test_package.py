@@ -52,7 +52,7 @@ def test_it_lists_counts_and_tabulates_by_name_outside_a_checkout(installed: Pat
     assert run(ROOT, tmp_path, "table imagenet") in out
     assert "16.316" in out
     assert "folder work_dirs/digits" in out
-    assert "All 75 runs" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "None: all 75 runs are recorded." in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 

@@ -102,4 +102,4 @@ def test_a_report_and_plots_are_made_of_them(old: Path, tmp_path: Path) -> None:
     assert "None" not in text.partition("<body>")[2].replace("None of", "")
     assert all(value in text for value in ("88.25", "72.50", "61.80", "81.12", "93.25"))
     write_plots(suite, tmp_path, tmp_path / "plots")
-    assert len(list((tmp_path / "plots").glob("*.svg"))) == 3  # none over FLOPs: all are of one size
+    assert len(list((tmp_path / "plots").glob("*.svg"))) == 4  # over FLOPs too: segmentation is of two sizes

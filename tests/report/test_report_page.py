@@ -68,9 +68,9 @@ def test_the_report_holds_every_run_and_nothing_from_elsewhere(suite: Outline) -
     assert len(page.ids) == len(set(page.ids))
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
-    assert len(page.tables["outcomes"]) == len(page.tables["settings"]) == 1 + 45
+    assert len(page.tables["outcomes"]) == len(page.tables["settings"]) == 1 + 75
     assert [row[0] for row in page.tables["sort"]] == ["method", "scratch", "mixmae", "simmim", "um-mae"]
-    for words in ("None: all 45 runs are recorded.", "--seeds 0,1,2 --work-dir", "All 45 runs"):
+    for words in ("None: all 75 runs are recorded.", "--seeds 0,1,2,3,4 --work-dir", "72 runs: "):
         assert words in text
 
 
@@ -142,7 +142,7 @@ def test_the_summary_says_which_methods_the_best_one_is_better_than() -> None:
     chosen = [
         replace(r, metrics={"top1": values[r.method][r.seed]}, outcomes=None, seconds=60.0)
         for r in records
-        if r.method in values
+        if r.method in values and r.seed < 3
     ]
     top1, took = summary(matrices(chosen, [])[0], chosen)
     assert top1 == (
@@ -191,7 +191,7 @@ def chromium(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         ("", ["scratch", "mixmae", "simmim", "um-mae"]),
         ("#sort=top1", ["mixmae", "simmim", "um-mae", "scratch"]),
         ("#sort=top1:up", ["scratch", "um-mae", "simmim", "mixmae"]),
-        ("#sort=pretrainings", ["simmim", "mixmae", "um-mae", "scratch"]),  # no value is last
+        ("#sort=pretrainings", ["um-mae", "simmim", "mixmae", "scratch"]),  # no value is last
     ],
 )
 def test_the_fragment_sorts(suite: Outline, tmp_path: Path, fragment: str, methods: list[str]) -> None:
@@ -215,7 +215,7 @@ def test_clicks_sort_and_words_filter(suite: Outline, tmp_path: Path) -> None:
     file = tmp_path / "r.html"
     file.write_text(report(suite, DIGITS).replace("</body>", script))
     shown = chromium(tmp_path, "--dump-dom", file.as_uri())
-    assert "<title>#sort=method%3Adown 3</title>" in shown.stdout
+    assert "<title>#sort=method%3Adown 5</title>" in shown.stdout
     assert Page(shown.stdout).tables["sort"][1][0] == "um-mae"
     assert "CONSOLE" not in shown.stderr
 

@@ -483,8 +483,8 @@ def tuned_suite(copy: Copy, suite_file: Path, points: dict[float, float]) -> Pat
     ("points", "line"),
     [
         ({1.0: 80.0, 2.0: 70.0}, None),
-        ({1.0: 70.0, 2.0: 80.0}, f"tuned: {TRANSFER} has the settings lr=0.004, not lr=0.008 (and 1 more)"),
-        ({1.0: 70.0, 2.0: 0.0}, "tuned: classification: tuning.jsonl has no record of lr=0.008"),
+        ({1.0: 70.0, 2.0: 80.0}, f"tuned: {TRANSFER} has the settings lr=0.002, not lr=0.004 (and 1 more)"),
+        ({1.0: 70.0, 2.0: 0.0}, "tuned: classification: tuning.jsonl has no record of lr=0.004"),
     ],
 )
 def test_tuned_settings_are_the_best_of_the_whole_grid(
@@ -496,7 +496,7 @@ def test_tuned_settings_are_the_best_of_the_whole_grid(
 
 def test_a_point_of_the_grid_may_have_diverged(copy: Copy, suite_file: Path) -> None:
     suite = tuned_suite(copy, suite_file, {1.0: 70.0, 2.0: 0.0})
-    folder = copy.folder / "mixmae/seed0/classification@lr=0.008"
+    folder = copy.folder / "mixmae/seed0/classification@lr=0.004"
     folder.mkdir()
     note_failure(folder, "RuntimeError: out of memory")
     assert len(check(copy.folder, suite)) == 1
