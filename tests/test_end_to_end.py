@@ -93,6 +93,7 @@ def run_here(folder: Path, tool: Path | None, *arguments: object) -> Run:
     folder.parent.mkdir(parents=True, exist_ok=True)
     function = runpy.run_path(str(tool))["main"] if tool else main
     words = [str(argument) for argument in arguments]
+    time.sleep(1 - time.time() % 1)  # mmengine names a run by its second, and reuses the log of an equal name
     out, err = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
