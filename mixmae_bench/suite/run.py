@@ -160,8 +160,11 @@ def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: 
 
 
 def _diverged(plans: dict[str, Plan], work_dir: Path) -> dict[str, str]:
-    """Return the reason of every run that has ended with a NaN or infinite loss: it would do so again."""
-    folders = {name: work_dir / name for name in plans}
+    """Return the reason of every point of the tuning that has ended with a NaN or infinite loss.
+
+    It would do so again. A pretraining that diverged is repeated, as the points start from it.
+    """
+    folders = {name: work_dir / name for name, planned in plans.items() if planned.run.split}
     return {
         name: failure(folder)
         for name, folder in folders.items()

@@ -201,7 +201,7 @@ class Pretended:
             try:
                 value = self.top1(run.method.name, **dict(run.settings))
             except NotFiniteError as error:
-                job.folder.mkdir(parents=True)
+                job.folder.mkdir(parents=True, exist_ok=True)
                 write_note(job.folder, job.plan)
                 note_failure(job.folder, reason(error))
                 raise
@@ -384,6 +384,22 @@ def test_a_point_that_diverges_is_not_chosen_and_not_repeated(tmp_path: Path, co
     before = suite.recipes.read_text()
     assert tune(suite, tmp_path, console, value).jobs == []
     assert suite.recipes.read_text() == before
+
+
+def test_a_pretraining_that_diverged_is_repeated(tmp_path: Path, console: Console) -> None:
+    def value(method: str, **settings: float) -> float:
+        if method == "mixmae" and not settings:
+            raise NotFiniteError("training stopped: loss nan")
+        return top1(method, **settings)
+
+    suite, asked = read_suite(suite_file(tmp_path)), []
+    for _ in range(2):
+        executor = Pretended(value)
+        tune_suite(suite, tmp_path / "work", 1, False, (), console, executor)
+        asked.append([job.plan.run.name for job in executor.jobs])
+    assert "mixmae/seed1/pretraining" in asked[0]
+    assert asked[1] == ["mixmae/seed1/pretraining"]
+    assert not suite.recipes.exists()
 
 
 def test_no_recipe_is_written_while_a_point_is_missing(tmp_path: Path, console: Console) -> None:
