@@ -7,7 +7,9 @@ from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.outline import PRETRAINING
 from mixmae_bench.results.record import read_records
+from mixmae_bench.results.tuning import RESULTS_FILE
 from mixmae_bench.suite.spec import Method, Suite
+from mixmae_bench.suite.stale import read_note
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,18 @@ def initial_weights(suite: Suite, work_dir: Path) -> list[Weights]:
     Raises:
         UserError: If a method has no classification task, or a pretraining has no record.
     """
-    records, _ = read_records(work_dir / "records.jsonl")
-    done = {(r.method, r.seed) for r in records if r.task == PRETRAINING and r.suite == suite.name}
+    records, _ = read_records(work_dir / RESULTS_FILE)
+    done = {r.key for r in records if (r.suite, r.suite_version) == (suite.name, suite.version)}
     found = []
     for method in suite.methods.values():
         config = _classification(method, suite.path)
         for seed in suite.seeds:
             folder = work_dir / method.name / f"seed{seed}" / PRETRAINING
-            if method.pretrain and (method.name, seed) not in done:
+            note = read_note(folder) if method.pretrain else None
+            if method.pretrain and (note is None or note.key not in done):
                 raise UserError(
-                    f"{folder} has no record of finished pretraining; run the suite with seed {seed} first"
+                    f"{folder} has no finished pretraining with a record of version {suite.version} of the "
+                    f"suite; run the suite with seed {seed} first"
                 )
             checkpoint = folder if method.pretrain else method.checkpoint
             found.append(Weights(method.name, seed, config, checkpoint and str(checkpoint)))

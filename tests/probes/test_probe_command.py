@@ -151,7 +151,10 @@ def test_the_initial_weights_of_a_suite_are_probed_and_its_tables_show_them(
     for number, method in enumerate(methods):
         done = dict(suite="s", suite_version=4, seed=0)
         if method == "simmim":
-            append_record(work / "records.jsonl", replace(record(method, 0, loss=1.0), **done))
+            pretraining = replace(record(method, 0, loss=1.0), **done)
+            append_record(work / "records.jsonl", pretraining)
+            note = {"key": pretraining.key, "identity": {}}
+            (folder / "identity.json").write_text(json.dumps(note))
         append_record(work / "records.jsonl", replace(record(method, 0, top1=50.0 + number), **done))
     command = ["probe", str(suite), "--probes", "knn,logistic-1shot", "--stages", "last,all"]
     assert main(command) == 0
@@ -169,6 +172,11 @@ def test_the_initial_weights_of_a_suite_are_probed_and_its_tables_show_them(
     assert found["simmim", "knn", "all"].metrics == found["file", "knn", "all"].metrics
     (line,) = [own for own in printed.splitlines() if own.split()[:1] == ["scratch"] and "all stages" in own]
     assert f"{found['scratch', 'knn', 'all'].metrics['top1']:.2f}" in line
+
+    (folder / "identity.json").write_text(json.dumps({**note, "key": "of another pretraining"}))
+    assert main(command) == 2
+    assert "no finished pretraining with a record of version 4" in capsys.readouterr().err
+    (folder / "identity.json").write_text(json.dumps(note))
 
     before = (work / "probes.jsonl").read_bytes()
     assert main(command) == 0
@@ -202,7 +210,7 @@ MISTAKES = {
     "a checkpoint of a suite": (["suite.yaml", "--checkpoint", "a.pth"], "cannot be given with a suite"),
     "a suite that has not pretrained": (
         ["suite.yaml"],
-        "work_dirs/s/simmim/seed0/pretraining has no record of finished pretraining; run the suite",
+        "work_dirs/s/simmim/seed0/pretraining has no finished pretraining with a record of version 4",
     ),
     "a folder of no suite": (["CONFIG", "--work-dir", "w"], "--work-dir belongs to a suite"),
     "more shots than images": (
