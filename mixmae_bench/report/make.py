@@ -226,6 +226,6 @@ def results_page(results: Results) -> str:
             records = _of_suite(results.outlines[name], results.records)
             text += verdicts_markdown(records, results.folders, "###")
             probes = probes_of_suite(results.folders, name, results.outlines[name].version)
-            for table in suite_probe_tables(probes, _of_suite(results.outlines[name], records)):
+            for table in suite_probe_tables(probes, records):
                 text += f"\n### {table.title}\n\n{markdown_body(table)}"
     return text
