@@ -86,6 +86,7 @@ def flops_plot(rows: Sequence[Row]) -> Figure | None:
             _sizes(own, points)
             own.set_title(_plain(title), loc="left")
             own.set_xlabel("FLOPs per image (a multiply-add is 1)")
+        for own, points in zip(axes, panels.values(), strict=True):  # panels drawn later move those before
             _label(
                 own,
                 [(flops, value.mean) for _, flops, value in points],
@@ -123,8 +124,8 @@ def cost_plot(rows: Sequence[Row]) -> Figure | None:
         return None
     with mpl.rc_context(STYLE):
         figure, panels = _figure(len(titles), 2.7)
-        for axes, title in zip(panels, titles, strict=True):
-            points = [(row, row.values[title]) for row in known if row.values[title]]
+        shown = [[(row, row.values[title]) for row in known if row.values[title]] for title in titles]
+        for axes, title, points in zip(panels, titles, shown, strict=True):
             for row, value in points:
                 axes.errorbar(row.pretraining_flops, value.mean, value.error, **_point(row.place))
             axes.set_title(_plain(title), loc="left")
@@ -132,6 +133,7 @@ def cost_plot(rows: Sequence[Row]) -> Figure | None:
             axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
             axes.locator_params(axis="x", nbins=4)
             axes.margins(0.3)
+        for axes, points in zip(panels, shown, strict=True):  # panels drawn later move those before
             _label(
                 axes,
                 [(row.pretraining_flops, value.mean) for row, value in points],

@@ -45,7 +45,7 @@ def with_losses(records: list[Record]) -> list[Record]:
 def crowded() -> list[Record]:
     """Return methods of nearly the same values: labels at their points would cover each other."""
     records = []
-    for number in range(3):
+    for number in range(4):
         for r in digits():
             if r.method != "scratch":
                 metrics = {name: value + 0.1 * number for name, value in r.metrics.items()}
