@@ -86,7 +86,8 @@ def flops_plot(rows: Sequence[Row]) -> Figure | None:
             _sizes(own, points)
             own.set_title(_plain(title), loc="left")
             own.set_xlabel("FLOPs per image (a multiply-add is 1)")
-        for own, points in zip(axes, panels.values(), strict=True):  # panels drawn later move those before
+        figure.draw_without_rendering()  # every panel moves the others
+        for own, points in zip(axes, panels.values(), strict=True):
             _label(
                 own,
                 [(flops, value.mean) for _, flops, value in points],
@@ -133,7 +134,8 @@ def cost_plot(rows: Sequence[Row]) -> Figure | None:
             axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
             axes.locator_params(axis="x", nbins=4)
             axes.margins(0.3)
-        for axes, points in zip(panels, shown, strict=True):  # panels drawn later move those before
+        figure.draw_without_rendering()  # every panel moves the others
+        for axes, points in zip(panels, shown, strict=True):
             _label(
                 axes,
                 [(row.pretraining_flops, value.mean) for row, value in points],
@@ -269,6 +271,7 @@ def published_plot(
         points = sorted(set(points), key=lambda point: (not point[3], point[:2] not in front, point))
         every = len(points) <= LABELLED
         texts = [text if every or ours or (x, y) in front else "" for x, y, text, ours in points]
+        figure.draw_without_rendering()
         _label(axes, [p[:2] for p in points], texts, [0.0] * len(points))
     return figure
 
@@ -336,10 +339,9 @@ def _label(
 ) -> None:
     """Write texts beside points, each at the nearest place that overlaps no other text, point or error bar.
 
-    A text without a free place nearby is left out.
+    A text without a free place nearby is left out. The figure has been drawn, so that its layout is known.
     """
     figure = axes.figure
-    figure.draw_without_rendering()  # computes the layout of the axes
     renderer = figure.canvas.get_renderer()
     unit = figure.dpi / 72
     within = axes.get_window_extent(renderer)
