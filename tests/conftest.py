@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from forks import FORKS, may_fork
+from yapf.yapflib import yapf_api
 
 import mixmae_bench.system.worker
 
@@ -40,8 +41,22 @@ def pytest_collection_finish() -> None:
     Workers are forks of this process where that works.
     """
     gc.freeze()
+    _remember_formatted_configs()
     if may_fork():
         mixmae_bench.system.worker.subprocess = FORKS
+
+
+def _remember_formatted_configs() -> None:
+    """Format the text of a config once: a Runner does so several times, for a quarter of a second each."""
+    known: dict[str, tuple] = {}
+    form = yapf_api.FormatCode
+
+    def remembered(text: str, **options: object) -> tuple:
+        if text not in known:
+            known[text] = form(text, **options)
+        return known[text]
+
+    yapf_api.FormatCode = remembered
 
 
 def pytest_unconfigure() -> None:
