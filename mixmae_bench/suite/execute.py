@@ -89,8 +89,16 @@ def _begin(job: Job, free: bool) -> tuple[Record | None, bool]:
 
 
 def finished(job: Job) -> Record | None:
-    """Return the record of the run, or None if the record or the final checkpoint is missing."""
-    same = [record for record in read_records(job.records)[0] if record.key == job.plan.key]
+    """Return the record of the run, or None if the record or the final checkpoint is missing.
+
+    A record of an older version of the suite does not count: its result no longer holds (`suite.versions`).
+    """
+    same = [
+        record
+        for record in read_records(job.records)[0]
+        if record.key == job.plan.key
+        and (record.suite != job.suite or record.suite_version >= job.suite_version)
+    ]
     return same[-1] if same and final_checkpoint(job.folder) else None
 
 

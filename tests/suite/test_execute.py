@@ -1,13 +1,18 @@
 """What a run of a suite records."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.outcomes import Classified, make_outcomes
-from mixmae_bench.suite.execute import _metrics, _outcomes
+from mixmae_bench.results.record import append_record, read_records
+from mixmae_bench.suite.execute import _metrics, _outcomes, finished
+
+RECORDS = Path(__file__).parents[2] / "results" / "measured" / "digits" / "records.jsonl"
 
 
 def metrics_of(**returned: float) -> dict[str, float]:
@@ -40,3 +45,23 @@ def test_outcomes_that_do_not_give_the_evaluators_metrics_are_left_out_and_the_t
     assert _outcomes(hook, None, {"top1": 50.0}) is half
     assert _outcomes(hook, None, {"top1": 80.0}) is None
     assert _outcomes(SimpleNamespace(), None, {"top1": 50.0}) is None
+
+
+def test_a_run_is_finished_with_a_checkpoint_and_a_record_of_this_version_of_the_suite(
+    tmp_path: Path,
+) -> None:
+    record = read_records(RECORDS)[0][0]
+    records = tmp_path / "records.jsonl"
+    append_record(records, record)
+
+    def recorded(suite: str, version: int) -> bool:
+        plan = SimpleNamespace(key=record.key)
+        job = SimpleNamespace(records=records, plan=plan, suite=suite, suite_version=version, folder=tmp_path)
+        return finished(job) == record
+
+    assert not recorded(record.suite, record.suite_version)
+    torch.save({"state_dict": {}}, tmp_path / "epoch_2.pth")
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
+    assert recorded(record.suite, record.suite_version)
+    assert not recorded(record.suite, record.suite_version + 1)
+    assert recorded("another", record.suite_version + 1)
