@@ -56,6 +56,7 @@ def painted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).mkdir(parents=True)
     for split in ("train", "val"):
         (folder / f"detection/annotations/instances_{split}2017.json").touch()
+    (folder / "splits.json").write_text('{"version": 0, "config": {}}')
     monkeypatch.setattr(mixmae_bench.engine.config, "build_digits", lambda: folder)
     return folder
 

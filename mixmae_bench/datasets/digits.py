@@ -136,6 +136,19 @@ def build_digits(root: Path | None = None, config: DigitsConfig = DigitsConfig()
     return target
 
 
+def settings_of(folder: Path, task: str) -> dict[str, int]:
+    """Return what decides the scenes of a task: the version and the settings, without those of other tasks.
+
+    Args:
+        folder: A folder that `build_digits` wrote.
+        task: Name of a folder in it, such as 'pretrain'.
+    """
+    record = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
+    others = tuple(other.name for other in folder.iterdir() if other.is_dir() and other.name != task)
+    own = {name: value for name, value in record["config"].items() if not name.startswith(others)}
+    return {"version": record["version"], **own}
+
+
 def _is_complete(folder: Path) -> bool:
     """Return whether a build finished: `splits.json` is written last."""
     # os.path.isfile returns False if permission is denied; Path.is_file would raise.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mixmae_bench.datasets.digits import settings_of
 from mixmae_bench.datasets.leaves import wrapped
 from mixmae_bench.errors import UserError
 from mixmae_bench.system.files import cache_folder, write_atomically
@@ -29,9 +30,9 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
     """Return 16 hex digits that identify the data of a resolved mmengine dataset config.
 
     With an annotation file, its content is hashed; without one, the sorted names of all files under the
-    prefixes, relative to them. For the embedded digits, the version and the settings are hashed. Wrappers
-    (RepeatDataset, ConcatDataset) are unwrapped. `indices` and the pipeline are not part of the hash, as the
-    hash of the config covers them.
+    prefixes, relative to them. For the embedded digits, the settings that the set depends on are hashed.
+    Wrappers (RepeatDataset, ConcatDataset) are unwrapped. `indices` and the pipeline are not part of the
+    hash, as the hash of the config covers them.
 
     The hash is cached until the annotation file, or a folder below the prefixes, changes.
 
@@ -59,8 +60,9 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
 
     painted = next((i for i, part in enumerate(root.parts) if part.startswith("digits-v")), None)
     if painted is not None:
-        text = split + repr([*root.parts[painted:], *prefixes, annotations or ""])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        own = [*root.parts[painted + 1 :], split, *prefixes, annotations or ""]
+        settings = settings_of(Path(*root.parts[: painted + 1]), own[0])
+        return hashlib.sha256(json.dumps([settings, own]).encode()).hexdigest()[:16]
     paths = [root / annotations] if annotations else [root / prefix for prefix in prefixes]
     request = ["data", split, *(str(path.absolute()) for path in paths)]
     if annotations:

@@ -57,12 +57,19 @@ def test_split_is_read_as_imagenet_does(tmp_path: Path) -> None:
     assert data_hash(dict(data_root=str(root), split="val")) != val
 
 
-def test_painted_digits_are_known_by_their_folder_name(tmp_path: Path) -> None:
-    def of(place: str, version: int, prefix: str) -> str:
-        return data_hash(dict(data_root=f"{place}/digits-v{version}-0a1b2c3d/x", data_prefix=prefix))
+def test_painted_digits_are_known_by_the_settings_of_their_task(tmp_path: Path) -> None:
+    def of(place: str, prefix: str = "train", version: int = 1, **config: int) -> str:
+        root = tmp_path / place / "digits-v1-0a1b2c3d"
+        for task in ("pretrain", "classification"):
+            (root / task).mkdir(parents=True, exist_ok=True)
+        record = dict(version=version, config={"seed": 0, "train_sources": 20, "pretrain": 30, **config})
+        (root / "splits.json").write_text(json.dumps(record))
+        return data_hash(dict(data_root=f"{root}/classification", data_prefix=prefix))
 
-    assert of("here", 1, "train") == of("there", 1, "train")
-    assert len({of("here", 1, "train"), of("here", 2, "train"), of("here", 1, "val")}) == 3
+    own = of("here")
+    assert own == of("there") == of("here", pretrain=40)
+    others = [of("here", "val"), of("here", version=2), of("here", seed=1), of("here", train_sources=21)]
+    assert len({own, *others, of("here", classification_train=10)}) == 6
 
 
 @pytest.mark.parametrize("missing", [dict(ann_file="train.json"), dict(data_prefix="train"), {}])
