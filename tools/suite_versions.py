@@ -1,9 +1,10 @@
-"""Write configs/suites/versions.json: for every suite its version and a hash of what each result depends on.
+"""Write configs/suites/versions.json: the version of every suite, and what the result of each run depends on.
 
-A hash covers the recipe (the identity of the run, as in its key), the defaults of this package's classes in
-it, the embedded data, the metrics and the grid of a tuned suite. If one changes, the suite needs a new
-version, and the tool refuses to write until it has one. The hash does not cover the code of models (`verify`,
-and `code_hash` of records, do) nor other packages (constraints.txt).
+Every run has a hash, and the version since which it is unchanged: results of that version and later hold for
+the current one (`suite/versions.py`). The hash covers the recipe (the identity of the run, as in its key),
+the defaults of this package's classes in it, the embedded data, the metrics and the grid of a tuned suite. If
+one changes, the suite needs a new version, and the tool refuses to write until it has one. The hash does not
+cover the code of models (`verify`, and `code_hash` of records, do) nor other packages (constraints.txt).
 """
 
 import inspect
@@ -11,7 +12,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 from mmengine.config import Config
 
@@ -25,29 +25,43 @@ from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.identity import identity, key_of
 from mixmae_bench.suite.spec import Run, Suite, read_suite
+from mixmae_bench.suite.versions import FILE, Versions, read_versions
 from mixmae_bench.system.shipped import names, shipped
 
-FILE = Path("suites", "versions.json")
 PARTS = ("model", "train_dataloader", "val_dataloader", "optim_wrapper")
 REGISTRIES = (registry.MODELS, registry.DATASETS, registry.TRANSFORMS, registry.OPTIM_WRAPPERS)
 REGISTRIES += (registry.OPTIM_WRAPPER_CONSTRUCTORS, registry.METRICS)
 WORDS = ("title", "meaning")
 """Fields of a metric that no value depends on."""
 
-Versions = dict[str, dict]
-"""By suite: 'version', and 'runs' with a hash for every METHOD/TASK."""
 
+def current(before: Versions) -> Versions:
+    """Return the versions of the suites of this package, with hashes computed anew.
 
-def current() -> Versions:
-    """Return the versions of the suites of this package, with hashes computed anew."""
+    Args:
+        before: Earlier versions: a run with the same hash is unchanged since the version that it has there.
+    """
     import_quietly()
     found = {}
     for name, path in names("suites").items():
         suite = read_suite(path)
         first = [run for run in suite.runs() if run.seed == suite.seeds[0]]
-        runs = {f"{run.method.name}/{run.task}": depends_on(suite, run) for run in first}
-        found[name] = {"version": suite.version, "runs": {key: key_of(parts) for key, parts in runs.items()}}
+        recipes = {(run.recipe, run.task): run for run in first}
+        of_recipe = {recipe: key_of(depends_on(suite, run)) for recipe, run in recipes.items()}
+        hashes = {f"{run.method.name}/{run.task}": of_recipe[run.recipe, run.task] for run in first}
+        known = before[name]["runs"] if name in before else {}
+        found[name] = {"version": suite.version, "runs": dated(known, hashes, suite.version)}
     return found
+
+
+def dated(known: Mapping[str, Mapping], hashes: Mapping[str, str], version: int) -> dict[str, dict]:
+    """Return hashes with the version since which each is unchanged, in the form of the file."""
+    return {
+        run: known[run]
+        if run in known and known[run]["hash"] == digest
+        else {"hash": digest, "since": version}
+        for run, digest in hashes.items()
+    }
 
 
 def depends_on(suite: Suite, run: Run) -> dict:
@@ -99,7 +113,7 @@ def unraised(before: Mapping, now: Mapping) -> list[str]:
     lines = []
     for name, own in now.items():
         old = before.get(name, {"version": None, "runs": {}})
-        changed = [run for run, digest in own["runs"].items() if old["runs"].get(run, digest) != digest]
+        changed = [run for run, entry in own["runs"].items() if old["runs"].get(run, entry) != entry]
         if changed and old["version"] == own["version"]:
             lines.append(
                 f"suite {name}: what its results depend on has changed ({', '.join(changed)}); undo it, or "
@@ -108,18 +122,15 @@ def unraised(before: Mapping, now: Mapping) -> list[str]:
     return lines
 
 
-def read() -> Versions:
-    """Return the content of the file."""
-    return json.loads((shipped("configs") / FILE).read_text(encoding="utf-8"))
-
-
 def main() -> int:
     """Write the file if every changed suite has a new version; return the exit status."""
-    path, now = shipped("configs") / FILE, current()
-    lines = unraised(read(), now) if path.is_file() else []
+    before = read_versions()
+    now = current(before)
+    lines = unraised(before, now)
     print("\n".join(lines), end="\n" if lines else "", file=sys.stderr)
     if not lines:
-        path.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(now, indent=1) + "\n"
+        (shipped("configs") / FILE).write_text(text, encoding="utf-8")
     return 1 if lines else 0
 
 

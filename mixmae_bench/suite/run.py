@@ -18,8 +18,8 @@ from mixmae_bench.engine.config import check_model, find_data
 from mixmae_bench.engine.trackers import check_trackers
 from mixmae_bench.errors import UserError
 from mixmae_bench.results.metrics import metrics_text
-from mixmae_bench.results.record import Record
-from mixmae_bench.results.tuning import RESULTS_FILE, TUNING_FILE, read_all_records
+from mixmae_bench.results.record import Record, append_record
+from mixmae_bench.results.tuning import RESULTS_FILE, TUNING_FILE, is_tuning, read_all_records
 from mixmae_bench.suite.configs import config_of
 from mixmae_bench.suite.executor import Executor
 from mixmae_bench.suite.identity import summary
@@ -31,6 +31,7 @@ from mixmae_bench.suite.scheduler import DONE, FAILED, RUNNING, ScheduledRun, Sc
 from mixmae_bench.suite.slots import Slot
 from mixmae_bench.suite.spec import CHECKPOINT, Run, Suite
 from mixmae_bench.suite.stale import aside_name, check_lost_work, has_diverged, is_stale, what_changed
+from mixmae_bench.suite.versions import holding
 from mixmae_bench.suite.workers import Workers
 from mixmae_bench.system.files import check_writable
 from mixmae_bench.transfer.audit import try_checkpoint
@@ -84,6 +85,7 @@ def run_suite(
         console.print(f"warning: {complaint}", style="yellow", **PLAIN)
     runs = suite.tuning_runs() if tuning else with_recipes(suite, rescale, executor.processes).runs()
     plans = plan(suite, rescale, executor.processes, {record.key for record in found}, runs)
+    found = _of_this_version(suite, plans, found, work_dir, console)
     done = _done(plans, found, work_dir, console)
     diverged = _diverged(plans, work_dir) if tuning and not rerun else {}
     todo = {name: planned for name, planned in plans.items() if name not in {*done, *diverged}}
@@ -137,6 +139,18 @@ def check_runs(runs: Sequence[Run], rescale: bool, processes: Callable[[Config],
     for run in {(run.method.name, run.config): run for run in runs}.values():
         if run.initialisation == CHECKPOINT:
             try_checkpoint(configs[run.recipe], run.method.checkpoint)
+
+
+def _of_this_version(
+    suite: Suite, plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console
+) -> list[Record]:
+    """Return the records that hold for the suite's version; write those of older versions again with it."""
+    kept, raised = holding(suite, plans, found)
+    for record in raised:
+        append_record(work_dir / (TUNING_FILE if is_tuning(record) else RESULTS_FILE), record)
+    if raised:
+        console.print(f"{len(raised)} finished runs of an older version hold for version {suite.version}")
+    return kept + raised
 
 
 def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: Console) -> set[str]:

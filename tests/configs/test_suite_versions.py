@@ -13,6 +13,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.methods.mixmae import MixMAE
 from mixmae_bench.results.metrics import METRICS
 from mixmae_bench.suite.spec import read_suite
+from mixmae_bench.suite.versions import read_versions
 from mixmae_bench.system.shipped import names
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +22,10 @@ unraised, depends_on = TOOL["unraised"], TOOL["depends_on"]
 
 
 def test_no_suite_has_changed_without_a_new_version() -> None:
-    now = TOOL["current"]()
-    assert unraised(TOOL["read"](), now) == []
-    assert TOOL["read"]() == now, "run: python tools/suite_versions.py"
+    before = read_versions()
+    now = TOOL["current"](before)
+    assert unraised(before, now) == []
+    assert before == now, "run: python tools/suite_versions.py"
 
 
 @pytest.mark.parametrize("path", names("suites").values(), ids=lambda path: path.stem)
@@ -53,6 +55,15 @@ def test_a_changed_suite_needs_a_new_version_and_an_added_run_does_not() -> None
     assert line.startswith("suite a: what its results depend on has changed (m/u); undo it, or raise")
     now["a"]["version"] = 2
     assert unraised(before, now) == []
+
+
+def test_a_run_has_the_version_since_which_it_is_unchanged() -> None:
+    known = {"m/t": {"hash": "0", "since": 1}, "m/u": {"hash": "0", "since": 2}}
+    assert TOOL["dated"](known, {"m/t": "0", "m/u": "1", "m/v": "0"}, 3) == {
+        "m/t": {"hash": "0", "since": 1},
+        "m/u": {"hash": "1", "since": 3},
+        "m/v": {"hash": "0", "since": 3},
+    }
 
 
 def parts(folder: Path, config: str = "", suite: str = "") -> dict[str, str]:
@@ -88,6 +99,8 @@ def test_recipe_defaults_metrics_data_and_grid_are_covered(
         patch.setitem(METRICS, "top1", replace(METRICS["top1"], scale=2.0))
         assert changed("metrics") == {"t"}
     with monkeypatch.context() as patch:
+        (tmp_path / "digits-v0-0").mkdir()
+        (tmp_path / "digits-v0-0" / "splits.json").write_text('{"version": 0, "config": {}}')
         patch.setattr("mixmae_bench.engine.config.build_digits", lambda: tmp_path / "digits-v0-0")
         patch.setattr("mixmae_bench.engine.config._check_dataset", lambda *_: None)
         assert changed("data") == {"pretraining", "t"}

@@ -219,6 +219,36 @@ def test_runs_that_an_older_version_finished_stay_done(suite: Path, finished: Pa
     assert f"{PRETRAINING} (2.0 hours): config: {suite.parent / 'pretraining.py'} has changed" in err
 
 
+def test_results_of_an_older_version_of_the_suite_hold_if_their_runs_are_unchanged(
+    suite: Path, finished: Path, run: Callable
+) -> None:
+    suite.write_text(suite.read_text().replace("version: 1", "version: 3"))
+    status, asked, out, _ = run(suite, finished)
+    assert (status, asked) == (0, [])
+    assert "2 finished runs of an older version hold for version 3" in out.splitlines()
+    lines = read_records(finished / "records.jsonl")[0]
+    assert [(record.task, record.suite_version) for record in lines[2:]] == [
+        ("pretraining", 3),
+        ("classification", 3),
+    ]
+    assert [dataclasses.replace(record, suite_version=1) for record in lines[2:]] == lines[:2]
+    assert "hold for version" not in run(suite, finished)[2]
+    assert len(read_records(finished / "records.jsonl")[0]) == 4
+
+
+def test_results_from_before_a_change_of_this_packages_suite_are_evaluated_again(
+    suite: Path, finished: Path, run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.write_text(suite.read_text().replace("version: 1", "version: 3"))
+    since = {"pretraining": 1, "classification": 2}
+    runs = {f"mixmae/{task}": {"hash": "0", "since": version} for task, version in since.items()}
+    own = {"s": {"version": 3, "runs": runs}}
+    monkeypatch.setattr("mixmae_bench.suite.versions.read_versions", lambda: own)
+    status, asked, out, _ = run(suite, finished)
+    assert (status, asked) == (0, [CLASSIFICATION])
+    assert "1 finished runs of an older version hold for version 3" in out.splitlines()
+
+
 def test_clean_lists_what_was_set_aside_and_removes_it_only_when_told_to(
     suite: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
