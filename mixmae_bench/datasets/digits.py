@@ -78,9 +78,9 @@ class DigitsConfig:
     classification_train: int = 500
     classification_val: int = 800
     detection_train: int = 100
-    detection_val: int = 200
-    segmentation_train: int = 100
-    segmentation_val: int = 200
+    detection_val: int = 400
+    segmentation_train: int = 500
+    segmentation_val: int = 400
 
     def __post_init__(self) -> None:
         limits = {

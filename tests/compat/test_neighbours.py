@@ -91,7 +91,7 @@ def test_mmengines_loaders_stay_the_same_objects(tmp_path: Path) -> None:
     arch = dict(embed_dim=8, depths=(1, 1), num_heads=(2, 2), window_size=(4, 2))
     state = MODELS.build(dict(type="mixmae_bench.MixMAESwin", arch=arch, img_size=32)).state_dict()
     torch.save(state, weights)
-    config = Path(__file__).parents[2] / "configs/segmentation/upernet_mixmae-swin-small_1xb8-40e_digits.py"
+    config = Path(__file__).parents[2] / "configs/segmentation/upernet_mixmae-swin-small_1xb32-12e_digits.py"
     uses = "".join(f"{use}{CHECK}\nprint({name!r})\n" for name, use in USES.items())
     command = [sys.executable, "-c", SETUP + uses, str(weights), str(tmp_path), str(config)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)

@@ -20,7 +20,7 @@ PRETRAIN = CONFIGS / "pretrain" / "mixmae_mixmae-swin-small_1xb32-12e_digits.py"
 CLASSIFICATION = CONFIGS / "classification" / "mixmae-swin-small_1xb50-40e_digits.py"
 DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae-swin-small_1xb8-24e_digits.py"
 PAPER_DETECTION = CONFIGS / "detection" / "mask-rcnn_mixmae_swin-b-w14_8xb2-1x_coco.py"
-SEGMENTATION = CONFIGS / "segmentation" / "upernet_mixmae-swin-small_1xb8-40e_digits.py"
+SEGMENTATION = CONFIGS / "segmentation" / "upernet_mixmae-swin-small_1xb32-12e_digits.py"
 
 
 def cost_of(call: Call) -> Cost:

@@ -56,7 +56,7 @@ def setting(model: str, **changes: object) -> Setting:
 
 
 DETECTOR = "mask-rcnn_mixmae-swin-small_1xb8-24e_digits"
-SEGMENTOR = "upernet_mixmae-swin-small_1xb8-40e_digits"
+SEGMENTOR = "upernet_mixmae-swin-small_1xb32-12e_digits"
 
 
 @pytest.mark.parametrize("model", ["mixmae.py", "classifier.py", "timm:resnet10t", DETECTOR, SEGMENTOR])

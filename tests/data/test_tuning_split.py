@@ -29,7 +29,7 @@ from mixmae_bench.errors import UserError
 DIGITS = {
     "classification": "mixmae-swin-small_1xb50-40e_digits",
     "detection": "mask-rcnn_mixmae-swin-small_1xb8-24e_digits",
-    "segmentation": "upernet_mixmae-swin-small_1xb8-40e_digits",
+    "segmentation": "upernet_mixmae-swin-small_1xb32-12e_digits",
 }
 SHARE = 0.2
 

@@ -196,7 +196,7 @@ def test_a_file_of_two_suites_is_two_tables(folder: Path, capsys: pytest.Capture
     assert "# digits\n" in out
     for command in (["table", str(file), "--format", "csv"], ["report", str(file)]):
         assert main(command) == 2
-        assert "records of several suites: mine (version 1), digits (version 3)" in capsys.readouterr().err
+        assert "records of several suites: mine (version 1), digits (version 4)" in capsys.readouterr().err
 
 
 def test_the_page_of_a_wide_suite_has_a_table_per_metric(tmp_path: Path) -> None:

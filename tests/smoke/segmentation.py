@@ -1,6 +1,6 @@
 """The digits suite's segmentation, cut to seconds."""
 
-_base_ = "../../configs/segmentation/upernet_mixmae-swin-small_1xb8-40e_digits.py"
+_base_ = "../../configs/segmentation/upernet_mixmae-swin-small_1xb32-12e_digits.py"
 
 train_dataloader = dict(batch_size=8, dataset=dict(indices=16))
 param_scheduler = []

@@ -147,7 +147,7 @@ def test_in_simmims_swin_a_downsample_belongs_to_the_block_before_it_and_the_nor
     [
         "classification/mixmae-swin-small_1xb50-40e_digits.py",
         "detection/mask-rcnn_mixmae-swin-small_1xb8-24e_digits.py",
-        "segmentation/upernet_mixmae-swin-small_1xb8-40e_digits.py",
+        "segmentation/upernet_mixmae-swin-small_1xb32-12e_digits.py",
     ],
 )
 def test_models_of_all_three_tasks_get_the_same_rules(config: str) -> None:

@@ -1,4 +1,4 @@
-"""Embedded digits, detection: 100 training and 200 validation scenes of 32 px, COCO layout."""
+"""Embedded digits, detection: 100 training and 400 validation scenes of 32 px, COCO layout."""
 
 metainfo = dict(classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"))
 train_dataloader = dict(
