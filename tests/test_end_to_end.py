@@ -239,7 +239,7 @@ def test_per_image_outcomes_lie_beside_the_records_and_give_their_metrics(
     for metric, part in found.parts.items():
         assert found.value(metric) == pytest.approx(record.metrics[metric], abs=part.rounding)
     # AP is over all images of the annotations, also those that are not loaded.
-    assert len({*found.images}) == len(found.images) == (200 if record.task == "detection" else 16)
+    assert len({*found.images}) == len(found.images) == (400 if record.task == "detection" else 16)
 
 
 def test_verdicts_of_one_seed_are_written_as_none(smoke: Run) -> None:

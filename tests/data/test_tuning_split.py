@@ -314,7 +314,7 @@ def test_miou_is_that_of_the_tuning_images() -> None:
     found = evaluated(cfg, predict)["mIoU"]
     both = np.diag(counts)
     ious = both / (counts.sum(0) + counts.sum(1) - both)
-    assert counts.sum() == 20 * 32 * 32
+    assert counts.sum() == 100 * 32 * 32
     assert found == pytest.approx(100 * ious.mean(), abs=0.006)  # mmseg rounds to two digits
 
 
