@@ -159,7 +159,7 @@ def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: 
     done = {name for name, planned in plans.items() if planned.key in code}
     other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
     if other:
-        console.print(f"{other} of the finished runs used another code version (see mixmae-bench status)")
+        console.print(f"{other} of the finished runs are by other code (see mixmae-bench status)")
     gone = [name for name in done if not has_checkpoint(work_dir / name)]
     if gone:
         console.print(

@@ -19,6 +19,7 @@ from mixmae_bench.suite.progress import failure, is_running, progress
 from mixmae_bench.suite.recipes import with_recipes
 from mixmae_bench.suite.spec import Suite
 from mixmae_bench.suite.stale import is_stale, last_record, what_changed
+from mixmae_bench.suite.versions import holding
 
 STYLES = {"done": "green", "stale": "yellow", "running": "cyan", "failed": "red", "missing": "dim"}
 
@@ -48,6 +49,8 @@ def show_status(suite: Suite, work_dir: Path, rescale: bool, processes: int, con
     for complaint in complaints:
         console.print(f"warning: {complaint}", style="yellow", soft_wrap=True, markup=False)
     plans, untuned = _plans(suite, rescale, lambda cfg: processes, {record.key for record in records})
+    kept, raised = holding(suite, plans, records)
+    records = kept + raised
     states = {name: state(planned, records, work_dir) for name, planned in plans.items()}
     table = Table("run", "state", "", box=None)
     for name, own in states.items():
@@ -77,18 +80,16 @@ def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
     """Return the state of a run.
 
     A run is stale if its folder, or the last record of its method, task and seed, has another identity: `run`
-    repeats it and keeps the old folder. A run recorded with another code version is listed as stale too, but
-    `run` does not repeat it.
+    repeats it and keeps the old folder. A run that other code made is done: `run` does not repeat it.
     """
     folder = work_dir / planned.run.name
     if is_running(folder):
         return State("running", progress(folder)[1])
     same = [r for r in records if r.key == planned.key]
-    if same and same[-1].code_hash == planned.code_hash:
-        return State("done", metrics_text(same[-1].metrics, same[-1].absent_classes))
     if same:
-        metrics = metrics_text(same[-1].metrics, same[-1].absent_classes)
-        return State("stale", f"code: made by {same[-1].code}, kept; {metrics}")
+        last = same[-1]
+        other = "" if last.code_hash == planned.code_hash else f"; by other code, {last.code}"
+        return State("done", metrics_text(last.metrics, last.absent_classes) + other)
     stale = is_stale(folder, planned)
     if not stale and (reason := failure(folder)):
         return State("failed", f"{reason}; log: {folder / 'log.txt'}")
