@@ -136,15 +136,16 @@ def build_digits(root: Path | None = None, config: DigitsConfig = DigitsConfig()
     return target
 
 
-def settings_of(folder: Path, task: str) -> dict[str, int]:
-    """Return what decides the scenes of a task: the version and the settings, without those of other tasks.
+def settings_of(folder: Path, tasks: set[str]) -> dict[str, int]:
+    """Return the version and the settings that decide the scenes of some tasks.
 
     Args:
         folder: A folder that `build_digits` wrote.
-        task: Name of a folder in it, such as 'pretrain'.
+        tasks: Names of folders in it, such as 'pretrain'. If one is not there, all settings are returned.
     """
     record = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
-    others = tuple(other.name for other in folder.iterdir() if other.is_dir() and other.name != task)
+    known = {path.name for path in folder.iterdir() if path.is_dir()}
+    others = tuple(known - tasks) if tasks and tasks <= known else ()
     own = {name: value for name, value in record["config"].items() if not name.startswith(others)}
     return {"version": record["version"], **own}
 

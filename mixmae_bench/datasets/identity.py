@@ -60,8 +60,10 @@ def data_hash(dataset: Mapping, listings: dict[str, Listing] | None = None) -> s
 
     painted = next((i for i, part in enumerate(root.parts) if part.startswith("digits-v")), None)
     if painted is not None:
-        own = [*root.parts[painted + 1 :], split, *prefixes, annotations or ""]
-        settings = settings_of(Path(*root.parts[: painted + 1]), own[0])
+        inside = root.parts[painted + 1 :]
+        own = [*inside, split, *prefixes, annotations or ""]
+        tasks = {parts[0] for name in own[len(inside) :] if (parts := Path(*inside, name).parts)}
+        settings = settings_of(Path(*root.parts[: painted + 1]), tasks)
         return hashlib.sha256(json.dumps([settings, own]).encode()).hexdigest()[:16]
     paths = [root / annotations] if annotations else [root / prefix for prefix in prefixes]
     request = ["data", split, *(str(path.absolute()) for path in paths)]

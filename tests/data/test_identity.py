@@ -58,18 +58,24 @@ def test_split_is_read_as_imagenet_does(tmp_path: Path) -> None:
 
 
 def test_painted_digits_are_known_by_the_settings_of_their_task(tmp_path: Path) -> None:
-    def of(place: str, prefix: str = "train", version: int = 1, **config: int) -> str:
+    def of(
+        place: str, prefix: str = "train", version: int = 1, inside: str = "classification", **config: int
+    ) -> str:
         root = tmp_path / place / "digits-v1-0a1b2c3d"
         for task in ("pretrain", "classification"):
             (root / task).mkdir(parents=True, exist_ok=True)
         record = dict(version=version, config={"seed": 0, "train_sources": 20, "pretrain": 30, **config})
         (root / "splits.json").write_text(json.dumps(record))
-        return data_hash(dict(data_root=f"{root}/classification", data_prefix=prefix))
+        return data_hash(dict(data_root=str(root / inside), data_prefix=prefix))
 
     own = of("here")
     assert own == of("there") == of("here", pretrain=40)
     others = [of("here", "val"), of("here", version=2), of("here", seed=1), of("here", train_sources=21)]
     assert len({own, *others, of("here", classification_train=10)}) == 6
+    above = dict(inside="", prefix="pretrain")
+    assert of("here", **above) == of("here", **above, classification_train=10)
+    assert of("here", **above) != of("here", **(above | {"pretrain": 40}))
+    assert of("here", inside="") != of("here", inside="", pretrain=40)  # of no known task
 
 
 @pytest.mark.parametrize("missing", [dict(ann_file="train.json"), dict(data_prefix="train"), {}])
