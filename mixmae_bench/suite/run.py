@@ -111,7 +111,8 @@ def run_suite(
 
         failed |= _run_all(suite, todo, work_dir, jobs, job_of, console, executor)
     keys = {planned.key for planned in plans.values()}
-    return [record for record in read_all_records(work_dir)[0] if record.key in keys], failed
+    ended = [record for record in read_all_records(work_dir)[0] if record.key in keys]
+    return [r for r in ended if r.suite != suite.name or r.suite_version >= suite.version], failed
 
 
 def check_runs(runs: Sequence[Run], rescale: bool, processes: Callable[[Config], int]) -> None:
@@ -149,7 +150,8 @@ def _of_this_version(
     for record in raised:
         append_record(work_dir / (TUNING_FILE if is_tuning(record) else RESULTS_FILE), record)
     if raised:
-        console.print(f"{len(raised)} finished runs of an older version hold for version {suite.version}")
+        text = "finished with an older version of the suite, unchanged, and recorded for version"
+        console.print(f"{text} {suite.version}: {len(raised)}")
     return kept + raised
 
 
@@ -159,7 +161,7 @@ def _done(plans: dict[str, Plan], found: list[Record], work_dir: Path, console: 
     done = {name for name, planned in plans.items() if planned.key in code}
     other = sum(code[plans[name].key] != plans[name].code_hash for name in done)
     if other:
-        console.print(f"{other} of the finished runs are by other code (see mixmae-bench status)")
+        console.print(f"finished with another version of the code: {other} (see mixmae-bench status)")
     gone = [name for name in done if not has_checkpoint(work_dir / name)]
     if gone:
         console.print(

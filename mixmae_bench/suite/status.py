@@ -80,7 +80,8 @@ def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
     """Return the state of a run.
 
     A run is stale if its folder, or the last record of its method, task and seed, has another identity: `run`
-    repeats it and keeps the old folder. A run that other code made is done: `run` does not repeat it.
+    repeats it and keeps the old folder. A run that another version of the code made is done: `run` does not
+    repeat it.
     """
     folder = work_dir / planned.run.name
     if is_running(folder):
@@ -88,7 +89,8 @@ def state(planned: Plan, records: list[Record], work_dir: Path) -> State:
     same = [r for r in records if r.key == planned.key]
     if same:
         last = same[-1]
-        other = "" if last.code_hash == planned.code_hash else f"; by other code, {last.code}"
+        same_code = last.code_hash == planned.code_hash
+        other = "" if same_code else f"; made by another version of the code, {last.code}"
         return State("done", metrics_text(last.metrics, last.absent_classes) + other)
     stale = is_stale(folder, planned)
     if not stale and (reason := failure(folder)):

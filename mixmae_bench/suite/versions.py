@@ -25,10 +25,10 @@ def read_versions() -> Versions:
 
 
 def since(suite: Suite, run: Run) -> int:
-    """Return the oldest version of a suite whose result of a run holds for the current version.
+    """Return the oldest version of a suite from which the result of a run is still valid.
 
-    The result of another identity never does (see `suite.identity`). For the suites of this package, metrics,
-    defaults of classes and grids count too; for other suites, nothing else does.
+    Results of another identity are never valid (see `suite.identity`). In the suites of this package, a
+    change of metrics, of defaults of classes or of the grid makes older results invalid too.
     """
     own = read_versions().get(suite.name)
     if own is None or own["version"] != suite.version:

@@ -66,7 +66,10 @@ def test_a_run_is_stale_by_what_changed_and_by_nothing_else(
 
 def test_a_run_of_other_code_is_done_and_says_which(plans: dict[str, Plan], tmp_path: Path) -> None:
     own = state(plans[CELL], [record(plans[CELL], code_hash="0" * 16, code="0.0.1 (abc)")], tmp_path)
-    assert (own.name, own.detail) == ("done", "box AP 31.25; by other code, 0.0.1 (abc)")
+    assert (own.name, own.detail) == (
+        "done",
+        "box AP 31.25; made by another version of the code, 0.0.1 (abc)",
+    )
 
 
 def test_a_running_run_shows_how_far_it_is(plans: dict[str, Plan], tmp_path: Path) -> None:
