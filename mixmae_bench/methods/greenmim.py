@@ -8,7 +8,7 @@ from mixmae_bench.errors import UserError
 from mixmae_bench.methods.decoder import Decoder
 from mixmae_bench.methods.masks import enlarge, moved, whole_patches
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
+from mixmae_bench.methods.pixels import denormalise_patches, patchify, squared_error, unpatchify
 from mixmae_bench.registry import MODELS
 
 
@@ -105,11 +105,8 @@ class GreenMIM(Method):
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the mean squared error over the masked patches."""
-        target = patchify(images, self.mask_patch_size)
-        if self.norm_pix_loss:
-            target = normalise_patches(target)
-        errors = (self.predict(images, mask).float() - target).square().mean(-1)
-        return (errors * mask.flatten()).sum() / (mask.sum() * len(images))
+        pred, masked = self.predict(images, mask), mask.view(1, -1)
+        return squared_error(pred, images, self.mask_patch_size, self.norm_pix_loss, masked)
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return the visible patches, and the images with masked patches predicted."""

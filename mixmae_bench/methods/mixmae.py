@@ -20,7 +20,7 @@ from mixmae_bench.methods.decoder import (
 )
 from mixmae_bench.methods.masks import moved, whole_patches
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
+from mixmae_bench.methods.pixels import denormalise_patches, patchify, squared_error, unpatchify
 from mixmae_bench.registry import MODELS
 
 
@@ -97,11 +97,9 @@ class MixMAE(Method):
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the mean squared error over all patches of all images."""
         first, second = self.predict(images, mask).chunk(2)
-        pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0)).float()
-        target = patchify(images, self.mask_patch_size)
-        if self.norm_pix_loss:
-            target = normalise_patches(target)
-        return (pred - target).square().mean()
+        pred = torch.where(mask.view(1, -1, 1).bool(), first, second.flip(0))
+        every = torch.ones_like(mask).view(1, -1)
+        return squared_error(pred, images, self.mask_patch_size, self.norm_pix_loss, every)
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return the mixtures, both completed images of each, and images with all patches predicted."""

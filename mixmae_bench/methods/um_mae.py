@@ -24,7 +24,7 @@ from mixmae_bench.methods.decoder import (
 )
 from mixmae_bench.methods.masks import enlarge, moved, regular_masks, secondary_mask, secondary_mask_vit
 from mixmae_bench.methods.method import Method
-from mixmae_bench.methods.pixels import denormalise_patches, normalise_patches, patchify, unpatchify
+from mixmae_bench.methods.pixels import denormalise_patches, patchify, squared_error, unpatchify
 from mixmae_bench.registry import MODELS
 
 VISIBLE, REPLACED, REMOVED = 0, 1, 2
@@ -156,18 +156,16 @@ class UMMAE(Method):
         rows, cols = packed_coords(blocks, scale)
         patch_rows, patch_cols = packed_coords(blocks, 1)
         index = (patch_rows * w + patch_cols).flatten(1)
-        places = (rows * tokens.shape[2] + cols).flatten(1)[..., None].expand(-1, -1, tokens.shape[-1])
-        packed = tokens.flatten(1, 2).gather(1, places).unflatten(1, rows.shape[1:])
+        first = torch.arange(B, device=mask.device)[:, None, None] * tokens[0, ..., 0].numel()
+        places = first + rows * tokens.shape[2] + cols
+        # Unlike a gather, it does not keep the tokens of the whole map for the backward pass.
+        packed = tokens.flatten(0, 2).index_select(0, places.flatten()).unflatten(0, places.shape)
         return packed, torch.stack([rows, cols], dim=-1), index
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the mean squared error over the removed patches."""
-        target = patchify(images, self.mask_patch_size)
-        if self.norm_pix_loss:
-            target = normalise_patches(target)
-        errors = (self.predict(images, mask).float() - target).square().mean(-1)
-        removed = (mask == REMOVED).flatten(1)
-        return (errors * removed).sum() / removed.sum()
+        pred, removed = self.predict(images, mask), (mask == REMOVED).flatten(1)
+        return squared_error(pred, images, self.mask_patch_size, self.norm_pix_loss, removed)
 
     def pictures(self, images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return the visible patches, the packed maps, and the images with removed patches predicted."""
