@@ -1,7 +1,8 @@
 """The command `mixmae-bench speed`: images per second and peak memory of several models in one run.
 
 Every model runs in a separate process, so its memory is measured separately, and a crash does not affect the
-other models. The processes alternate step by step, so other load on the machine affects all models equally.
+other models. The processes take turns, so other load on the machine affects all models equally. A turn is one
+step on a CPU. On a GPU it is several, because in training the host queues steps ahead of the GPU.
 Ratios compare medians of the same run.
 """
 
@@ -24,6 +25,8 @@ from mixmae_bench.errors import ProcessDied, UserError
 from mixmae_bench.results.measurements import SPEED_SCHEMA, Speed
 from mixmae_bench.system.environment import code_version, hardware, packages
 from mixmae_bench.system.worker import Call, Worker
+
+STEPS_PER_TURN = {"cpu": 1, "cuda": 4}
 
 COMPILED, GRAPHED = "+compile", "+graph"
 """Suffixes of a model that is compiled, and of one that computes its loss with CUDA graphs, in this order."""
@@ -115,17 +118,19 @@ def measure(
     lanes = [_Lane(setting, pool) for setting in settings]
     try:
         with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("building", total=len(settings) * (1 + warm_up + steps))
+            per_turn = STEPS_PER_TURN[settings[0].device]
+            turns = _turns(warm_up, per_turn) + _turns(steps, per_turn)
+            task = progress.add_task("building", total=len(settings) * (1 + len(turns)))
             for lane in lanes:
                 lane.submit(_build, lane.setting)
             for lane in lanes:
                 lane.cost = lane.result()
                 progress.advance(task)
-            for turn in range(warm_up + steps):
+            for number, turn in enumerate(turns, 1):
                 for lane in lanes:
-                    lane.submit(_step)
-                    lane.seconds.append(lane.result())
-                    progress.update(task, advance=1, description=f"step {turn + 1} of {warm_up + steps}")
+                    lane.submit(_run, turn)
+                    lane.seconds += lane.result() or []
+                    progress.update(task, advance=1, description=f"turn {number} of {len(turns)}")
             for lane in lanes:
                 lane.submit(_finish)
                 lane.end = lane.result()
@@ -141,6 +146,11 @@ def measure(
     return speeds, [lane.failure for lane in lanes if lane.failure]
 
 
+def _turns(steps: int, per_turn: int) -> list[int]:
+    """Return the steps of every turn."""
+    return [min(per_turn, steps - done) for done in range(0, steps, per_turn)]
+
+
 class _Lane:
     """A model in a separate process, and its results; after a failure, calls are ignored."""
 
@@ -148,7 +158,7 @@ class _Lane:
         self.setting = setting
         self.failure: str | None = None
         self.cost: tuple[int, tuple[int, int]] | None = None
-        self.seconds: list[float | None] = []
+        self.seconds: list[float] = []
         self.end: tuple[int, float, tuple[int, int] | None] | None = None
         self._pool = pool
         self._worker = pool.take()
@@ -215,6 +225,7 @@ def _speed(
         device=setting.device,
         threads=setting.threads,
         steps=len(seconds),
+        queued=setting.device == "cuda",
         images_per_s=round(setting.batch / median(seconds), 4),
         slowest=round(setting.batch / max(seconds), 4),
         fastest=round(setting.batch / min(seconds), 4),
@@ -245,8 +256,8 @@ def _facts(setting: Setting) -> tuple[int, tuple[int, int]]:
     return cost.flops, tuple(call.inputs[0].shape[-2:])
 
 
-def _step() -> float:
-    return _steps.run()
+def _run(steps: int) -> list[float]:
+    return _steps.run(steps)
 
 
 def _release() -> None:

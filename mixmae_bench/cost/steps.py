@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -85,12 +86,24 @@ class Steps:
         if setting.graph:
             graph_loss(call.model)
 
-    def run(self) -> float:
-        """Run one step and return its duration in seconds."""
+    def run(self, steps: int = 1) -> list[float]:
+        """Run steps one after another and return their durations in seconds.
+
+        As in training, the host queues the next steps while the GPU computes, and waits only after the last
+        one. A step lasts from the end of the step before on the GPU to its own; an untimed step comes first.
+        """
+        if self.setting.device == "cuda":
+            ends = [torch.cuda.Event(enable_timing=True) for _ in range(1 + steps)]
+            for end in ends:
+                self._queue()
+                end.record()
+            torch.cuda.synchronize()
+            return [before.elapsed_time(end) / 1000 for before, end in pairwise(ends)]
+        return [self._timed() for _ in range(steps)]
+
+    def _timed(self) -> float:
         start = time.perf_counter()
         self._queue()
-        if self.setting.device == "cuda":
-            torch.cuda.synchronize()
         return time.perf_counter() - start
 
     def _queue(self) -> None:

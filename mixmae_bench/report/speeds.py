@@ -8,7 +8,8 @@ from mixmae_bench.results.measurements import Speed
 NOTES = [
     "images/s: by the median step, with those of the slowest and the fastest. peak MB: what model, optimiser "
     "and step took at most, frameworks not included. speed x, memory x: times that of the first row of the "
-    "same run, in which all models took turns. launches: kernels that a step launches on a GPU.",
+    "same run, in which all models took turns. launches: kernels that a step launches on a GPU. Steps "
+    "follow each other without waiting for the GPU, as in training, except where 'waited' is said.",
     "GFLOPs: of a forward pass per image, decoder included in pretraining, a multiply-add is 1. of matmul: "
     "FLOP/s (a training step is three forward passes) as a share of a large matrix product's in that format; "
     "a convolution can be computed with fewer than are counted.",
@@ -32,6 +33,7 @@ def speed_table(speeds: Iterable[Speed]) -> Table:
 
 
 def _row(speed: Speed, first: Speed) -> list[str]:
+    waited = ", waited" if speed.device == "cuda" and not speed.queued else ""
     compiled = (", compiled" if speed.compile else "") + (", CUDA graphs" if speed.graph else "")
     return [
         speed.model.removeprefix("configs/").removesuffix(".py"),
@@ -47,5 +49,5 @@ def _row(speed: Speed, first: Speed) -> list[str]:
         "" if speed.launches is None else str(speed.launches),
         f"{speed.flops / 1e9:.2f}",
         f"{100 * speed.utilisation:.0f} %",
-        f"{device(speed.hardware)}, {speed.threads} threads{compiled}",
+        f"{device(speed.hardware)}, {speed.threads} threads{compiled}{waited}",
     ]

@@ -12,7 +12,7 @@ from mixmae_bench.system.typed import STRICT
 COUNT_SCHEMA = 1
 """Version of the fields of `Count`."""
 
-SPEED_SCHEMA = 3
+SPEED_SCHEMA = 4
 """Version of the fields of `Speed`."""
 
 
@@ -66,6 +66,8 @@ class Speed:
         flops: FLOPs of a forward pass, per image (see `mixmae_bench.cost.flops`).
         matmul_flops_per_s: FLOP/s of a large matrix product on this device in this number format.
         launches: Kernel launches of a step on a GPU; None on a CPU or if not recorded.
+        queued: Whether the host queued steps ahead of the GPU, as in training. A step then lasts from the end
+            of the step before to its own. If not, the host waited for the GPU after every step.
         waits: Times that a step waits for the GPU; None on a CPU or if not recorded.
         started: Start time, ISO 8601 in UTC.
         code: See `mixmae_bench.results.record.Record`.
@@ -96,6 +98,7 @@ class Speed:
     launches: int | None = None
     waits: int | None = None
     graph: bool = False
+    queued: bool = False
 
     @property
     def utilisation(self) -> float:

@@ -63,7 +63,7 @@ SEGMENTOR = "upernet_mixmae-swin-small_1xb32-12e_digits"
 def test_a_training_step_changes_the_weights(model: str) -> None:
     steps = Steps(setting(model, shape=(64, 64) if model in (DETECTOR, SEGMENTOR) else (32, 32)))
     before = [p.detach().clone() for p in steps._optimizer.param_groups[0]["params"]]
-    assert steps.run() > 0
+    assert steps.run()[0] > 0
     changed = [
         (p != b).any() for p, b in zip(steps._optimizer.param_groups[0]["params"], before, strict=True)
     ]
