@@ -47,7 +47,10 @@ class Encoder(Backbone):
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W) as tokens (B, H/s, W/s, C), s = `out_strides[0]`, without positions."""
+        """Embed images (B, 3, H, W) as tokens (B, H/s, W/s, C), s = `out_strides[0]`, without positions.
+
+        A token depends on its own s x s pixels only, so that methods can embed a part of the patches.
+        """
 
     def embed_token(self, token: Tensor) -> Tensor:
         """Apply the norm of the patch embedding, if it has one, to a learnt mask token (..., C) (U2)."""

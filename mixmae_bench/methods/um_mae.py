@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mixmae_bench.backbones import plain_vit, um_pvt, um_swin
-from mixmae_bench.backbones.layers.forms import chosen_form
+from mixmae_bench.backbones.layers.forms import chosen_form, windows_are_whole
 from mixmae_bench.backbones.official.arguments import Arguments
 from mixmae_bench.backbones.official.kinds import Kind, register
 from mixmae_bench.backbones.official.names import NORM, Rules
@@ -147,20 +147,23 @@ class UMMAE(Method):
         _check_visible(blocks)
 
         self.check_size(images)
-        tokens = self.backbone.embed(images)
-        scale = tokens.shape[1] // h
-        if self.secondary_mask_ratio:
-            token = self.backbone.embed_token(self.vis_mask_token)
-            replaced = enlarge(mask == REPLACED, scale)
-            tokens = torch.where(replaced[..., None], token, tokens)
-        rows, cols = packed_coords(blocks, scale)
         patch_rows, patch_cols = packed_coords(blocks, 1)
         index = (patch_rows * w + patch_cols).flatten(1)
-        first = torch.arange(B, device=mask.device)[:, None, None] * tokens[0, ..., 0].numel()
-        places = first + rows * tokens.shape[2] + cols
-        # Unlike a gather, it does not keep the tokens of the whole map for the backward pass.
-        packed = tokens.flatten(0, 2).index_select(0, places.flatten()).unflatten(0, places.shape)
-        return packed, torch.stack([rows, cols], dim=-1), index
+        # Tokens of `Encoder.embed` depend on their own pixels only: removed patches need not be embedded.
+        visible_images = images if windows_are_whole() else self._packed_pixels(images, blocks)
+        scale = self.mask_patch_size // self.backbone.out_strides[0]
+        packed = self.backbone.embed(visible_images)[:, : h // 2 * scale, : w // 2 * scale]
+        if self.secondary_mask_ratio:
+            token = self.backbone.embed_token(self.vis_mask_token)
+            replaced = (mask == REPLACED).flatten(1).gather(1, index).view(patch_rows.shape)
+            packed = torch.where(enlarge(replaced, scale)[..., None], token, packed)
+        return packed, torch.stack(packed_coords(blocks, scale), dim=-1), index
+
+    def _packed_pixels(self, images: Tensor, blocks: Tensor) -> Tensor:
+        """Return the visible patches as images of half the side, (B, 3, H/2, W/2)."""
+        rows, cols = packed_coords(blocks, self.mask_patch_size)
+        places = (rows * images.shape[3] + cols).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+        return images.flatten(2).gather(2, places).unflatten(2, rows.shape[1:])
 
     def loss(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the mean squared error over the removed patches."""

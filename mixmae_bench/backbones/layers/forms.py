@@ -90,10 +90,10 @@ def _checked(form: str, source: str) -> str:
 def whole_windows() -> Iterator[None]:
     """Partition maps into unshifted windows only, without segment IDs. Use this to count FLOPs only.
 
-    The official implementations compute all logits of a window and mask some of them, and UM-MAE's computes
-    equal biases again for every window. Inside this context, a forward pass performs the same operations, so
-    FLOPs are comparable to theirs, for every form of attention. Outputs are not meaningful. Windows of
-    visible tokens (GreenMIM) are computed in groups, with masked logits.
+    The official implementations compute all logits of a window and mask some of them. UM-MAE's embeds removed
+    patches too, and computes equal biases again for every window. Inside this context, a forward pass
+    performs the same operations, so FLOPs are comparable to theirs, for every form of attention. Outputs are
+    not meaningful. Windows of visible tokens (GreenMIM) are computed in groups, with masked logits.
     """
     global _whole_windows
     before, _whole_windows = _whole_windows, True
