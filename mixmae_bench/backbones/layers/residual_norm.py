@@ -90,7 +90,7 @@ class _ResidualNorm(torch.autograd.Function):
         C = tokens.shape[-1]
         M = tokens.numel() // C
         normed = torch.empty_like(tokens, dtype=compute_dtype(tokens))
-        mean, rstd = tokens.new_empty(2, M, dtype=torch.float32)
+        statistics = tokens.new_empty(2, M, dtype=torch.float32)
         x = tokens
         if branch is not None:
             branch = branch.contiguous()
@@ -106,15 +106,14 @@ class _ResidualNorm(torch.autograd.Function):
                 bias,
                 x,
                 normed,
-                mean,
-                rstd,
+                statistics,
                 M,
                 C,
                 ctx.per_image,
                 eps,
                 **options,
             )
-        ctx.save_for_backward(x, factors, weight, mean, rstd)
+        ctx.save_for_backward(x, factors, weight, statistics)
         ctx.formats = tokens.dtype, None if branch is None else branch.dtype, bias.dtype
         ctx.set_materialize_grads(False)
         return x, normed
@@ -126,7 +125,7 @@ class _ResidualNorm(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         from mixmae_bench.backbones.layers import residual_norm_triton as kernels
 
-        x, factors, weight, mean, rstd = ctx.saved_tensors
+        x, factors, weight, statistics = ctx.saved_tensors
         of_tokens, of_branch, of_bias = ctx.formats
         if grad_normed is None:
             grad_normed = torch.zeros_like(x)
@@ -140,27 +139,25 @@ class _ResidualNorm(torch.autograd.Function):
             grad_branch = grad_x if shared else torch.empty_like(x, dtype=of_branch)
         options = _options(C)
         programs = min(-(-M // options["ROWS"]), PROGRAMS)
-        grad_weight, grad_bias = mean.new_empty(2, programs, C)
+        parts = statistics.new_empty(2, programs, C)
         with torch.cuda.device_of(x):
             kernels.differentiate[(programs,)](
                 grad_normed.contiguous(),
                 grad_out,
                 x,
                 weight,
-                mean,
-                rstd,
+                statistics,
                 factors,
                 grad_x,
                 None if grad_branch is grad_x else grad_branch,
-                grad_weight,
-                grad_bias,
+                parts,
                 M,
                 C,
                 ctx.per_image,
                 **options,
             )
-        grad_weight, grad_bias = grad_weight.sum(0).to(weight.dtype), grad_bias.sum(0).to(of_bias)
-        return grad_x, grad_branch, None, grad_weight, grad_bias, None
+        grad_weight, grad_bias = parts.sum(1)
+        return grad_x, grad_branch, None, grad_weight.to(weight.dtype), grad_bias.to(of_bias), None
 
 
 def _options(channels: int) -> dict[str, int]:

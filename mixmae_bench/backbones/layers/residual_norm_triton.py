@@ -4,7 +4,7 @@ Arguments of both kernels:
     x, grad_x: (M, C), the tokens with the branch added, and their gradient.
     branch, grad_branch: (M, C), or None without a branch.
     factors: Factor of the branch for every image, (M / per_image,), or None.
-    mean, rstd: Mean and reciprocal standard deviation of every row of x, (M,), float32.
+    statistics: Mean, and reciprocal standard deviation, of every row of x, (2, M), float32.
     ROWS, CHANNELS: Rows of a block; C rounded up to a power of two.
 """
 
@@ -21,8 +21,7 @@ def add_and_normalise(
     bias,
     x,  # not written without a branch: then x is tokens
     normed,  # (M, C)
-    mean,
-    rstd,
+    statistics,
     M,
     C,
     per_image,
@@ -50,8 +49,8 @@ def add_and_normalise(
     shift = tl.load(bias + cols, mask=cols < C, other=0.0).to(tl.float32)
     result = values * scale[:, None] * factor[None, :] + shift[None, :]
     tl.store(normed + places, result.to(normed.dtype.element_ty), mask=own)
-    tl.store(mean + rows, centre, mask=rows < M)
-    tl.store(rstd + rows, scale, mask=rows < M)
+    tl.store(statistics + rows, centre, mask=rows < M)
+    tl.store(statistics + M + rows, scale, mask=rows < M)
 
 
 @triton.jit(do_not_specialize=["M", "per_image"])
@@ -60,13 +59,11 @@ def differentiate(
     grad_out,  # (M, C), the gradient of x other than by its norm, or None
     x,
     weight,
-    mean,
-    rstd,
+    statistics,
     factors,
     grad_x,
     grad_branch,
-    grad_weight,  # (programs, C), float32: the part of every program
-    grad_bias,
+    parts,  # (2, programs, C), float32: gradients of weight and bias, the part of every program
     M,
     C,
     per_image,
@@ -82,8 +79,8 @@ def differentiate(
         rows = block * ROWS + tl.arange(0, ROWS).to(tl.int64)
         own = (rows < M)[:, None] & (cols < C)[None, :]
         places = rows[:, None] * C + cols[None, :]
-        centre = tl.load(mean + rows, mask=rows < M, other=0.0)
-        scale = tl.load(rstd + rows, mask=rows < M, other=0.0)
+        centre = tl.load(statistics + rows, mask=rows < M, other=0.0)
+        scale = tl.load(statistics + M + rows, mask=rows < M, other=0.0)
         values = tl.load(x + places, mask=own, other=0.0).to(tl.float32)
         grad = tl.load(grad_normed + places, mask=own, other=0.0).to(tl.float32)
         values = tl.where(own, (values - centre[:, None]) * scale[:, None], 0.0)
@@ -101,6 +98,6 @@ def differentiate(
                     :, None
                 ]
             tl.store(grad_branch + places, result.to(grad_branch.dtype.element_ty), mask=own)
-    part = tl.program_id(0) * C + cols
-    tl.store(grad_weight + part, tl.sum(of_weight, 0), mask=cols < C)
-    tl.store(grad_bias + part, tl.sum(of_bias, 0), mask=cols < C)
+    own_part = parts + tl.program_id(0) * C + cols
+    tl.store(own_part, tl.sum(of_weight, 0), mask=cols < C)
+    tl.store(own_part + tl.num_programs(0) * C, tl.sum(of_bias, 0), mask=cols < C)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mixmae_bench.backbones.layers.triton_device import runs_triton
 
@@ -114,7 +114,10 @@ def fused_window_attention(
     """
     _check(qkv, table, index, segment_ids, coords, side, num_heads)
     scale = (qkv.shape[-1] // (3 * num_heads)) ** -0.5 if scale is None else scale
-    return _attend(qkv, table, index, segment_ids, coords, side, num_heads, scale)[0]
+    by_head = table.t().float().contiguous()  # neighbouring keys have neighbouring biases
+    arguments = (qkv, by_head, index, segment_ids, coords, side, num_heads, scale)
+    # A registered operator costs the host 0.2 ms per call more, which only compilers need.
+    return _attend(*arguments)[0] if torch.compiler.is_compiling() else _Attention.apply(*arguments)
 
 
 def _check(
@@ -140,10 +143,9 @@ def _check(
             raise ValueError(f"{name} must be int32 and contiguous, not {tensor.dtype}")
 
 
-@torch.library.custom_op("mixmae_bench::window_attention", mutates_args=())
-def _attend(
+def _output(
     qkv: Tensor,
-    table: Tensor,
+    by_head: Tensor,
     index: Tensor,
     segment_ids: Tensor,
     coords: Tensor,
@@ -151,7 +153,11 @@ def _attend(
     num_heads: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the output (B, L, C), and the logarithm to base 2 of the sum of weights (B, k, heads, n)."""
+    """Return the output (B, L, C), and the logarithm to base 2 of the sum of weights (B, k, heads, n).
+
+    `by_head` is the table as (heads, side * side), float32; the other arguments are those of
+    `fused_window_attention`.
+    """
     from mixmae_bench.backbones.layers import window_kernel_triton as kernels
 
     B, L, width = qkv.shape
@@ -163,7 +169,7 @@ def _attend(
     with torch.cuda.device_of(qkv):
         kernels.attend[programs, chunks](
             qkv,
-            _by_head(table),
+            by_head,
             index,
             segment_ids,
             coords,
@@ -175,11 +181,10 @@ def _attend(
     return out, lse
 
 
-@torch.library.custom_op("mixmae_bench::window_attention_backward", mutates_args=())
-def _backward(
+def _gradients(
     grad_out: Tensor,
     qkv: Tensor,
-    table: Tensor,
+    by_head: Tensor,
     index: Tensor,
     segment_ids: Tensor,
     coords: Tensor,
@@ -189,7 +194,7 @@ def _backward(
     num_heads: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of `qkv` and `table`."""
+    """Return the gradients of `qkv` and `by_head`."""
     from mixmae_bench.backbones.layers import window_kernel_triton as kernels
 
     (B, L, _), (k, n) = qkv.shape, index.shape
@@ -200,7 +205,7 @@ def _backward(
     programs, chunks, images = _grid(B, n, launch, num_heads * k)
     copies = launch.queries // kernels.STEPS.value
 
-    by_head, grad_out = _by_head(table), grad_out.contiguous()
+    grad_out = grad_out.contiguous()
     grad_qkv = torch.empty_like(qkv)
     delta = torch.empty_like(lse)
     grad_table = lse.new_zeros(chunks, k, num_heads, -(-n // launch.queries) * copies, side * side)
@@ -238,7 +243,7 @@ def _backward(
                 *sizes,
                 **options,
             )
-    return grad_qkv, torch.empty_like(table).copy_(grad_table.sum((0, 1, 3)).t())
+    return grad_qkv, grad_table.sum((0, 1, 3))
 
 
 def _grid(B: int, n: int, launch: Launch, windows: int) -> tuple[int, int, int]:
@@ -246,11 +251,6 @@ def _grid(B: int, n: int, launch: Launch, windows: int) -> tuple[int, int, int]:
     programs = -(-n // launch.queries) * windows
     images = -(-B // min(B, -(-PROGRAMS // programs)))
     return programs, -(-B // images), images
-
-
-def _by_head(table: Tensor) -> Tensor:
-    """Return the table as (heads, side * side), float32: neighbouring keys have neighbouring biases."""
-    return table.t().float().contiguous()
 
 
 def _options(qkv: Tensor, coords: Tensor, num_heads: int, launch: Launch) -> dict[str, object]:
@@ -267,10 +267,34 @@ def _options(qkv: Tensor, coords: Tensor, num_heads: int, launch: Launch) -> dic
     )
 
 
+def _save(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.side, ctx.num_heads, ctx.scale = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, *arguments: Tensor | float) -> Tensor:
+        output = _output(*arguments)
+        _save(ctx, arguments, output)
+        return output[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        grads = _gradients(grad_out, *ctx.saved_tensors, ctx.side, ctx.num_heads, ctx.scale)
+        return *grads, None, None, None, None, None, None
+
+
+# The same as operators that the compiler does not look into.
+_attend = torch.library.custom_op("mixmae_bench::window_attention", _output, mutates_args=())
+_backward = torch.library.custom_op("mixmae_bench::window_attention_backward", _gradients, mutates_args=())
+
+
 @_attend.register_fake
 def _(
     qkv: Tensor,
-    table: Tensor,
+    by_head: Tensor,
     index: Tensor,
     segment_ids: Tensor,
     coords: Tensor,
@@ -283,13 +307,8 @@ def _(
 
 
 @_backward.register_fake
-def _(grad_out: Tensor, qkv: Tensor, table: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(qkv), torch.empty_like(table)
-
-
-def _save(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.side, ctx.num_heads, ctx.scale = inputs
-    ctx.save_for_backward(*tensors, *output)
+def _(grad_out: Tensor, qkv: Tensor, by_head: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(qkv), torch.empty_like(by_head)
 
 
 def _differentiate(ctx: FunctionCtx, grad_out: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
