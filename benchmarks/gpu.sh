@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks and benchmarks of one GPU, in three independent parts of less than four minutes each on an H100.
-# usage: benchmarks/gpu.sh FOLDER [verify|pretraining|dense]   Without a part, all three. Records go to FOLDER.
+# Checks and benchmarks of one GPU, in independent parts of about four minutes or less each on an H100.
+# usage: benchmarks/gpu.sh FOLDER [verify|pretraining|dense|loop]   Without a part, all. Records go to FOLDER.
 # PYTHON (default: python) runs it. RECORDINGS (default: tests/reference) are the recorded cases to verify.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:?usage: benchmarks/gpu.sh FOLDER [verify|pretraining|dense]}
-parts=${2:-verify pretraining dense}
+out=${1:?usage: benchmarks/gpu.sh FOLDER [verify|pretraining|dense|loop]}
+parts=${2:-verify pretraining dense loop}
 python=${PYTHON:-python}
 mkdir -p "$out"
 status=0
@@ -21,7 +21,8 @@ for part in $parts; do
         $python -m pytest -q -m gpu tests 2>&1 | tee "$out/gpu-tests.txt" | tail -n 15 || status=1
         ;;
     pretraining | dense) $python benchmarks/gpu.py "$out" "$part" || status=1 ;;
-    *) echo "unknown part $part: verify, pretraining or dense" >&2; exit 2 ;;
+    loop) $python benchmarks/training_loop.py "$out/training-loop/records.jsonl" || status=1 ;;
+    *) echo "unknown part $part: verify, pretraining, dense or loop" >&2; exit 2 ;;
     esac
 done
 exit $status

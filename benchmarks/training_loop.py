@@ -27,6 +27,7 @@ from mixmae_bench.cost.speed import WorkerPool, measure, settings_of
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import DATASETS, HOOKS
+from mixmae_bench.results.measurements import Speed
 from mixmae_bench.results.record import append_record
 from mixmae_bench.system.environment import code_version, hardware, packages
 
@@ -100,10 +101,9 @@ class Stopwatch(Hook):
             self.file.write_text(str(ITERATIONS * self.batch / (perf_counter() - self.start)))
 
 
-def train(config: str, batch: int, folder: Path) -> float:
+def train(config: str, batch: int, side: int, folder: Path) -> float:
     """Train for a part of an epoch and return images per second."""
     cfg = load_config(config)
-    side = cfg.model.backbone.img_size
     cfg.train_dataloader.dataset = dict(
         type="ImagesInMemory", side=side, length=(WARM_UP + ITERATIONS) * batch, _scope_="mixmae_bench"
     )
@@ -125,12 +125,12 @@ def train(config: str, batch: int, folder: Path) -> float:
     return float(found.read_text())
 
 
-def steps(config: str, batch: int) -> float:
-    """Return images per second of the median step."""
+def steps(config: str, batch: int) -> Speed:
+    """Return the speed of steps."""
     with WorkerPool() as pool:
         settings = settings_of([f"{config}@bfloat16"], batch, None, False, False, "cuda")
         (speed,), _ = measure(settings, 24, 8, Console(stderr=True), pool)
-    return speed.images_per_s
+    return speed
 
 
 @exits_on_user_error
@@ -146,14 +146,15 @@ def main(argv: list[str]) -> int:
     batch = load_config(config).train_dataloader.batch_size
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory() as folder:
-        before, trained = steps(config, batch), train(config, batch, Path(folder))
+        before = steps(config, batch)
+        trained = train(config, batch, before.shape[0], Path(folder))
     loop = Loop(
         schema=SCHEMA,
         model=config,
         batch=batch,
         iterations=ITERATIONS,
         images_per_s=round(trained, 1),
-        steps_images_per_s=(before, steps(config, batch)),
+        steps_images_per_s=(before.images_per_s, steps(config, batch).images_per_s),
         started=started,
         code=code_version(),
         packages=packages(),
