@@ -23,6 +23,7 @@ from mixmae_bench.datasets.identity import file_hash
 from mixmae_bench.engine.config import backbone_name
 from mixmae_bench.engine.curves import CurvesHook, catalogued, epoch_means
 from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
+from mixmae_bench.engine.online_knn import KNNLoop
 from mixmae_bench.engine.outcomes import OutcomesHook, stderr
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
@@ -257,9 +258,12 @@ def _initial_checkpoint(job: Job) -> Path | None:
 
 
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
-    """Return the metrics of the last validation, or for pretraining the mean loss of the last epoch."""
+    """Return the metrics of the last validation, and for pretraining the mean loss of the last epoch."""
+    loss = {}
+    if runner.val_loop is None or isinstance(runner.val_loop, KNNLoop):
+        loss = {"loss": epoch_means(runner, "train/loss", runner.iter)[-1]}
     if runner.val_loop is None:
-        return {"loss": epoch_means(runner, "train/loss", runner.iter)[-1]}
+        return loss
     # A run that was killed between its last checkpoint and its record has nothing left to train.
     metrics = progress.metrics or runner.val()
     found = catalogued(runner, metrics)
@@ -269,7 +273,7 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
             f"({', '.join(metrics) or 'it returned none'}); add one (docs/add-a-metric.md), or use another "
             "val_evaluator"
         )
-    return found
+    return {**loss, **found}
 
 
 def _cost(cfg: Config) -> tuple[Cost, tuple[int, int]]:

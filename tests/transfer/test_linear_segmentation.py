@@ -35,7 +35,8 @@ def test_it_is_one_linear_layer_on_normalised_stages_upsampled_to_the_first() ->
     stacked = torch.cat(
         [
             F.interpolate(
-                (map_ - norm.running_mean[:, None, None]) / (norm.running_var[:, None, None] + norm.eps).sqrt(),
+                (map_ - norm.running_mean[:, None, None])
+                / (norm.running_var[:, None, None] + norm.eps).sqrt(),
                 features[0].shape[2:],
                 mode="bilinear",
             )
