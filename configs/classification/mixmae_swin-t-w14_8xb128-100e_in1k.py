@@ -1,4 +1,4 @@
-"""MixMAE's Swin-T/W14 fine-tuned on ImageNet-1K at 224 px; not published: a row of the controlled comparison.
+"""MixMAE's Swin-T/W14 fine-tuned on ImageNet-1K at 224 px; not published: a row of `controlled`.
 
 Recipe: that of the Swin-B.
 """

@@ -1,4 +1,4 @@
-"""Mask R-CNN with MixMAE's Swin-T/W14 on COCO, 1x schedule; not published: a row of the controlled comparison.
+"""Mask R-CNN with MixMAE's Swin-T/W14 on COCO, 1x schedule; not published: a row of `controlled`.
 
 The recipe is that of the Swin-B with less drop path.
 """

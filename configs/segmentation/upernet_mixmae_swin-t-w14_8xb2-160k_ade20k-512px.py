@@ -1,4 +1,4 @@
-"""UperNet with MixMAE's Swin-T/W14 on ADE20K at 512 px; not published: a row of the controlled comparison.
+"""UperNet with MixMAE's Swin-T/W14 on ADE20K at 512 px; not published: a row of `controlled`.
 
 The recipe is that of the Swin-B with less drop path.
 """
