@@ -1,0 +1,144 @@
+"""Checkpoints of mmpretrain's pretraining methods whose encoder is a model of timm.
+
+An encoder becomes a `TimmBackbone` with timm's names. The decoder is left out. A kind is recognised by the
+names of its decoder, as the encoders of several methods have the same names.
+"""
+
+import re
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+
+from mixmae_bench.backbones import plain_vit
+from mixmae_bench.backbones.loading import ADDED
+from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
+from mixmae_bench.backbones.official.layouts import Layout, Target, same
+from mixmae_bench.backbones.official.names import BOTH, CLASSIFIER
+from mixmae_bench.backbones.official.shapes import State
+from mixmae_bench.backbones.timm_backbone import TimmMaps
+
+
+@dataclass(frozen=True)
+class TimmCheckpoint(BackboneCheckpoint):
+    """A model of timm; `settings` returns the arguments of `TimmBackbone`."""
+
+    @property
+    def name(self) -> str:
+        return "TimmBackbone"
+
+    def config(self, encoder: State, img_size: int | None) -> dict:
+        return {"type": f"mixmae_bench.{self.name}", **self.settings(encoder, img_size)}
+
+
+def _named(sizes: Hashable, known: Mapping[Hashable, str]) -> str:
+    """Return timm's name of a model with these sizes.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if sizes not in known:
+        raise ValueError(f"no model of timm has the sizes {sizes}; known: {', '.join(known.values())}")
+    return known[sizes]
+
+
+def _depths(names: Collection[str], block: str) -> tuple[int, ...]:
+    """Return the blocks per stage; `block` matches the start of names, with groups for stage and block."""
+    blocks = {(int(found[1]), int(found[2])) for name in names if (found := re.match(block, name))}
+    return tuple(sum(stage == own for own, _ in blocks) for stage in sorted({stage for stage, _ in blocks}))
+
+
+def _kind(
+    name: str, checkpoint: TimmCheckpoint, keys: tuple[str, ...], pretraining: tuple[str, ...], **more: object
+) -> Kind:
+    return Kind(
+        name,
+        "open-mmlab/mmpretrain",
+        "ImageClassifier",
+        checkpoint,
+        CLASSIFIER,
+        keys,
+        published=False,
+        pretraining=pretraining,
+        **more,
+    )
+
+
+_TO_TIMM = (Target("timm", lambda name, last: name),)
+
+# SparK on ResNet: torchvision's, timm's and mmpretrain's names are the same.
+
+RESNETS = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
+}
+"""Names by the blocks per stage, and whether they are bottlenecks."""
+
+_BATCH_NORM = r"\.(weight|bias|running_mean|running_var|num_batches_tracked)"
+_DECODER = (
+    r"(enc_dec_norms|enc_dec_projectors)\.\d+\.\w+",
+    r"mask_tokens\.\d+",
+    r"neck\.(decoder\.\d+|proj)\..*",
+)
+
+
+def _resnet(encoder: State, img_size: int | None) -> dict:
+    depths = _depths(encoder, r"layer(\d)\.(\d+)\.")
+    return dict(model=_named((depths, "layer1.0.conv3.weight" in encoder), RESNETS))
+
+
+register(
+    _kind(
+        "SparK pretraining, ResNet",
+        TimmCheckpoint(
+            TimmMaps,
+            _resnet,
+            defaults=(),
+            layouts=(Layout("mmpretrain SparK", same, prefix="backbone."),),
+            targets=_TO_TIMM,
+        ),
+        keys=(
+            r"conv1\.weight",
+            rf"bn1{_BATCH_NORM}",
+            r"layer\d\.\d+\.conv\d\.weight",
+            rf"layer\d\.\d+\.bn\d{_BATCH_NORM}",
+            r"layer\d\.0\.downsample\.0\.weight",
+            rf"layer\d\.0\.downsample\.1{_BATCH_NORM}",
+        ),
+        pretraining=_DECODER,
+    )
+)
+
+# MaskFeat on ViT: names of MAE's encoder, which are timm's.
+
+VITS = {
+    (192, 12): "vit_tiny_patch16_224",
+    (384, 12): "vit_small_patch16_224",
+    (768, 12): "vit_base_patch16_224",
+    (1024, 24): "vit_large_patch16_224",
+}
+"""Names by width and blocks."""
+
+
+def _vit(encoder: State, img_size: int | None) -> dict:
+    depth = len({name.split(".")[1] for name in encoder if name.startswith("blocks.")})
+    width = encoder["patch_embed.proj.weight"].shape[0]
+    return dict(model=_named((width, depth), VITS), img_size=img_size)
+
+
+register(
+    _kind(
+        "MaskFeat pretraining, ViT",
+        TimmCheckpoint(
+            TimmMaps,
+            _vit,
+            defaults=(),
+            layouts=(Layout("mmpretrain MaskFeat", plain_vit.MMPRETRAIN, prefix="backbone."),),
+            targets=_TO_TIMM,
+            added=ADDED,
+        ),
+        keys=plain_vit.KEYS,
+        pretraining=(r"backbone\.mask_token", rf"neck\.fc{BOTH}|target_generator\.\w+"),
+    )
+)
