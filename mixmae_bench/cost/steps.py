@@ -193,7 +193,7 @@ def _samples(model: nn.Module, images: Tensor) -> list | None:
     from mmseg.models.segmentors.base import BaseSegmentor
 
     if isinstance(model, BaseSelfSupervisor | ImageClassifier):
-        return mmpretrain_samples(images)
+        return mmpretrain_samples(images, model)
     if isinstance(model, BaseDetector):
         return mmdet_samples(images)
     return mmseg_samples(images, model) if isinstance(model, BaseSegmentor) else None

@@ -9,6 +9,7 @@ FAMILIES: dict[str, dict] = {
     "maxvit_tiny_tf_224": dict(stem_width=16, embed_dim=(32, 32, 64, 64), depths=(1, 2, 1, 1)),
     "hrnet_w18_small": {},
     "resnet18": dict(layers=(1, 2, 1, 1), channels=(16, 32, 48, 64)),
+    "resnet50": dict(layers=(1, 2, 1, 1), channels=(8, 16, 24, 32)),
     "vit_base_patch16_224.mae": dict(embed_dim=64, depth=2, num_heads=2),
 }
 """Arguments of timm's models by name. HRNet has none for its size; this one is the smallest."""

@@ -50,8 +50,10 @@ def narrow(cfg: Config) -> Config:
 def _small(backbone: ConfigDict) -> dict:
     """Return arguments that make a backbone narrow, or nothing for a backbone that is kept."""
     kind = MODELS.get(backbone.type)
-    if kind is timm_backbone and backbone.model in FAMILIES:
-        return dict(model_args={**backbone.get("model_args", {}), **FAMILIES[backbone.model]})
+    if kind is timm_backbone:
+        architecture = backbone.model.partition(".")[0]
+        small = next((own for name, own in FAMILIES.items() if name.partition(".")[0] == architecture), None)
+        return {} if small is None else dict(model_args={**backbone.get("model_args", {}), **small})
     if not (isinstance(kind, type) and issubclass(kind, Encoder)):
         return {}
     known = sys.modules[kind.__module__].ARCHS
