@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mixmae_bench.backbones import plain_vit
 from mixmae_bench.backbones.loading import ADDED
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
-from mixmae_bench.backbones.official.layouts import Layout, Target, same
+from mixmae_bench.backbones.official.layouts import Layout, Target, by, same, within
 from mixmae_bench.backbones.official.names import BOTH, CLASSIFIER
 from mixmae_bench.backbones.official.shapes import State
 from mixmae_bench.backbones.timm_backbone import TimmMaps
@@ -106,6 +106,61 @@ register(
             r"layer\d\.0\.downsample\.0\.weight",
             rf"layer\d\.0\.downsample\.1{_BATCH_NORM}",
         ),
+        pretraining=_DECODER,
+    )
+)
+
+# SparK on ConvNeXt.
+
+CONVNEXTS = {
+    ((3, 3, 9, 3), 96, False): "convnext_tiny",
+    ((3, 3, 27, 3), 96, False): "convnext_small",
+    ((3, 3, 27, 3), 128, False): "convnext_base",
+    ((3, 3, 27, 3), 192, False): "convnext_large",
+    ((3, 3, 9, 3), 96, True): "convnextv2_tiny",
+}
+"""Names by the blocks per stage, the width of the first stage, and whether blocks have response norms."""
+
+_SPARK_CONVNEXT = by(
+    (r"downsample_layers\.0\.", "stem."),
+    (r"downsample_layers\.(\d)\.", r"stages.\1.downsample."),
+    *within(
+        r"stages\.(\d)\.(\d+)\.",
+        r"stages.\1.blocks.\2.",
+        (
+            (r"depthwise_conv\.", "conv_dw."),
+            (r"(norm\.|gamma$)", r"\1"),
+            (r"pointwise_conv([12])\.", r"mlp.fc\1."),
+            (r"grn\.gamma$", "mlp.grn.weight"),
+            (r"grn\.beta$", "mlp.grn.bias"),
+        ),
+    ),
+)
+
+
+def _convnext(encoder: State, img_size: int | None) -> dict:
+    depths = _depths(encoder, r"stages\.(\d)\.blocks\.(\d+)\.")
+    response_norm = "stages.0.blocks.0.mlp.grn.weight" in encoder
+    return dict(model=_named((depths, len(encoder["stem.0.weight"]), response_norm), CONVNEXTS))
+
+
+register(
+    _kind(
+        "SparK pretraining, ConvNeXt",
+        TimmCheckpoint(
+            TimmMaps,
+            _convnext,
+            defaults=(),
+            layouts=(Layout("mmpretrain SparK", _SPARK_CONVNEXT, prefix="backbone."),),
+            targets=_TO_TIMM,
+            added=ADDED,
+        ),
+        keys=(
+            rf"stem\.[01]{BOTH}",
+            rf"stages\.[123]\.downsample\.[01]{BOTH}",
+            rf"stages\.\d\.blocks\.\d+\.(conv_dw|norm|mlp\.fc[12]){BOTH}",
+        ),
+        optional=(r"stages\.\d\.blocks\.\d+\.gamma", rf"stages\.\d\.blocks\.\d+\.mlp\.grn{BOTH}"),
         pretraining=_DECODER,
     )
 )
