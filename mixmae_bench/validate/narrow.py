@@ -64,7 +64,11 @@ def _small(backbone: ConfigDict) -> dict:
 def narrow_arch(arch: dict) -> dict:
     """Return a narrow architecture for a backbone of this package, with the same width per attention head."""
     if "embed_dims" in arch:  # a pyramid
-        return {**arch, "embed_dims": [dim // 2 for dim in arch["embed_dims"]], "depths": [DEPTH] * 4}
+        return {
+            **arch,
+            "embed_dims": [dim // 2 for dim in arch["embed_dims"]],
+            "depths": [DEPTH for _ in arch["depths"]],
+        }
     if "depth" in arch:  # a plain ViT
         width = arch["embed_dim"] // arch["num_heads"]
         return {**arch, "embed_dim": 2 * width, "num_heads": 2, "depth": DEPTH}
