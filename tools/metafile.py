@@ -22,6 +22,7 @@ PAPERS = {
     "MAE": "https://arxiv.org/abs/2111.06377",
     "SparK": "https://arxiv.org/abs/2301.03580",
     "MaskFeat": "https://arxiv.org/abs/2112.09133",
+    "BEiT": "https://arxiv.org/abs/2106.08254",
     "iTPN": "https://arxiv.org/abs/2211.12735",
     "timm": "https://github.com/huggingface/pytorch-image-models",
 }

@@ -4,16 +4,20 @@ An encoder becomes a `TimmBackbone` with timm's names. The decoder is left out. 
 names of its decoder, as the encoders of several methods have the same names.
 """
 
+import math
 import re
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 
+from timm.models.beit import gen_relative_position_index
+from torch import Tensor
+
 from mixmae_bench.backbones import plain_vit
 from mixmae_bench.backbones.loading import ADDED
 from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, register
-from mixmae_bench.backbones.official.layouts import Layout, Target, by, same, within
-from mixmae_bench.backbones.official.names import BOTH, CLASSIFIER
-from mixmae_bench.backbones.official.shapes import State
+from mixmae_bench.backbones.official.layouts import MM_BLOCK, MM_EMBED, Layout, Target, by, same, within
+from mixmae_bench.backbones.official.names import BLOCK_PARTS, BOTH, CLASSIFIER, NORM, PROJECTION
+from mixmae_bench.backbones.official.shapes import State, patch_size
 from mixmae_bench.backbones.timm_backbone import TimmMaps
 
 
@@ -38,6 +42,11 @@ def _named(sizes: Hashable, known: Mapping[Hashable, str]) -> str:
     if sizes not in known:
         raise ValueError(f"no model of timm has the sizes {sizes}; known: {', '.join(known.values())}")
     return known[sizes]
+
+
+def _by_width_and_blocks(encoder: State, known: Mapping[Hashable, str]) -> str:
+    blocks = len({name.split(".")[1] for name in encoder if name.startswith("blocks.")})
+    return _named((len(encoder["patch_embed.proj.weight"]), blocks), known)
 
 
 def _depths(names: Collection[str], block: str) -> tuple[int, ...]:
@@ -165,6 +174,70 @@ register(
     )
 )
 
+# BEiT. Its blocks share a bias table, which the official fine-tuning copies for every block.
+
+BEITS = {(768, 12): "beit_base_patch16_224", (1024, 24): "beit_large_patch16_224"}
+"""Names by width and blocks."""
+
+SHARED_TABLE = dict(global_pool="token", use_rel_pos_bias=False, use_shared_rel_pos_bias=True)
+"""Arguments of timm's model for the encoder of the pretraining, with its last norm."""
+
+_TABLE = "rel_pos_bias.relative_position_bias_table"
+_INDEX = "rel_pos_bias.relative_position_index"
+
+
+def _beit(encoder: State, img_size: int | None) -> dict:
+    return dict(model=_by_width_and_blocks(encoder, BEITS), img_size=img_size, model_args=SHARED_TABLE)
+
+
+def _window(encoder: State) -> int:
+    """Return the tokens per side; a table has a row per offset, and three for the class token."""
+    return (math.isqrt(len(encoder[_TABLE]) - 3) + 1) // 2
+
+
+def _index(encoder: State, img_size: int | None) -> dict[str, Tensor]:
+    side = _window(encoder)
+    return {_INDEX: gen_relative_position_index((side, side))}
+
+
+register(
+    _kind(
+        "BEiT pretraining",
+        TimmCheckpoint(
+            TimmMaps,
+            _beit,
+            defaults=(),
+            layouts=(
+                Layout(
+                    "mmpretrain BEiT",
+                    by(
+                        *MM_EMBED,
+                        *within(
+                            r"layers\.(\d+)\.", r"blocks.\1.", (*MM_BLOCK, (r"gamma_([12])$", r"gamma_\1"))
+                        ),
+                        (r"ln1\.", "norm."),
+                        (r"cls_token$|rel_pos_bias\.", r"\g<0>"),
+                    ),
+                    prefix="backbone.",
+                ),
+            ),
+            targets=_TO_TIMM,
+            buffers=(re.escape(_INDEX),),
+            make_buffers=_index,
+            img_size=lambda encoder, buffers: _window(encoder) * patch_size(encoder),
+            added=ADDED,
+        ),
+        keys=(
+            "cls_token",
+            PROJECTION,
+            NORM,
+            re.escape(_TABLE),
+            rf"blocks\.\d+\.({BLOCK_PARTS}|attn\.qkv\.weight|attn\.[qv]_bias|gamma_[12])",
+        ),
+        pretraining=(r"backbone\.mask_token", rf"head\.cls_head{BOTH}|target_generator\..*"),
+    )
+)
+
 # MaskFeat on ViT: names of MAE's encoder, which are timm's.
 
 VITS = {
@@ -177,9 +250,7 @@ VITS = {
 
 
 def _vit(encoder: State, img_size: int | None) -> dict:
-    depth = len({name.split(".")[1] for name in encoder if name.startswith("blocks.")})
-    width = encoder["patch_embed.proj.weight"].shape[0]
-    return dict(model=_named((width, depth), VITS), img_size=img_size)
+    return dict(model=_by_width_and_blocks(encoder, VITS), img_size=img_size)
 
 
 register(

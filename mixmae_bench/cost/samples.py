@@ -29,6 +29,13 @@ def mmpretrain_samples(images: Tensor, model: nn.Module) -> list:
     return samples
 
 
+def mmpretrain_inputs(images: Tensor, model: nn.Module) -> Tensor | list[Tensor]:
+    """Return the inputs of a model of mmpretrain: BEiT's tokenizer gets the images in half of their size."""
+    from mmpretrain.models import BEiT
+
+    return [images, images[..., ::2, ::2]] if isinstance(model, BEiT) else images
+
+
 def mmdet_samples(images: Tensor) -> list:
     """Return the data samples of images (B, 3, H, W) for mmdet's models: random boxes with full masks."""
     from mmdet.structures import DetDataSample

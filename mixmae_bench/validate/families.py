@@ -11,6 +11,7 @@ FAMILIES: dict[str, dict] = {
     "hrnet_w18_small": {},
     "resnet18": dict(layers=(1, 2, 1, 1), channels=(16, 32, 48, 64)),
     "resnet50": dict(layers=(1, 2, 1, 1), channels=(8, 16, 24, 32)),
+    "beit_base_patch16_224": dict(embed_dim=64, depth=2, num_heads=2),
     "vit_base_patch16_224.mae": dict(embed_dim=64, depth=2, num_heads=2),
 }
 """Arguments of timm's models by name. HRNet has none for its size; this one is the smallest."""
