@@ -3,10 +3,12 @@
 Importing mmpretrain's models takes seconds, so the generators are functions.
 """
 
+from contextlib import nullcontext
 from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 
 from mixmae_bench.backbones.loading import load_model
 from mixmae_bench.registry import MODELS
@@ -17,7 +19,9 @@ class InFloat32:
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the targets of images (B, 3, H, W)."""
-        with torch.autocast(images.device.type, enabled=False):
+        device = images.device.type
+        to_count_flops = not is_autocast_available(device)  # the meta device
+        with nullcontext() if to_count_flops else torch.autocast(device, enabled=False):
             return super().forward(images.float())
 
 
