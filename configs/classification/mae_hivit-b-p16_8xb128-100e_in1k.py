@@ -1,7 +1,8 @@
 """MAE's HiViT-B fine-tuned on ImageNet-1K at 224 px.
 
-Chosen here: MAE's recipe, layer decay 0.8. Published: 84.6 % top-1, by another recipe
-(zhangxiaosong18/hivit). `mixmae-bench convert` converts mmpretrain's checkpoints to this backbone.
+Chosen here: MAE's recipe, layer decay 0.8. Published: 84.6 % top-1, by another recipe and for 66 M
+parameters (zhangxiaosong18/hivit; see the pretraining config). `mixmae-bench convert` converts mmpretrain's
+checkpoints to this backbone.
 """
 
 _base_ = [

@@ -1,7 +1,7 @@
 """Mask R-CNN with MAE's HiViT-B on COCO, 36 epochs, large-scale jittering at 1024 px.
 
 Chosen here: layer decay 0.8, drop path 0.1. Published: 53.3 box AP in 36 epochs, by another recipe
-(zhangxiaosong18/hivit). The FPN makes its maps of strides 32 and 64 px by max pooling.
+and with fewer blocks (zhangxiaosong18/hivit). The FPN makes its maps of strides 32 and 64 px by max pooling.
 """
 
 _base_ = [

@@ -1,6 +1,7 @@
 """MAE pretraining of HiViT-B on ImageNet-1K: mmpretrain's own code and recipe (arXiv 2205.14949).
 
-In bfloat16 instead of float16. Published: 84.6 % top-1 after fine-tuning (zhangxiaosong18/hivit).
+In bfloat16 instead of float16. Published: 84.6 % top-1 after fine-tuning (zhangxiaosong18/hivit), for a
+HiViT-B of 66 M parameters; mmpretrain's has 24 instead of 20 blocks with attention, and 78 M, like iTPN's.
 `mixmae-bench convert` converts its checkpoints to `HiViT`.
 """
 

@@ -1,7 +1,7 @@
 """UperNet with MAE's HiViT-B on ADE20K at 512 px.
 
 Chosen here: MAE's schedule (mmseg's configs/mae), layer decay 0.8, drop path 0.1. Published: 52.8 mIoU, by
-another recipe (zhangxiaosong18/hivit).
+another recipe and with fewer blocks (zhangxiaosong18/hivit).
 """
 
 _base_ = [
