@@ -1,7 +1,8 @@
-"""iTPN pretraining of HiViT-B on ImageNet-1K from pixels: mmpretrain's code and recipe (arXiv 2211.12735).
+"""iTPN pretraining of HiViT-B on ImageNet-1K, with pixels as targets (arXiv 2211.12735).
 
-In bfloat16 instead of float16. Published: 85.5 % top-1 after fine-tuning (sunsmarterjie/iTPN).
-`mixmae-bench convert` converts its checkpoints to `HiViT`, without the pyramid of its decoder.
+mmpretrain's own code and recipe, in bfloat16 instead of float16. Published: 85.5 % top-1 after fine-tuning
+(sunsmarterjie/iTPN). `mixmae-bench convert` converts its checkpoints to `HiViT`, without the pyramid of its
+decoder.
 """
 
 _base_ = [
