@@ -15,6 +15,7 @@ from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.arch import arch_name, drop_path_rates, flat_layer_depth, named_arch
 from mixmae_bench.backbones.layers.checkpointing import call
 from mixmae_bench.backbones.layers.init import truncated_init
+from mixmae_bench.backbones.layers.patch_merging import PatchMerging
 from mixmae_bench.backbones.layers.positions import resize_square_table, sincos_table, table_positions
 from mixmae_bench.backbones.layers.tracing import map_size
 from mixmae_bench.backbones.layers.vit_block import ViTBlock
@@ -22,7 +23,6 @@ from mixmae_bench.backbones.official.kinds import BackboneCheckpoint, Kind, regi
 from mixmae_bench.backbones.official.layouts import Layout, Target, same
 from mixmae_bench.backbones.official.names import BOTH, CLASSIFIER, EMBED, NORM, OUT_NORM, OUT_NORMS
 from mixmae_bench.backbones.official.shapes import State, patch_size
-from mixmae_bench.backbones.swin import PatchMerging
 from mixmae_bench.errors import UserError
 from mixmae_bench.registry import MODELS
 

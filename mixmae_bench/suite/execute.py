@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mixmae_bench.compat.checkpoints import damage
+from mixmae_bench.convert.encoders import for_transfer
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
@@ -248,7 +249,8 @@ def _written(job: Job, outcomes: Outcomes | None) -> dict[str, str]:
 def _initial_checkpoint(job: Job) -> Path | None:
     """Return the checkpoint that the backbone starts from, or None for random weights or a damaged file."""
     if job.parent:
-        return final_checkpoint(job.parent)
+        last = final_checkpoint(job.parent)
+        return last and for_transfer(last)
     checkpoint = job.plan.run.method.checkpoint
     given = local_file(checkpoint) if checkpoint else None
     if given and given.is_file():
