@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mixmae_bench.backbones.loading import read_state_dict
@@ -46,7 +47,10 @@ def mae() -> dict[str, torch.Tensor]:
 def test_a_run_starts_from_the_converted_encoder_of_a_method_of_mmpretrain(tmp_path: Path) -> None:
     source = saved(mae(), tmp_path)
     (tmp_path / "last_checkpoint").write_text(str(source))
-    found = _initial_checkpoint(SimpleNamespace(parent=tmp_path))
+    job = SimpleNamespace(parent=tmp_path)
+    of_mmseg = Config(dict(model=dict(backbone=dict(type="mmseg.MAE"))))
+    assert _initial_checkpoint(job, of_mmseg) == source
+    found = _initial_checkpoint(job, Config(dict(model=dict(backbone=PLAIN_VIT))))
     assert found == tmp_path / "epoch_1.encoder.safetensors"
     backbone = MODELS.build(dict(PLAIN_VIT, init_cfg=dict(type="Pretrained", checkpoint=str(found))))
     backbone.init_weights()
