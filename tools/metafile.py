@@ -20,6 +20,10 @@ PAPERS = {
     "UM-MAE": "https://arxiv.org/abs/2205.10063",
     "GreenMIM": "https://arxiv.org/abs/2205.13515",
     "MAE": "https://arxiv.org/abs/2111.06377",
+    "SparK": "https://arxiv.org/abs/2301.03580",
+    "MaskFeat": "https://arxiv.org/abs/2112.09133",
+    "BEiT": "https://arxiv.org/abs/2106.08254",
+    "iTPN": "https://arxiv.org/abs/2211.12735",
     "timm": "https://github.com/huggingface/pytorch-image-models",
 }
 """Address of the method of a collection; a config belongs to the first that its name contains."""

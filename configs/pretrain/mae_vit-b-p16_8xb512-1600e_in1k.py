@@ -4,24 +4,13 @@ In bfloat16 instead of float16. Published: 83.6 % top-1 after fine-tuning (table
 plain ViT beside the hierarchical ones; `mixmae-bench convert` converts its checkpoints to `PlainViT`.
 """
 
-_base_ = ["mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-1600e_in1k.py"]
+_base_ = [
+    "mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-1600e_in1k.py",
+    "../_base_/datasets/imagenet_mae_224.py",
+]
 
 custom_imports = dict(imports=["mixmae_bench"])
-train_pipeline = [
-    dict(type="mixmae_bench.LoadImage"),
-    dict(
-        type="mixmae_bench.RandomResizedCrop",
-        scale=224,
-        crop_ratio_range=(0.2, 1.0),
-        interpolation="bicubic",
-    ),
-    *_base_.train_pipeline[2:],
-]
-train_dataloader = dict(
-    # Replaced, because mmengine would pass the `_scope_` of mmpretrain's dict to the function.
-    collate_fn=dict(_delete_=True, type="default_collate"),
-    dataset=dict(type="mixmae_bench.ImageNet", pipeline=train_pipeline),
-)
+train_dataloader = _base_.pop("mae_dataloader")
 optim_wrapper = dict(
     _delete_=True,
     type="mixmae_bench.Bf16OptimWrapper",

@@ -132,7 +132,7 @@ class PlainViT(Encoder):
 # Checkpoints and constructors of the official code.
 
 KEYS = ("cls_token", "pos_embed", PROJECTION, NORM, rf"blocks\.\d+\.({BLOCK_PARTS}|{QKV})")
-_MMPRETRAIN = by(
+MMPRETRAIN = by(
     *MM_EMBED,
     *within(r"layers\.(\d+)\.", r"blocks.\1.", MM_BLOCK),
     (r"ln1\.", "norm."),
@@ -169,7 +169,7 @@ CHECKPOINT = BackboneCheckpoint(
     PlainViT,
     _settings,
     defaults=("num_heads", "norm_eps"),
-    layouts=(Layout("mmpretrain MAE", _MMPRETRAIN, beside=None),),
+    layouts=(Layout("mmpretrain MAE", MMPRETRAIN, beside=None),),
     refused=(
         (r"(.*\.)?cls_token", r"(head|fc_norm)\..*"),
         "a fine-tuned ViT uses its class token or normalises after pooling, unlike PlainViT; "

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, PatchEmbed
-from timm.models import swin_transformer
 from torch import Tensor, nn
 
 from mixmae_bench.backbones.encoder import Encoder
 from mixmae_bench.backbones.layers.arch import drop_path_rates, named_arch
 from mixmae_bench.backbones.layers.dense_windows import DenseWindows
 from mixmae_bench.backbones.layers.init import truncated_init
+from mixmae_bench.backbones.layers.patch_merging import PatchMerging
 from mixmae_bench.backbones.layers.positions import resize_geometric, resize_square_table, table_positions
 from mixmae_bench.backbones.layers.residual_norm import residual_norm
 from mixmae_bench.backbones.layers.token_coords import TokenCoords
@@ -48,17 +47,6 @@ class Block(nn.Module):
         tokens, normed = residual_norm(tokens, None, self.norm1)
         tokens, normed = residual_norm(tokens, self.attn(normed, windows), self.norm2, self.drop_path)
         return tokens + self.drop_path(self.mlp(normed))
-
-
-class PatchMerging(swin_transformer.PatchMerging):
-    """timm's patch merging, without a copy for maps of even size."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        H, W = map_size(tokens)
-        if H % 2 or W % 2:
-            tokens = F.pad(tokens, (0, 0, 0, W % 2, 0, H % 2))
-        neighbours = tokens.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
-        return self.reduction(residual_norm(neighbours, None, self.norm)[1])
 
 
 class Stage(nn.Module):

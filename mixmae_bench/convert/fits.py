@@ -46,8 +46,13 @@ def _classifier(state: Mapping[str, Tensor], backbone: dict) -> dict:
     return dict(type="mmpretrain.ImageClassifier", backbone=backbone, neck=neck, head=head)
 
 
-def check(config: dict, state: Mapping[str, Tensor]) -> None:
+def check(config: dict, state: Mapping[str, Tensor], added: tuple[str, ...] = ()) -> None:
     """Compare every name and shape of `state` with those of the model that `config` builds.
+
+    Args:
+        config: See `model_config`.
+        state: Parameters under our names.
+        added: Beginnings of names inside the backbone that may be missing.
 
     Raises:
         ValueError: If a tensor is missing, unexpected or of another shape.
@@ -55,6 +60,8 @@ def check(config: dict, state: Mapping[str, Tensor]) -> None:
     try:
         with torch.device("meta"):
             own = _build(config).state_dict()
+        lacking = tuple(f"backbone.{name}" for name in added)
+        own = {name: tensor for name, tensor in own.items() if name in state or not name.startswith(lacking)}
     except BROKEN as error:
         raise ValueError(f"its shapes do not fit {config['type']}: {error}") from error
     problems = mismatches(own, state)

@@ -18,7 +18,7 @@ OURS = Layout("mixmae-bench", prefix="backbone.")
 OFFICIAL = Layout("official")
 
 _EMBED = re.compile(r"((?:\w+\.)*)patch_embed\.(?:proj|projection)\.")
-"""The patch embedding, which every backbone has; the group is the prefix of the backbone."""
+"""The patch embedding of a transformer; the group is the prefix of the backbone."""
 
 _MM = re.compile(r"stages\.\d+\.|.*\b(w_msa|ffn\.layers|ln[12]|projection)\.")
 _OFFICIAL = re.compile(r".*\b(mlp\.fc[12]|patch_embed\.proj)\.|layers\.\d+\.blocks\.\d+\.norm[12]\.")
@@ -48,6 +48,7 @@ class Match:
         prefix: Prefix of the backbone's names.
         names: Official names of all parameters, by their names in the checkpoint.
         buffers: Official names of all official buffers, by their names in the checkpoint.
+        pretraining: Names that match `Kind.pretraining`.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Match:
     prefix: str
     names: dict[str, str]
     buffers: dict[str, str]
+    pretraining: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,20 @@ def recognise(names: list[str], known: str = "") -> list[Match] | str:
         for layout in (OURS, OFFICIAL, *kind.backbone.layouts):
             if layout.prefix not in (None, prefix):
                 continue
-            renamed = {name: _renamed(name, inside, layout, kind) for name in names}
+            left, unproved = [], []
+            if kind.pretraining and layout in kind.backbone.layouts:
+                left, unproved = kind.of_pretraining(names)
+            elif kind.pretraining and (layout is not OURS or kind.name != known):
+                continue
+            renamed = {name: _renamed(name, inside, layout, kind) for name in names if name not in left}
             buffers = {name: new for name, new in renamed.items() if kind.is_buffer(new)}
             params = {name: new for name, new in renamed.items() if name not in buffers}
             unknown, missing = kind.unmatched(set(params.values()))
+            missing += unproved
             counts = Counter(params.values())
             twice = [name for name, new in params.items() if counts[new] > 1]
             if not unknown and not missing and not twice:
-                matches.append(Match(kind, layout, prefix, params, buffers))
+                matches.append(Match(kind, layout, prefix, params, buffers, left))
                 break
             misses.append(Miss(kind, layout, unknown, missing, twice))
     # Prefer unchanged official names to official names under another prefix.
@@ -146,9 +154,10 @@ def _why_none(names: list[str], bare: dict[str, str], misses: list[Miss]) -> str
 
 
 def _prefixes(names: list[str]) -> list[str]:
-    """Return the prefixes of the backbones in a file."""
+    """Return the prefixes of the backbones in a file; convolutional networks have no patch embedding."""
     found = (_EMBED.match(name) for name in names)
-    return list(dict.fromkeys(match[1] for match in found if match)) or [""]
+    plain = "backbone." if any(name.startswith("backbone.") for name in names) else ""
+    return list(dict.fromkeys(match[1] for match in found if match)) or [plain]
 
 
 def _numbered_norms(inside: dict[str, str]) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Report:
         mapped: Number of renamed tensors.
         permuted: Tensors with reordered inputs.
         resized: Resized position and bias tables.
-        dropped: Parts of dense tasks that do not belong to the backbone, or that official code lacks.
+        dropped: Parts of dense tasks or of pretraining that our model lacks, or that official code lacks.
         recomputed: Official buffers that were left out, as they follow from sizes.
         added: Official buffers that were added for the official code.
         fits: Config of the model that the result fits.
@@ -122,7 +122,7 @@ def identify(file: Path, fit: Path | None = None, img_size: int | None = None) -
     try:
         match = next((match for match in matches if _holds(match, state)), match)
         kind, ours = match.kind, _ours(state, match)
-        report = Report(_found(match), len(ours), notes=weights.notes, dropped=dropped)
+        report = Report(_found(match), len(ours), notes=weights.notes, dropped=dropped + match.pretraining)
         report.permuted = _unfolded(match)
         report.recomputed = list(match.buffers)
         buffers = {name.removeprefix(kind.prefix): state[theirs] for theirs, name in match.buffers.items()}
@@ -136,7 +136,7 @@ def identify(file: Path, fit: Path | None = None, img_size: int | None = None) -
             img_size = backbone.grid[0] * backbone.out_strides[0]
             report.resized = _resize(ours, backbone)
         config = model_config(kind, ours, img_size)
-        check(config, ours)
+        check(config, ours, kind.backbone.added)
     except BROKEN as error:
         where = f"does not fit {fit}" if fit else f"looks like {_found(match)}, but does not fit"
         raise UserError(f"checkpoint {file} {where}: {' '.join(str(error).split())}") from error
@@ -247,7 +247,8 @@ def for_package(found: Identified, package: str) -> dict[str, Tensor]:
     backbone, report = found.kind.backbone, found.report
     target = next((target for target in backbone.targets if target.package == package), None)
     if target is None:
-        known = ", ".join(["official", *(own.package for own in backbone.targets)])
+        official = [OFFICIAL.name] if found.kind.published else []
+        known = ", ".join([*official, *(own.package for own in backbone.targets)])
         raise UserError(f"{package} has no model of {backbone.name}; give one of --to {known}")
     encoder = under("backbone.", found.state)
     last = sum(".downsample." in name and name.endswith("norm.weight") for name in encoder)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from mmengine.config import Config
@@ -13,7 +12,7 @@ from torch.fx.experimental import _config as fx_config
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mixmae_bench.backbones.encoder import Encoder
-from mixmae_bench.cost.samples import mmpretrain_samples
+from mixmae_bench.cost.samples import mmpretrain_inputs, mmpretrain_samples
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.config import load_config
 from mixmae_bench.errors import UserError, did_you_mean
@@ -151,7 +150,13 @@ def _mmpretrain(model: nn.Module, images: Tensor) -> Call:
     from mmpretrain.models import BaseSelfSupervisor
 
     if isinstance(model, BaseSelfSupervisor):
-        forward = partial(model, data_samples=mmpretrain_samples(images), mode="loss")
+        samples = mmpretrain_samples(images, model)
+
+        def forward(images: Tensor) -> dict:
+            # SparK selects the visible pixels for its norms. On the meta device, these are all pixels.
+            with fx_config.patch(meta_nonzero_assume_all_nonzero=True):
+                return model(mmpretrain_inputs(images, model), data_samples=samples, mode="loss")
+
         return Call(model, (images,), forward, "pretraining, decoder included")
     return _plain(model, images)
 

@@ -8,22 +8,32 @@ OBJECTS = 7
 """Objects per image, as in COCO on average."""
 
 
-def mmpretrain_samples(images: Tensor) -> list:
-    """Return the data samples of images (B, 3, H, W) for mmpretrain's models: labels and SimMIM's masks.
+def mmpretrain_samples(images: Tensor, model: nn.Module) -> list:
+    """Return the data samples of images (B, 3, H, W) for mmpretrain's models: a label, and a mask of patches.
 
-    60 % of the mask patches of 32 px are masked; the masks have one entry per token of 4 px.
+    60 % of the mask patches of 32 px are masked. A mask has one entry per token of the patch embedding;
+    models without one get no mask.
     """
     from mmpretrain.structures import DataSample
 
+    embedding = getattr(getattr(model.backbone, "patch_embed", None), "projection", None)
     samples = []
     for _ in images:
-        h, w = (side // 32 for side in images.shape[-2:])
-        patches = (torch.rand(h * w).argsort() < 0.6 * h * w).float().view(h, w)
-        mask = patches.repeat_interleave(8, 0).repeat_interleave(8, 1).to(images.device)
         sample = DataSample().set_gt_label(0)
-        sample.set_field(mask, "mask")
+        if embedding is not None:
+            h, w = (side // 32 for side in images.shape[-2:])
+            patches = (torch.rand(h * w).argsort() < 0.6 * h * w).float().view(h, w)
+            tokens = 32 // embedding.stride[0]
+            sample.set_field(patches.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1), "mask")
         samples.append(sample.to(images.device))
     return samples
+
+
+def mmpretrain_inputs(images: Tensor, model: nn.Module) -> Tensor | list[Tensor]:
+    """Return the inputs of a model of mmpretrain: BEiT's tokenizer gets the images in half of their size."""
+    from mmpretrain.models import BEiT
+
+    return [images, images[..., ::2, ::2]] if isinstance(model, BEiT) else images
 
 
 def mmdet_samples(images: Tensor) -> list:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import Call, load_call
-from mixmae_bench.cost.samples import mmdet_samples, mmpretrain_samples, mmseg_samples
+from mixmae_bench.cost.samples import mmdet_samples, mmpretrain_inputs, mmpretrain_samples, mmseg_samples
 from mixmae_bench.engine.blocks import compile_blocks
 from mixmae_bench.engine.boxes import keep_boxes_float32
 from mixmae_bench.engine.graph import graph_loss
@@ -176,7 +176,8 @@ def training_loss(call: Call, images: Tensor) -> Callable[[], Tensor]:
     if isinstance(model, Method):
         return lambda: model(images, mode="loss")["loss"]
     if samples := _samples(model, images):
-        return lambda: model.parse_losses(model(images, samples, mode="loss"))[0]
+        inputs = mmpretrain_inputs(images, model)
+        return lambda: model.parse_losses(model(inputs, samples, mode="loss"))[0]
     if call.forward is model:  # a classifier of timm
         labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         return lambda: F.cross_entropy(model(images), labels)
@@ -193,7 +194,7 @@ def _samples(model: nn.Module, images: Tensor) -> list | None:
     from mmseg.models.segmentors.base import BaseSegmentor
 
     if isinstance(model, BaseSelfSupervisor | ImageClassifier):
-        return mmpretrain_samples(images)
+        return mmpretrain_samples(images, model)
     if isinstance(model, BaseDetector):
         return mmdet_samples(images)
     return mmseg_samples(images, model) if isinstance(model, BaseSegmentor) else None

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mixmae_bench.compat.checkpoints import damage
+from mixmae_bench.convert.encoders import for_transfer
 from mixmae_bench.cost.flops import Cost, count
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
 from mixmae_bench.cost.models import config_call
@@ -118,7 +119,7 @@ def _run(job: Job) -> Record:
 
     cfg = config_of(job.plan.run)
     cost, shape = _cost(cfg)
-    checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job))
+    checkpoint = find_on_rank_0(lambda: _initial_checkpoint(job, cfg))
     if job.parent and checkpoint is None:
         raise UserError(f"{job.parent} has no intact checkpoint; repeat the command to train it again")
     cfg = prepare(
@@ -260,10 +261,15 @@ def _written(job: Job, outcomes: Outcomes | None) -> dict[str, str]:
     return {"outcomes": name, "outcomes_hash": write_outcomes(job.records.parent / name, outcomes)}
 
 
-def _initial_checkpoint(job: Job) -> Path | None:
-    """Return the checkpoint that the backbone starts from, or None for random weights or a damaged file."""
+def _initial_checkpoint(job: Job, cfg: Config) -> Path | None:
+    """Return the checkpoint that the backbone starts from, or None for random weights or a damaged file.
+
+    A backbone of another package reads the checkpoints of that package itself.
+    """
     if job.parent:
-        return final_checkpoint(job.parent)
+        last = final_checkpoint(job.parent)
+        own = cfg.model.backbone.type.startswith("mixmae_bench.")
+        return for_transfer(last) if last and own else last
     checkpoint = job.plan.run.method.checkpoint
     given = local_file(checkpoint) if checkpoint else None
     if given and given.is_file():

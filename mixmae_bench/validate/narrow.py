@@ -50,8 +50,10 @@ def narrow(cfg: Config) -> Config:
 def _small(backbone: ConfigDict) -> dict:
     """Return arguments that make a backbone narrow, or nothing for a backbone that is kept."""
     kind = MODELS.get(backbone.type)
-    if kind is timm_backbone and backbone.model in FAMILIES:
-        return dict(model_args={**backbone.get("model_args", {}), **FAMILIES[backbone.model]})
+    if kind is timm_backbone:
+        architecture = backbone.model.partition(".")[0]
+        small = next((own for name, own in FAMILIES.items() if name.partition(".")[0] == architecture), None)
+        return {} if small is None else dict(model_args={**backbone.get("model_args", {}), **small})
     if not (isinstance(kind, type) and issubclass(kind, Encoder)):
         return {}
     known = sys.modules[kind.__module__].ARCHS
@@ -62,7 +64,11 @@ def _small(backbone: ConfigDict) -> dict:
 def narrow_arch(arch: dict) -> dict:
     """Return a narrow architecture for a backbone of this package, with the same width per attention head."""
     if "embed_dims" in arch:  # a pyramid
-        return {**arch, "embed_dims": [dim // 2 for dim in arch["embed_dims"]], "depths": [DEPTH] * 4}
+        return {
+            **arch,
+            "embed_dims": [dim // 2 for dim in arch["embed_dims"]],
+            "depths": [DEPTH for _ in arch["depths"]],
+        }
     if "depth" in arch:  # a plain ViT
         width = arch["embed_dim"] // arch["num_heads"]
         return {**arch, "embed_dim": 2 * width, "num_heads": 2, "depth": DEPTH}

@@ -87,12 +87,16 @@ def _params(cfg: Config) -> int:
 def _check_named(cfg: Config) -> None:
     """Audit the checkpoints of a config with its full-width model, and remove them from the config.
 
+    A tokenizer's weights are removed without an audit.
+
     Raises:
         UserError: See `load_backbone`.
     """
     if file := pretrained(cfg.model.backbone.get("init_cfg")):
         try_checkpoint(cfg, file)
         del cfg.model.backbone.init_cfg
+    if tokenizer := cfg.model.get("target_generator"):
+        tokenizer.pop("init_cfg", None)  # its file is of another project; two steps need none
     if file := cfg.pop("load_from", None):
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope") or "mmengine"):
             model = MODELS.build(cfg.model)

@@ -24,6 +24,9 @@ KINDS = {
         out_indices=(0, 1, 2),
     ),
     "PlainViT": dict(arch=dict(embed_dim=16, depth=2, num_heads=2), patch_size=8),
+    "HiViT": dict(
+        arch=dict(embed_dims=(8, 16, 32), depths=(1, 1, 2), num_heads=2), patch_size=2, out_indices=(0, 1, 2)
+    ),
 }
 
 

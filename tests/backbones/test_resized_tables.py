@@ -10,6 +10,7 @@ KINDS = {
     "Swin with positions": "absolute_pos_embed",
     "UMPVT": "pos_embed",
     "PlainViT": "pos_embed",
+    "HiViT": "pos_embed",
 }
 every = pytest.mark.parametrize("kind", KINDS)
 

@@ -28,6 +28,7 @@ ENCODERS = {
     "UMSwin": dict(arch=SWIN, window_size=4),
     "UMPVT": dict(arch=PVT),
     "PlainViT": dict(arch=dict(embed_dim=16, depth=2, num_heads=2), patch_size=8),
+    "HiViT": dict(arch=dict(embed_dims=(8, 16, 32), depths=(1, 1, 2), num_heads=2), patch_size=2),
 }
 DECODER = dict(dim=16, depth=1, num_heads=2)
 MODELS_OF = {

@@ -7,7 +7,7 @@ too: `mixmae-bench convert` and `mixmae-bench verify` support a kind once its mo
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,6 +47,7 @@ class BackboneCheckpoint:
         img_size: Returns the image size, inferred from parameters and official buffers.
         refused: Patterns of the names of an unsupported variant, and a reason. A checkpoint is refused if all
             patterns match.
+        added: Beginnings of names of our parameters that pretraining does not have.
     """
 
     model: type[nn.Module]
@@ -59,6 +60,7 @@ class BackboneCheckpoint:
     sized: bool = False
     img_size: Callable[[State, State], int | None] = image_side
     refused: tuple[tuple[str, ...], str] | None = None
+    added: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,6 +112,9 @@ class Kind:
             of the backbone).
         groups: Options of the optimiser wrapper constructor that reproduce the parameter groups of the
             official script, apart from layer decay.
+        pretraining: Patterns of required names in a file that belong to the pretraining of another package
+            and that our model does not have. They prove the method, so the kind is recognised by them in the
+            backbone's layouts only, and in files that `convert` wrote.
     """
 
     name: str
@@ -127,6 +132,7 @@ class Kind:
     files: tuple[str, ...] = ()
     constructor: Callable[[Arguments], dict] | None = None
     groups: dict = field(default_factory=dict)
+    pretraining: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -143,11 +149,19 @@ class Kind:
 
     def unmatched(self, names: set[str]) -> tuple[list[str], list[str]]:
         """Return the names that match no pattern, and the required patterns that match no name."""
-        keys = [re.compile(pattern) for pattern in self.keys]
-        known = keys + [re.compile(pattern) for pattern in self.optional]
+        known = [re.compile(pattern) for pattern in (*self.keys, *self.optional)]
         unknown = [name for name in names if not any(pattern.fullmatch(name) for pattern in known)]
-        missing = [p.pattern for p in keys if not any(p.fullmatch(name) for name in names)]
-        return sorted(unknown), missing
+        return sorted(unknown), _without_name(self.keys, names)
+
+    def of_pretraining(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return the names in a file that match a pattern in `pretraining`, and the patterns without name."""
+        patterns = [re.compile(pattern) for pattern in self.pretraining]
+        found = [name for name in names if any(pattern.fullmatch(name) for pattern in patterns)]
+        return found, _without_name(self.pretraining, found)
+
+
+def _without_name(patterns: tuple[str, ...], names: Iterable[str]) -> list[str]:
+    return [pattern for pattern in patterns if not any(re.fullmatch(pattern, name) for name in names)]
 
 
 _KINDS: list[Kind] = []

@@ -1,0 +1,16 @@
+"""SparK pretraining of ConvNeXt-S on ImageNet-1K: mmpretrain's own code and recipe (arXiv 2301.03580).
+
+In bfloat16 instead of float16. Published: 84.1 % top-1 after fine-tuning (keyu-tian/SparK). The convolutions
+compute masked pixels too, and then set them to zero. `mixmae-bench convert` converts its checkpoints to
+timm's `convnext_small`.
+"""
+
+_base_ = [
+    "mmpretrain::spark/spark_sparse-convnext-small_16xb256-amp-coslr-800e_in1k.py",
+    "../_base_/datasets/imagenet_mae_224.py",
+]
+
+custom_imports = dict(imports=["mixmae_bench"])
+train_dataloader = _base_.pop("mae_dataloader")
+optim_wrapper = dict(type="mixmae_bench.Bf16OptimWrapper")
+auto_scale_lr = dict(base_batch_size=4096)

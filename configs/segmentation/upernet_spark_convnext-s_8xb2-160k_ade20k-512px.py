@@ -1,0 +1,8 @@
+"""UperNet with SparK's ConvNeXt-S on ADE20K at 512 px; not published.
+
+Recipe: that of any timm model here.
+"""
+
+_base_ = "./upernet_timm_8xb2-160k_ade20k-512px.py"
+
+model = dict(backbone=dict(model="convnext_small"))
