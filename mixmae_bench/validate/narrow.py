@@ -51,14 +51,19 @@ def _small(backbone: ConfigDict) -> dict:
     """Return arguments that make a backbone narrow, or nothing for a backbone that is kept."""
     kind = MODELS.get(backbone.type)
     if kind is timm_backbone:
-        architecture = backbone.model.partition(".")[0]
-        small = next((own for name, own in FAMILIES.items() if name.partition(".")[0] == architecture), None)
+        family = _family(backbone.model)
+        small = next((own for name, own in FAMILIES.items() if _family(name) == family), None)
         return {} if small is None else dict(model_args={**backbone.get("model_args", {}), **small})
     if not (isinstance(kind, type) and issubclass(kind, Encoder)):
         return {}
     known = sys.modules[kind.__module__].ARCHS
     default = "small" if "small" in known and "base" not in known else "base"
     return dict(arch=narrow_arch(named_arch(backbone.get("arch", default), known)))
+
+
+def _family(name: str) -> str:
+    """Return the family of a timm model, such as 'hiera' of 'hiera_base_224.mae'."""
+    return name.partition(".")[0].partition("_")[0]
 
 
 def narrow_arch(arch: dict) -> dict:
