@@ -84,10 +84,10 @@ PARTS = {
     ],
     "dense": [
         Comparison("mask-rcnn", in_format(MASK_RCNNS, BF16), 2, (800, 1333)),
-        Comparison("mask-rcnn", in_format(MASK_RCNNS, "float32"), 2, (800, 1333)),
         Comparison("upernet", in_format(UPERNETS, BF16), 2),
-        Comparison("upernet", in_format(UPERNETS, "float32"), 2),
         Comparison("upernet", in_format(UPERNETS, BF16), 8),
+        Comparison("mask-rcnn", in_format(MASK_RCNNS, "float32"), 2, (800, 1333)),
+        Comparison("upernet", in_format(UPERNETS, "float32"), 2),
         Comparison("upernet", in_format(UPERNETS, "float32"), 8),
     ],
 }

@@ -6,6 +6,7 @@ when a type is first looked up. So `type='mixmae_bench.MixMAESwin'` works in any
 
 from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import LOOPS as _LOOPS
 from mmengine.registry import METRICS as _METRICS
 from mmengine.registry import MODEL_WRAPPERS as _MODEL_WRAPPERS
 from mmengine.registry import MODELS as _MODELS
@@ -36,6 +37,7 @@ HOOKS = _child(
     "engine.scalars",
     "suite.hooks",
 )
+LOOPS = _child(_LOOPS, "engine.online_knn")
 METRICS = _child(_METRICS, "datasets.coco_subset")
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, "engine.precision")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, "transfer.layer_decay")

@@ -33,6 +33,8 @@ DATA = {
     "in100": "ImageNet-100",
     "coco": "COCO",
     "ade20k": "ADE20K",
+    "cityscapes": "Cityscapes",
+    "voc2012": "PASCAL VOC 2012",
     "digits": "digits (embedded)",
     "inat2018": "iNaturalist 2018",
     "inat2019": "iNaturalist 2019",

@@ -10,7 +10,7 @@ cover the code of models (`verify`, and `code_hash` of records, do) nor other pa
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from mmengine.config import Config
@@ -82,25 +82,27 @@ def depends_on(suite: Suite, run: Run) -> dict:
 
 
 def defaults(cfg: Config) -> dict[str, dict[str, str]]:
-    """Return the default arguments of this package's classes that a config names."""
+    """Return the default arguments of this package's classes and functions that a config names."""
     for known in REGISTRIES:
         known.import_from_location()
     content = cfg.to_dict()
     nodes = [node for part in PARTS for node in dicts(content.get(part) or {})]
     types = {value for node in nodes for value in node.values() if isinstance(value, str)}
-    classes = [
+    kinds = [
         kind
         for name in sorted(types)
         if name.startswith("mixmae_bench.")
         for known in REGISTRIES
         if (kind := known.module_dict.get(name.removeprefix("mixmae_bench.")))
     ]
-    own = [base for kind in classes for base in kind.__mro__ if base.__module__.startswith("mixmae_bench.")]
+    bases = [base for kind in kinds for base in (kind.__mro__ if isinstance(kind, type) else [kind])]
+    own = [base for base in bases if base.__module__.startswith("mixmae_bench.")]
     return {base.__qualname__: _defaults(base) for base in own}
 
 
-def _defaults(kind: type) -> dict[str, str]:
-    parameters = inspect.signature(kind.__init__).parameters.values()
+def _defaults(kind: type | Callable) -> dict[str, str]:
+    builder = kind.__init__ if isinstance(kind, type) else kind
+    parameters = inspect.signature(builder).parameters.values()
     return {
         own.name: getattr(own.default, "__qualname__", repr(own.default))
         for own in parameters

@@ -3,8 +3,11 @@
 import itertools
 import os
 import pickle
+import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -123,7 +126,25 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
         cpu.speed_up(cfg)
     if get_device() == "cuda":
         gpu.speed_up(cfg)
+    _keep_apart(cfg)
     return RUNNERS.build(cfg)
+
+
+_runs: Counter[str] = Counter()
+
+
+def _keep_apart(cfg: Config) -> None:
+    """Keep a run apart from one that started in the same second, in this process or in its folder.
+
+    mmengine names message hubs and folders of logs by the second of the start. The later run would continue
+    the losses, the last checkpoint and the log of the earlier one.
+    """
+    name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
+    _runs[name] += 1
+    if _runs[name] > 1:
+        cfg.experiment_name = f"{name}-{_runs[name]}"
+    while Path(cfg.work_dir, time.strftime("%Y%m%d_%H%M%S")).exists():
+        time.sleep(0.05)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -1,6 +1,5 @@
 """Prepare and train a config; shared by `tools/train.py`, suites and `validate`."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,7 +115,6 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
             blocks or CUDA graphs are asked for where they do not work.
     """
     _check_speed_options(cfg)
-    _give_own_name(cfg)
     try:
         runner = build_runner(cfg, launcher)
         if train and isinstance(runner, Runner):  # a FlexibleRunner builds them in its strategy
@@ -135,21 +133,6 @@ def build(cfg: Config, launcher: str, train: bool) -> Runner:
         reason = " ".join(str(error.args[0] if error.args else error).split())[:300]
         raise UserError(f"config {cfg.filename} cannot be built: {type(error).__name__}: {reason}") from error
     return runner
-
-
-_runs: Counter[str] = Counter()
-
-
-def _give_own_name(cfg: Config) -> None:
-    """Number the second and later runs of a name in this process.
-
-    mmengine adds the second of the start only: a run that starts in the same second would continue the
-    message hub of the run before, with its losses and its last checkpoint.
-    """
-    name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
-    _runs[name] += 1
-    if _runs[name] > 1:
-        cfg.experiment_name = f"{name}-{_runs[name]}"
 
 
 def _check_speed_options(cfg: Config) -> None:

@@ -86,10 +86,10 @@ class MixMAE(Method):
                 "MixMAE got a batch of one image, which it would mix with itself; use at least 2 per process"
             )
         self.check_size(images)
-        tokens = self.backbone.embed(images)
-        from_partner = spread(mask, tokens.shape[1:3]).bool()
-        mixed = torch.where(from_partner[..., None], tokens.flip(0), tokens)
-        patches = self.decoder.embed_map(self.backbone.encode(mixed, segment_ids=mask)[-1])
+        # Tokens of `Encoder.embed` depend on their own pixels only, and pixels need no gradients.
+        mixed = torch.where(spread(mask, images.shape[2:]).bool(), images.flip(0), images)
+        tokens = self.backbone.embed(mixed)
+        patches = self.decoder.embed_map(self.backbone.encode(tokens, segment_ids=mask)[-1])
 
         partner = mask.flatten().bool()
         return self.decoder.complete(patches, torch.stack([partner, ~partner])[:, None])

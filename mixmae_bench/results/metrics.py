@@ -73,6 +73,16 @@ add_metric(
     Metric("mask_ap", "mask AP", "COCO mask AP (IoU 0.50:0.95), %", "coco/segm_mAP", 100, stderr="bootstrap")
 )
 add_metric(Metric("miou", "mIoU", "mean IoU over classes, %", "mIoU", stderr="bootstrap"))
+add_metric(
+    Metric(
+        "knn_top1",
+        "kNN top-1",
+        "top-1 accuracy of the encoder's nearest neighbours, %",
+        "knn/top1",
+        stderr="binomial",
+        of_transfer=False,
+    )
+)
 add_metric(Metric("top5", "top-5", "top-5 accuracy, %", stderr="binomial", of_transfer=False))
 add_metric(
     Metric(

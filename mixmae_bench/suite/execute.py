@@ -24,6 +24,7 @@ from mixmae_bench.datasets.identity import file_hash
 from mixmae_bench.engine.config import backbone_name
 from mixmae_bench.engine.curves import CurvesHook, catalogued, epoch_means
 from mixmae_bench.engine.distributed import init_process_group, on_rank_0, unwrapped
+from mixmae_bench.engine.online_knn import KNNLoop
 from mixmae_bench.engine.outcomes import OutcomesHook, stderr
 from mixmae_bench.engine.precision import computed_in
 from mixmae_bench.engine.prepare import prepare, train
@@ -139,77 +140,91 @@ def _run(job: Job) -> Record:
     cfg.experiment_name = f"{job.suite}_{job.plan.run.name.replace('/', '_')}_{job.plan.key}"
     runner = train(cfg, _launcher())
 
-    progress, hook = (_hook(runner, kind) for kind in (ProgressHook, OutcomesHook))
-    metrics = _metrics(runner, progress)
+    metrics = _metrics(runner, _hook(runner, ProgressHook))
     images = len((runner.val_loop or runner.train_loop).dataloader.dataset)
-    batch = runner.train_dataloader.batch_size * get_world_size()
-    accumulation = runner.optim_wrapper._accumulative_counts
-    model = unwrapped(runner.model)
-    made_by = job.plan.run.method.pretrained_by
     peak = torch.tensor(peak_memory())
     all_reduce(peak, "max")
 
     if not is_main_process():
         return on_rank_0(lambda: None)  # returns rank 0's record; the function is called on rank 0 only
-    outcomes = _outcomes(hook, runner, metrics) if runner.val_loop else None
-    last = final_checkpoint(job.folder)
+    outcomes = _outcomes(_hook(runner, OutcomesHook), runner, metrics) if runner.val_loop else None
     record = Record(
         schema=SCHEMA,
-        suite=job.suite,
-        suite_version=job.suite_version,
-        method=job.plan.run.method.name,
+        **_of_plan(job),
+        **_of_training(runner),
         backbone=backbone_name(cfg),
-        task=job.plan.run.task,
-        dataset=job.dataset,
-        seed=job.plan.run.seed,
-        key=job.plan.key,
-        initialisation=job.plan.initialisation,
-        parent=job.plan.parent,
         metrics=metrics,
         stderr=stderr(metrics, images, outcomes),
         resamples=RESAMPLES if any(METRICS[name].stderr == "bootstrap" for name in metrics) else 0,
-        losses=epoch_means(runner, "train/loss", runner.iter),
-        curves=_hook(runner, CurvesHook).before_last(runner),
-        epoch_iterations=len(runner.train_dataloader),
-        grad_norms=epoch_means(runner, "train/grad_norm", runner.iter),
         num_samples=images,
         params=cost.params,
-        backbone_params=sum(p.numel() for p in model.backbone.parameters()),
         flops=cost.flops,
         image_shape=list(shape),
-        config=_relative(job.plan.run.config, job),
-        config_hash=job.plan.config_hash,
-        data_hash=job.plan.data_hash,
         checkpoint=file_hash(checkpoint) if checkpoint else None,
-        checkpoint_source=_source(job),
-        pretrained_by=_relative(made_by, job) if made_by else None,
-        final_checkpoint=file_hash(last) if last else None,
-        checkpoint_filled=model.backbone.audit["filled"] if checkpoint else None,
-        epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
-        iterations=runner.max_iters,
+        checkpoint_filled=unwrapped(runner.model).backbone.audit["filled"] if checkpoint else None,
         lr=float(cfg.optim_wrapper.optimizer.lr),
-        precision=computed_in(runner.optim_wrapper, model),
-        processes=get_world_size(),
-        accumulation=accumulation,
-        effective_batch=batch * accumulation,
-        images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.iters else None,
         seconds=round(time.monotonic() - clock, 1),
         peak_memory_mb=round(int(peak) / 2**20, 1),
-        threads=job.threads,
         started=started.isoformat(timespec="seconds"),
         code=code_version(),
-        code_hash=job.plan.code_hash,
         packages=packages(),
         hardware=hardware(),
         absent_classes=outcomes.absent_classes() if outcomes else [],
-        process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
-        protocol=job.plan.run.protocol,
-        settings=dict(job.plan.run.settings),
-        tuning_share=job.plan.run.split.share if job.plan.run.split else None,
         **_written(job, outcomes),
     )
     append_record(job.records, record)
     return on_rank_0(lambda: record)
+
+
+def _of_plan(job: Job) -> dict:
+    """Return the fields of the record that say what was asked for, and the last checkpoint."""
+    plan, run = job.plan, job.plan.run
+    last = final_checkpoint(job.folder)
+    return dict(
+        suite=job.suite,
+        suite_version=job.suite_version,
+        method=run.method.name,
+        task=run.task,
+        dataset=job.dataset,
+        seed=run.seed,
+        key=plan.key,
+        initialisation=plan.initialisation,
+        parent=plan.parent,
+        config=_relative(run.config, job),
+        config_hash=plan.config_hash,
+        data_hash=plan.data_hash,
+        code_hash=plan.code_hash,
+        checkpoint_source=_source(job),
+        pretrained_by=_relative(run.method.pretrained_by, job) if run.method.pretrained_by else None,
+        final_checkpoint=file_hash(last) if last else None,
+        protocol=run.protocol,
+        settings=dict(run.settings),
+        tuning_share=run.split.share if run.split else None,
+        threads=job.threads,
+    )
+
+
+def _of_training(runner: Runner) -> dict:
+    """Return the fields of the record that the training decided."""
+    progress = _hook(runner, ProgressHook)
+    batch = runner.train_dataloader.batch_size * get_world_size()
+    accumulation = runner.optim_wrapper._accumulative_counts
+    model = unwrapped(runner.model)
+    return dict(
+        losses=epoch_means(runner, "train/loss", runner.iter),
+        grad_norms=epoch_means(runner, "train/grad_norm", runner.iter),
+        curves=_hook(runner, CurvesHook).before_last(runner),
+        epoch_iterations=len(runner.train_dataloader),
+        epochs=runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else None,
+        iterations=runner.max_iters,
+        backbone_params=sum(p.numel() for p in model.backbone.parameters()),
+        precision=computed_in(runner.optim_wrapper, model),
+        processes=get_world_size(),
+        process_counts=list(runner.message_hub.runtime_info.get(PROCESS_COUNTS, [get_world_size()])),
+        accumulation=accumulation,
+        effective_batch=batch * accumulation,
+        images_per_s=round(progress.iters * batch / progress.seconds, 2) if progress.iters else None,
+    )
 
 
 def _source(job: Job) -> str | None:
@@ -263,9 +278,12 @@ def _initial_checkpoint(job: Job, cfg: Config) -> Path | None:
 
 
 def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
-    """Return the metrics of the last validation, or for pretraining the mean loss of the last epoch."""
+    """Return the metrics of the last validation, and for pretraining the mean loss of the last epoch."""
+    loss = {}
+    if runner.val_loop is None or isinstance(runner.val_loop, KNNLoop):
+        loss = {"loss": epoch_means(runner, "train/loss", runner.iter)[-1]}
     if runner.val_loop is None:
-        return {"loss": epoch_means(runner, "train/loss", runner.iter)[-1]}
+        return loss
     # A run that was killed between its last checkpoint and its record has nothing left to train.
     metrics = progress.metrics or runner.val()
     found = catalogued(runner, metrics)
@@ -275,7 +293,7 @@ def _metrics(runner: Runner, progress: ProgressHook) -> dict[str, float]:
             f"({', '.join(metrics) or 'it returned none'}); add one (docs/add-a-metric.md), or use another "
             "val_evaluator"
         )
-    return found
+    return {**loss, **found}
 
 
 def _cost(cfg: Config) -> tuple[Cost, tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +76,6 @@ def runner_of(config: Path, folder: Path, launcher: str, **options: object) -> R
     """Build a Runner as `tools/train.py --resume` does."""
     cfg: Config = find_data(load_config(config, options))
     cfg.work_dir = str(folder)
-    cfg.experiment_name = f"{folder}_{random.SystemRandom().random()}"
     resume_latest(cfg)
     add_checkpoint_hooks(cfg)
     return build_runner(cfg, launcher)

@@ -1,0 +1,12 @@
+"""A linear layer on frozen MixMAE Swin-B/W14 on ADE20K at 512 px; not published."""
+
+_base_ = [
+    "../_base_/models/linear_segmentor.py",
+    "../_base_/backbones/mixmae_swin-b-w14.py",
+    "../_base_/datasets/ade20k_512.py",
+    "../_base_/schedules/linear_segmentation_40k.py",
+]
+
+model = dict(
+    backbone=_base_.pop("backbone"),
+)

@@ -1,0 +1,12 @@
+"""A linear layer on frozen SimMIM Swin-B on ADE20K at 512 px; not published."""
+
+_base_ = [
+    "../_base_/models/linear_segmentor.py",
+    "../_base_/backbones/simmim_swin-b-w7.py",
+    "../_base_/datasets/ade20k_512.py",
+    "../_base_/schedules/linear_segmentation_40k.py",
+]
+
+model = dict(
+    backbone=_base_.pop("backbone"),
+)

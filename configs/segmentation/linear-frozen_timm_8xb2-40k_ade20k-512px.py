@@ -1,0 +1,16 @@
+"""A linear layer on any frozen timm model on ADE20K at 512 px; not published.
+
+Give the model with `--cfg-options model.backbone.model=NAME`.
+"""
+
+_base_ = [
+    "../_base_/models/linear_segmentor.py",
+    "../_base_/backbones/timm.py",
+    "../_base_/datasets/ade20k_512.py",
+    "../_base_/schedules/linear_segmentation_40k.py",
+]
+
+model = dict(
+    backbone=dict(_base_.pop("backbone"), img_size=512),
+    test_cfg=dict(_delete_=True, mode="slide", crop_size=(512, 512), stride=(341, 341)),
+)

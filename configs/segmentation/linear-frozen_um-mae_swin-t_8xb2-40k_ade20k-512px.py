@@ -1,0 +1,12 @@
+"""A linear layer on frozen UM-MAE Swin-T on ADE20K at 512 px; not published."""
+
+_base_ = [
+    "../_base_/models/linear_segmentor.py",
+    "../_base_/backbones/um-mae_swin-t-w16.py",
+    "../_base_/datasets/ade20k_512.py",
+    "../_base_/schedules/linear_segmentation_40k.py",
+]
+
+model = dict(
+    backbone=_base_.pop("backbone"),
+)

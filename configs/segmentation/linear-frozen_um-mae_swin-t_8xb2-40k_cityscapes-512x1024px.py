@@ -1,0 +1,14 @@
+"""A linear layer on frozen UM-MAE Swin-T on Cityscapes in crops of 512x1024 px; not published."""
+
+_base_ = [
+    "../_base_/models/linear_segmentor.py",
+    "../_base_/backbones/um-mae_swin-t-w16.py",
+    "../_base_/datasets/cityscapes_512x1024.py",
+    "../_base_/schedules/linear_segmentation_40k.py",
+]
+
+model = dict(
+    data_preprocessor=dict(size=(512, 1024)),
+    backbone=_base_.pop("backbone"),
+    decode_head=dict(num_classes=19),
+)

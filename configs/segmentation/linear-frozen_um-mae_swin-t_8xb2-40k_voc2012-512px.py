@@ -1,0 +1,13 @@
+"""A linear layer on frozen UM-MAE Swin-T on Pascal VOC 2012 (aug) at 512 px; not published."""
+
+_base_ = [
+    "../_base_/models/linear_segmentor.py",
+    "../_base_/backbones/um-mae_swin-t-w16.py",
+    "../_base_/datasets/voc2012_512.py",
+    "../_base_/schedules/linear_segmentation_40k.py",
+]
+
+model = dict(
+    backbone=_base_.pop("backbone"),
+    decode_head=dict(num_classes=21),
+)
