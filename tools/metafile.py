@@ -19,6 +19,7 @@ PAPERS = {
     "SimMIM": "https://arxiv.org/abs/2111.09886",
     "UM-MAE": "https://arxiv.org/abs/2205.10063",
     "GreenMIM": "https://arxiv.org/abs/2205.13515",
+    "FCMAE": "https://arxiv.org/abs/2301.00808",
     "MAE": "https://arxiv.org/abs/2111.06377",
     "SparK": "https://arxiv.org/abs/2301.03580",
     "MaskFeat": "https://arxiv.org/abs/2112.09133",
