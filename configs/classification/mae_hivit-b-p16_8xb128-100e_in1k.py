@@ -2,7 +2,7 @@
 
 Chosen here: MAE's recipe, layer decay 0.8. Published: 84.6 % top-1, by another recipe and for 66 M
 parameters (zhangxiaosong18/hivit; see the pretraining config). `mixmae-bench convert` converts mmpretrain's
-checkpoints to this backbone.
+checkpoints of MAE and of iTPN to this backbone.
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """MixMAE on its own Swin-T/W14 at 224 px, 300 epochs; not published: a row of the controlled comparison.
 
-All but the size of the encoder is as in the config of the Swin-B.
+Recipe: that of the Swin-B; only the size of the encoder differs.
 """
 
 _base_ = "./mixmae_swin-b-w14_16xb128-300e_in1k.py"

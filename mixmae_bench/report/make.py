@@ -33,6 +33,7 @@ SUITES = {
     "controlled": "All methods on one backbone",
     "transfer": "Transfer at paper scale",
     "digits": "digits",
+    "digits-methods": "Every method on the digits, under one recipe",
 }
 """Suites of this package with a table in results/README.md. A suite of another table's name is given by its
 file."""

@@ -35,10 +35,11 @@ in_every_task = pytest.mark.parametrize("task", ["classification", "detection", 
 
 
 def load(method: str, task: str) -> Config:
+    encoder = method.replace("itpn_", "mae_")  # the same encoder and recipe
     name = {
-        "classification": f"{method}_{METHODS[method][1]}_in1k",
-        "detection": f"mask-rcnn_{method}_8xb2-lsj-3x_coco",
-        "segmentation": f"upernet_{method}_8xb2-160k_ade20k-512px",
+        "classification": f"{encoder}_{METHODS[method][1]}_in1k",
+        "detection": f"mask-rcnn_{encoder}_8xb2-lsj-3x_coco",
+        "segmentation": f"upernet_{encoder}_8xb2-160k_ade20k-512px",
     }[task]
     return load_config(CONFIGS / task / f"{name}.py")
 

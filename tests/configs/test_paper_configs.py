@@ -96,7 +96,7 @@ def test_the_name_tells_gpus_batch_length_and_data(name: str) -> None:
     if data != "ade20k":
         assert cfg.train_dataloader.batch_size == int(batch)
     assert cfg.auto_scale_lr.base_batch_size == int(gpus) * int(batch)
-    lengths = {"1x": 12, "3x": 36, "160k": 160_000, "12k": 12_000}
+    lengths = {"1x": 12, "3x": 36, "160k": 160_000, "40k": 40_000, "12k": 12_000}
     length = schedule.split("-")[-1]
     expected = 1 if length == "knn" else lengths.get(length) or int(length.removesuffix("e"))
     assert (cfg.train_cfg.get("max_epochs") or cfg.train_cfg.max_iters) == expected

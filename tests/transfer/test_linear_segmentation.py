@@ -1,7 +1,11 @@
 """A linear layer on the stages of a backbone."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -9,8 +13,16 @@ from torch import Tensor
 from mixmae_bench.registry import MODELS
 from mixmae_bench.transfer.linear_segmentation import LinearHead
 
+pytestmark = pytest.mark.usefixtures("of_mmseg")
 CHANNELS = [8, 12, 20]
 SWIN = dict(embed_dim=8, depths=(1, 1, 1), num_heads=(1, 2, 2))
+
+
+@pytest.fixture
+def of_mmseg() -> Iterator[None]:
+    """Look up losses in mmseg, as in its runs."""
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        yield
 
 
 def head(**kwargs: object) -> LinearHead:
