@@ -125,15 +125,17 @@ def _find_outcomes(record: Record, folders: Sequence[Path], complaints: list[str
     """Return the outcomes that a record names, or None; add a message if they are named but not usable."""
     if record.outcomes is None or record.outcomes_hash is None:
         return None
-    files = [folder / record.outcomes for folder in folders]
-    file = next((file for file in files if file.is_file()), files[0] if files else Path(record.outcomes))
-    try:
-        outcomes = read_outcomes(file, record.outcomes_hash)
-        check_values(outcomes, record.metrics)
-        return outcomes
-    except (UserError, ValueError, KeyError) as error:
-        complaints.append(f"{record.method}/seed{record.seed}/{record.task}: {error}")
-        return None
+    files = [folder / record.outcomes for folder in folders] or [Path(record.outcomes)]
+    problems = []
+    for file in [file for file in files if file.is_file()] or files[:1]:
+        try:
+            outcomes = read_outcomes(file, record.outcomes_hash)
+            check_values(outcomes, record.metrics)
+            return outcomes
+        except (UserError, ValueError, KeyError) as error:  # such as the same run of another suite
+            problems.append(str(error))
+    complaints.append(f"{record.method}/seed{record.seed}/{record.task}: {problems[0]}")
+    return None
 
 
 def _matrix(task: str, dataset: str, metric: str, group: Group) -> Matrix:

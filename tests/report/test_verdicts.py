@@ -140,6 +140,18 @@ def test_outcomes_are_found_in_any_of_the_folders(tmp_path: Path) -> None:
     assert {own.basis for own in matrix.comparisons.values()} == {"seeds and images"}
 
 
+def test_of_two_files_for_a_run_the_one_that_the_record_names_is_used(tmp_path: Path) -> None:
+    """A run of two suites with one recipe has one key, and an outcome file of that name in both folders."""
+    records = three(tmp_path / "b", 2)
+    for own in records:
+        other = tmp_path / "a" / own.outcomes
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(b"another run")
+    ((matrix,), complaints) = matrices(records, [tmp_path / "a", tmp_path / "b"])
+    assert complaints == []
+    assert {own.basis for own in matrix.comparisons.values()} == {"seeds and images"}
+
+
 def test_a_lower_value_is_better_where_the_catalog_says_so() -> None:
     from mixmae_bench.results.metrics import METRICS, Metric
 
