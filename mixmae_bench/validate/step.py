@@ -126,6 +126,8 @@ def _run(cfg: Config, folder: Path) -> None:
     if not torch.cuda.is_available():
         cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
     cfg.pop("auto_scale_lr", None)  # `prove` has checked it for the batch size in the name
+    for key in ("runner_type", "strategy"):  # sharding needs several processes (tests/distributed)
+        cfg.pop(key, None)
     train(prepare(cfg, folder, processes=1))
 
 

@@ -385,7 +385,7 @@ INPUTS: list[Bad] = [
             record(seed=None),
         ]
     ),
-    Bad("mixmae-bench report s.yaml", "has no records.jsonl", {"s.yaml": suite()}),
+    Bad("mixmae-bench report s.yaml --work-dir .", "has no records.jsonl", {"s.yaml": suite()}),
     Bad(
         "mixmae-bench report s.yaml --work-dir . --out f/x.html",
         "f/x.html cannot be written",
