@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
 from mixmae_bench.backbones.loading import read_weights
 from mixmae_bench.cost.memory import peak_memory, reset_peak_memory
@@ -19,9 +21,10 @@ from mixmae_bench.datasets.catalog import CATALOG, make_tiny
 from mixmae_bench.datasets.leaves import leaves
 from mixmae_bench.engine.batch import fit_lr
 from mixmae_bench.engine.config import check_model, load_config, mentions, relocate
+from mixmae_bench.engine.distributed import unwrapped
 from mixmae_bench.engine.prepare import prepare, train
 from mixmae_bench.errors import UserError
-from mixmae_bench.registry import MODELS
+from mixmae_bench.registry import HOOKS, MODELS
 from mixmae_bench.system.redirect import printing_into
 from mixmae_bench.transfer.audit import fit_model, pretrained, try_checkpoint
 from mixmae_bench.validate.narrow import narrow
@@ -128,7 +131,21 @@ def _run(cfg: Config, folder: Path) -> None:
     cfg.pop("auto_scale_lr", None)  # `prove` has checked it for the batch size in the name
     for key in ("runner_type", "strategy"):  # sharding needs several processes (tests/distributed)
         cfg.pop(key, None)
-    train(prepare(cfg, folder, processes=1))
+    train(prepare(cfg, folder, processes=1, hooks=[dict(type="mixmae_bench.RandomBiasesHook")]))
+
+
+@HOOKS.register_module()
+class RandomBiasesHook(Hook):
+    """Draws biases that are 0, as the pretrained ones that they stand for are not.
+
+    With UM-MAE's initialisation, tokens of windows that lie in padding are 0 in all blocks. Every norm
+    multiplies their gradients by the root of 1 / eps, which overflows.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        for name, parameter in unwrapped(runner.model).named_parameters():
+            if name.endswith(".bias") and not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.02)
 
 
 def _on_tiny_data(cfg: Config, folder: Path) -> Config:
