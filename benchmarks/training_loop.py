@@ -126,11 +126,17 @@ def train(config: str, batch: int, side: int, folder: Path) -> float:
 
 
 def steps(config: str, batch: int) -> Speed:
-    """Return the speed of steps."""
+    """Return the speed of steps.
+
+    Raises:
+        UserError: If the model fails, as with too little memory.
+    """
     with WorkerPool() as pool:
         settings = settings_of([f"{config}@bfloat16"], batch, None, False, False, "cuda")
-        (speed,), _ = measure(settings, 24, 8, Console(stderr=True), pool)
-    return speed
+        speeds, failures = measure(settings, 24, 8, Console(stderr=True), pool)
+    if failures:
+        raise UserError(failures[0])
+    return speeds[0]
 
 
 @exits_on_user_error

@@ -66,9 +66,9 @@ class Speed:
         flops: FLOPs of a forward pass, per image (see `mixmae_bench.cost.flops`).
         matmul_flops_per_s: FLOP/s of a large matrix product on this device in this number format.
         launches: Kernel launches of a step on a GPU; None on a CPU or if not recorded.
+        waits: Times that a step waits for the GPU; None on a CPU or if not recorded.
         queued: Whether the host queued steps ahead of the GPU, as in training. A step then lasts from the end
             of the step before to its own. If not, the host waited for the GPU after every step.
-        waits: Times that a step waits for the GPU; None on a CPU or if not recorded.
         started: Start time, ISO 8601 in UTC.
         code: See `mixmae_bench.results.record.Record`.
         packages: See there.
