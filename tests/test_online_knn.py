@@ -94,7 +94,12 @@ def classifier(cfg: Config) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(unlabelled, "have no labels"), (classifier, "needs a pretraining method with an encoder")],
+    [
+        (lambda cfg: cfg.val_cfg.update(images=0), "images=0; give numbers from 1"),
+        (lambda cfg: cfg.val_cfg.update(k=0), "k=0, images=None; give numbers from 1"),
+        (unlabelled, "have no labels"),
+        (classifier, "needs a pretraining method with an encoder"),
+    ],
 )
 def test_what_it_cannot_evaluate_is_one_line_before_training(
     change: object, reason: str, tmp_path: Path

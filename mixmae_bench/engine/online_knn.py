@@ -34,7 +34,7 @@ class KNNLoop(ValLoop):
         images: Number of training images, at even intervals of the training set; None for all.
 
     Raises:
-        UserError: If the runner is a FlexibleRunner, the model is not a method with an `Encoder`, or the
+        UserError: If `k` or `images` is below 1, the runner is a FlexibleRunner, the model is not a method with an `Encoder`, or the
             training images have no labels.
     """
 
@@ -48,6 +48,8 @@ class KNNLoop(ValLoop):
     ) -> None:
         if isinstance(runner, FlexibleRunner):
             raise UserError("KNNLoop does not work with runner_type=FlexibleRunner; remove val_cfg")
+        if k < 1 or (images is not None and images < 1):
+            raise UserError(f"val_cfg of KNNLoop has k={k}, images={images}; give numbers from 1")
         super().__init__(runner, dataloader, evaluator)
         self.k = k
         self.model = unwrapped(runner.model)
