@@ -34,8 +34,8 @@ class KNNLoop(ValLoop):
         images: Number of training images, at even intervals of the training set; None for all.
 
     Raises:
-        UserError: If `k` or `images` is below 1, the runner is a FlexibleRunner, the model is not a method with an `Encoder`, or the
-            training images have no labels.
+        UserError: If `k` or `images` is below 1, the runner is a FlexibleRunner, the model is not a method
+            with an `Encoder`, or the training images have no labels.
     """
 
     def __init__(
